@@ -1,0 +1,50 @@
+//! The part of the grid that is on disk, as one value: what recovery loads, and what the simulator
+//! compares with the store after every batch.
+
+use std::collections::BTreeMap;
+
+use campusgrid_protocol::id::{JobId, UserId, WorkerId};
+
+use crate::job::Job;
+use crate::ledger::Ledger;
+use crate::money::Micros;
+use crate::time::Timestamp;
+use crate::user::User;
+use crate::worker::Worker;
+
+/// Everything that must survive a restart and is needed in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Durable {
+    pub users: BTreeMap<UserId, User>,
+    pub workers: BTreeMap<WorkerId, Worker>,
+    /// Jobs with a task that has not ended.
+    pub jobs: BTreeMap<JobId, Job>,
+    pub submit_keys: BTreeMap<(UserId, String), SubmitKey>,
+    pub ledger: Ledger,
+    /// The highest numbers given out so far, 0 if none.
+    pub last_job: JobId,
+    pub last_worker: WorkerId,
+}
+
+/// What a client's key for a submit led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SubmitKey {
+    pub job: JobId,
+    pub held: Micros,
+    pub until: Timestamp,
+}
+
+impl Durable {
+    /// A grid that nobody has used yet.
+    pub fn empty() -> Self {
+        Self {
+            users: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            submit_keys: BTreeMap::new(),
+            ledger: Ledger::from_books(BTreeMap::new(), 0, [0; 32]),
+            last_job: JobId(0),
+            last_worker: WorkerId(0),
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The state of the grid and the one door through which things happen to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use campusgrid_protocol::id::{AttemptId, JobId, SessionId, UserId, WorkerId};
+use campusgrid_protocol::message::ToWorker;
+
+use crate::durable::{Durable, SubmitKey};
+use crate::effect::Effects;
+use crate::input::{Input, Request, WorkerEvent};
+use crate::job::Job;
+use crate::ledger::Ledger;
+use crate::policy::Policy;
+use crate::schedule::Queue;
+use crate::snapshot::Shape;
+use crate::time::Timestamp;
+use crate::user::User;
+use crate::worker::{Free, KeyHash, Link, Newcomer, Occupancy, Worker};
+
+/// The grid. The fields of the first group are on disk as well, and whatever changes them pushes a
+/// `Change` in the same function; all others are derived or last as long as a connection.
+#[derive(Debug)]
+pub struct Grid {
+    pub(crate) policy: Arc<Policy>,
+    /// The time of the newest input.
+    pub(crate) now: Timestamp,
+
+    pub(crate) users: BTreeMap<UserId, User>,
+    pub(crate) workers: BTreeMap<WorkerId, Worker>,
+    pub(crate) jobs: BTreeMap<JobId, Job>,
+    pub(crate) submit_keys: BTreeMap<(UserId, String), SubmitKey>,
+    pub(crate) ledger: Ledger,
+    pub(crate) last_job: JobId,
+
+    /// By name in lower case: names that differ in case only are the same to people.
+    pub(crate) names: BTreeMap<String, UserId>,
+    pub(crate) jobs_of: BTreeMap<UserId, u32>,
+    pub(crate) submit_key_ends: BTreeSet<(Timestamp, UserId, String)>,
+    pub(crate) worker_of_key: BTreeMap<KeyHash, WorkerId>,
+    /// Newcomers are numbered before they are on disk, so this may be ahead of it.
+    pub(crate) last_worker: WorkerId,
+    pub(crate) links: BTreeMap<WorkerId, Link>,
+    pub(crate) newcomers: BTreeMap<SessionId, Newcomer>,
+    pub(crate) worker_of_session: BTreeMap<SessionId, WorkerId>,
+    pub(crate) occupancy: BTreeMap<WorkerId, Occupancy>,
+    pub(crate) leases: Leases,
+    pub(crate) queue: Queue,
+    /// Machines that may take more than when the queue last looked.
+    pub(crate) freed: BTreeSet<WorkerId>,
+}
+
+impl Grid {
+    /// Takes up the grid as it was left. Nothing is connected; every lease gets its full time, so
+    /// that workers can return with what they run.
+    pub fn recover(policy: Arc<Policy>, durable: Durable, now: Timestamp) -> Self {
+        let Durable { users, workers, jobs, submit_keys, ledger, last_job, last_worker } = durable;
+        let mut grid = Self {
+            policy,
+            now,
+            names: users.values().map(|user| (user.name.to_lowercase(), user.id)).collect(),
+            worker_of_key: workers.values().map(|worker| (worker.key_hash, worker.id)).collect(),
+            submit_key_ends: submit_keys
+                .iter()
+                .map(|((user, key), kept)| (kept.until, *user, key.clone()))
+                .collect(),
+            users,
+            workers,
+            jobs: BTreeMap::new(),
+            submit_keys,
+            ledger,
+            last_job,
+            jobs_of: BTreeMap::new(),
+            last_worker,
+            links: BTreeMap::new(),
+            newcomers: BTreeMap::new(),
+            worker_of_session: BTreeMap::new(),
+            occupancy: BTreeMap::new(),
+            leases: Leases::default(),
+            queue: Queue::default(),
+            freed: BTreeSet::new(),
+        };
+        for job in jobs.into_values() {
+            grid.take_up(job);
+        }
+        grid
+    }
+
+    fn take_up(&mut self, job: Job) {
+        for (attempt, lease) in job.leases() {
+            self.occupancy.entry(lease.worker).or_default().insert(attempt, job.spec.needs);
+            self.renew_lease(attempt);
+        }
+        if job.waiting() > 0 {
+            self.queue.add(Shape::of(job.owner, &job.spec), job.id);
+        }
+        *self.jobs_of.entry(job.owner).or_default() += 1;
+        self.jobs.insert(job.id, job);
+    }
+
+    /// What must be on disk once the effects so far are.
+    pub fn durable(&self) -> Durable {
+        Durable {
+            users: self.users.clone(),
+            workers: self.workers.clone(),
+            jobs: self.jobs.clone(),
+            submit_keys: self.submit_keys.clone(),
+            ledger: self.ledger.clone(),
+            last_job: self.last_job,
+            last_worker: self.last_worker,
+        }
+    }
+
+    /// Lets one thing happen. Messages from sessions or attempts that are no longer current change
+    /// nothing. Never fails: a request that cannot be met is answered with a refusal.
+    pub fn handle(&mut self, now: Timestamp, input: Input, effects: &mut Effects) {
+        self.now = self.now.max(now);
+        match input {
+            Input::Request { ticket, request } => {
+                let reply = self.on_request(request, effects);
+                effects.replies.push((ticket, reply));
+            }
+            Input::FromWorker { session, event } => {
+                self.on_worker_event(session, event, effects);
+            }
+            Input::Tick => self.on_tick(effects),
+        }
+    }
+
+    fn on_request(&mut self, request: Request, effects: &mut Effects) -> crate::effect::Reply {
+        match request {
+            Request::Register(registration) => self.on_register(registration, effects),
+            Request::OpenLogin { user, token_hash, until } => {
+                self.on_open_login(user, token_hash, until, effects)
+            }
+            Request::CloseLogin { token_hash } => Self::on_close_login(token_hash, effects),
+            Request::Submit(submission) => self.on_submit(submission, effects),
+            Request::Cancel { user, job } => self.on_cancel(user, job, effects),
+            Request::ApproveWorker { user, code } => self.on_approve(user, &code, effects),
+            Request::RemoveWorker { user, worker } => self.on_remove_worker(user, worker, effects),
+        }
+    }
+
+    fn on_worker_event(&mut self, session: SessionId, event: WorkerEvent, effects: &mut Effects) {
+        match event {
+            WorkerEvent::Joined(joined) => self.on_joined(session, *joined, effects),
+            WorkerEvent::Heartbeat(heartbeat) => self.on_heartbeat(session, heartbeat, effects),
+            WorkerEvent::Started { attempt } => self.on_started(session, attempt, effects),
+            WorkerEvent::Ended(ended) => self.on_ended(session, ended, effects),
+            WorkerEvent::Gone => self.on_gone(session),
+        }
+    }
+
+    fn on_tick(&mut self, effects: &mut Effects) {
+        while let Some(attempt) = self.leases.pop_over(self.now) {
+            self.on_lease_over(attempt, effects);
+        }
+        self.forget_submit_keys(effects);
+    }
+
+    /// When the grid wants an [`Input::Tick`] at the latest, if nothing else happens.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let key = self.submit_key_ends.first().map(|(until, _, _)| *until);
+        self.leases.first().into_iter().chain(key).min()
+    }
+
+    /// Gives an attempt its full lease from now on.
+    pub(crate) fn renew_lease(&mut self, attempt: AttemptId) {
+        self.leases.renew(attempt, self.now.plus_ms(self.policy.lease_ms.into()));
+    }
+
+    /// Sends to a machine if it is connected; if not, it learns what it must when it returns.
+    pub(crate) fn send(&self, worker: WorkerId, message: ToWorker, effects: &mut Effects) {
+        if let Some(link) = self.links.get(&worker) {
+            effects.sends.push((link.session, message));
+        }
+    }
+
+    /// Counts an attempt on a machine, or no longer, and so what the machine has free.
+    pub(crate) fn update_room(&mut self, worker: WorkerId, change: impl FnOnce(&mut Occupancy)) {
+        let occupancy = self.occupancy.entry(worker).or_default();
+        change(occupancy);
+        if let Some(link) = self.links.get_mut(&worker) {
+            link.free = Free::beside(&link.capacity, occupancy);
+        }
+        if occupancy.is_empty() {
+            self.occupancy.remove(&worker);
+        }
+    }
+}
+
+/// When which lease is over.
+#[derive(Debug, Default)]
+pub(crate) struct Leases {
+    ends: BTreeMap<AttemptId, Timestamp>,
+    order: BTreeSet<(Timestamp, AttemptId)>,
+}
+
+impl Leases {
+    fn renew(&mut self, attempt: AttemptId, until: Timestamp) {
+        self.close(attempt);
+        self.ends.insert(attempt, until);
+        self.order.insert((until, attempt));
+    }
+
+    pub(crate) fn close(&mut self, attempt: AttemptId) {
+        if let Some(end) = self.ends.remove(&attempt) {
+            self.order.remove(&(end, attempt));
+        }
+    }
+
+    fn first(&self) -> Option<Timestamp> {
+        self.order.first().map(|&(end, _)| end)
+    }
+
+    fn pop_over(&mut self, now: Timestamp) -> Option<AttemptId> {
+        let attempt = self.order.first().filter(|(end, _)| *end <= now)?.1;
+        self.close(attempt);
+        Some(attempt)
+    }
+}

@@ -1,0 +1,243 @@
+//! Machines: joining, approval, heartbeats, results, leaving.
+
+use campusgrid_protocol::id::{AttemptId, SessionId, UserId, WorkerId};
+use campusgrid_protocol::message::{Approval, ToWorker};
+use campusgrid_protocol::resource::Load;
+use campusgrid_protocol::task::{Ended, WorkerFault};
+
+use crate::effect::{Change, Effects, Refusal, Reply};
+use crate::grid::Grid;
+use crate::input::{Heartbeat, Joined};
+use crate::worker::{Free, KeyHash, Link, Newcomer, Occupancy, Worker};
+
+impl Grid {
+    pub(crate) fn on_joined(&mut self, session: SessionId, join: Joined, effects: &mut Effects) {
+        let Joined { key_hash, code, name, claimed_owner, attempts, .. } = join;
+        let mut link = Link {
+            session,
+            free: Free::whole(&join.capacity),
+            capacity: join.capacity,
+            isolation: join.isolation,
+            isolation_notes: join.isolation_notes,
+            load: Load::default(),
+            connected_at: self.now,
+            heard_at: self.now,
+        };
+        self.close_older_sessions(&key_hash, effects);
+        let Some(&id) = self.worker_of_key.get(&key_hash) else {
+            self.last_worker = WorkerId(self.last_worker.0 + 1);
+            let id = self.last_worker;
+            let approval = Approval::Waiting { code: code.clone() };
+            effects.sends.push((session, self.welcome(id, approval)));
+            // It belongs to nobody any more, so nobody waits for what it brings.
+            for attempt in attempts {
+                effects.sends.push((session, ToWorker::Drop { attempt }));
+            }
+            let newcomer = Newcomer { id, key_hash, name, claimed_owner, code, link };
+            self.newcomers.insert(session, newcomer);
+            return;
+        };
+        let none = Occupancy::new();
+        link.free = Free::beside(&link.capacity, self.occupancy.get(&id).unwrap_or(&none));
+        self.rename(id, name, effects);
+        self.links.insert(id, link);
+        self.worker_of_session.insert(session, id);
+        self.freed.insert(id);
+        let owner = &self.users[&self.workers[&id].owner];
+        let approval = Approval::Owned { by: owner.name.clone() };
+        effects.sends.push((session, self.welcome(id, approval)));
+        self.adopt((id, session), &attempts, effects);
+    }
+
+    fn welcome(&self, worker: WorkerId, approval: Approval) -> ToWorker {
+        let (heartbeat_ms, lease_ms) = (self.policy.heartbeat_ms, self.policy.lease_ms);
+        ToWorker::Welcome { worker, heartbeat_ms, lease_ms, approval }
+    }
+
+    /// One session per key: the newer wins.
+    fn close_older_sessions(&mut self, key_hash: &KeyHash, effects: &mut Effects) {
+        let linked = self.worker_of_key.get(key_hash).and_then(|id| self.links.get(id));
+        let newcomers = self.newcomers.iter().filter(|(_, other)| other.key_hash == *key_hash);
+        let older: Vec<SessionId> = linked
+            .map(|link| link.session)
+            .into_iter()
+            .chain(newcomers.map(|(&session, _)| session))
+            .collect();
+        for session in older {
+            self.on_gone(session);
+            let reason = "a newer connection of this worker has taken over".to_owned();
+            effects.closes.push((session, reason));
+        }
+    }
+
+    fn rename(&mut self, id: WorkerId, name: String, effects: &mut Effects) {
+        let worker = self.workers.get_mut(&id).expect("a key leads to a worker");
+        if worker.name != name {
+            worker.name.clone_from(&name);
+            effects.changes.push(Change::WorkerRenamed { worker: id, name });
+        }
+    }
+
+    /// A machine returns: what it still has goes on, what it lost is taken back, and what nobody
+    /// waits for any more it is told to drop.
+    fn adopt(
+        &mut self,
+        (worker, session): (WorkerId, SessionId),
+        attempts: &[AttemptId],
+        effects: &mut Effects,
+    ) {
+        self.renew((worker, session), attempts, effects);
+        let lost: Vec<AttemptId> = self
+            .occupancy
+            .get(&worker)
+            .into_iter()
+            .flat_map(Occupancy::keys)
+            .filter(|attempt| !attempts.contains(attempt))
+            .copied()
+            .collect();
+        for attempt in lost {
+            self.lose(attempt, WorkerFault::Restarted, effects);
+        }
+        for attempt in attempts {
+            let job = self.jobs.get(&attempt.task.job);
+            if job.and_then(|job| job.lease(*attempt)).is_some_and(|lease| lease.cancelling) {
+                effects.sends.push((session, ToWorker::Cancel { attempt: *attempt }));
+            }
+        }
+    }
+
+    /// Renews the leases of exactly the listed attempts: renewing all of the worker's would keep
+    /// alive one whose start message was lost.
+    fn renew(
+        &mut self,
+        (worker, session): (WorkerId, SessionId),
+        attempts: &[AttemptId],
+        effects: &mut Effects,
+    ) {
+        for &attempt in attempts {
+            if self.runs_on(attempt, worker) {
+                self.renew_lease(attempt);
+            } else {
+                effects.sends.push((session, ToWorker::Drop { attempt }));
+            }
+        }
+    }
+
+    fn runs_on(&self, attempt: AttemptId, worker: WorkerId) -> bool {
+        let lease = self.jobs.get(&attempt.task.job).and_then(|job| job.lease(attempt));
+        lease.is_some_and(|lease| lease.worker == worker)
+    }
+
+    pub(crate) fn on_heartbeat(
+        &mut self,
+        session: SessionId,
+        heartbeat: Heartbeat,
+        effects: &mut Effects,
+    ) {
+        let Heartbeat { sequence, attempts, load } = heartbeat;
+        if let Some(newcomer) = self.newcomers.get_mut(&session) {
+            (newcomer.link.heard_at, newcomer.link.load) = (self.now, load);
+        } else if let Some(&worker) = self.worker_of_session.get(&session) {
+            let link = self.links.get_mut(&worker).expect("a session in use has a link");
+            (link.heard_at, link.load) = (self.now, load);
+            self.freed.insert(worker); // It may have been silent, and passed over for that.
+            self.renew((worker, session), &attempts, effects);
+        } else {
+            return; // A session that a newer one has replaced.
+        }
+        effects.sends.push((session, ToWorker::Renewed { sequence }));
+    }
+
+    pub(crate) fn on_started(
+        &mut self,
+        session: SessionId,
+        attempt: AttemptId,
+        effects: &mut Effects,
+    ) {
+        let Some(&worker) = self.worker_of_session.get(&session) else { return };
+        let job = self.jobs.get_mut(&attempt.task.job);
+        let Some(lease) = job.and_then(|job| job.lease_mut(attempt)) else { return };
+        if lease.worker == worker && lease.started_at.is_none() {
+            lease.started_at = Some(self.now);
+            effects.changes.push(Change::AttemptStarted { attempt, at: self.now });
+        }
+    }
+
+    pub(crate) fn on_ended(
+        &mut self,
+        session: SessionId,
+        ended: Box<Ended>,
+        effects: &mut Effects,
+    ) {
+        let Some(&worker) = self.worker_of_session.get(&session) else { return };
+        let attempt = ended.attempt;
+        let job = self.jobs.get(&attempt.task.job);
+        if let Some(&lease) =
+            job.and_then(|job| job.lease(attempt)).filter(|lease| lease.worker == worker)
+        {
+            self.settle(lease, ended, effects);
+        }
+        // A stale result is unpaid but confirmed, or its worker would keep it for ever.
+        effects.sends.push((session, ToWorker::Stored { attempt }));
+    }
+
+    pub(crate) fn on_gone(&mut self, session: SessionId) {
+        self.newcomers.remove(&session);
+        if let Some(worker) = self.worker_of_session.remove(&session) {
+            self.links.remove(&worker);
+        }
+    }
+
+    pub(crate) fn on_approve(&mut self, user: UserId, code: &str, effects: &mut Effects) -> Reply {
+        let Some(user) = self.users.get(&user) else {
+            return Reply::Refused(Refusal::NotFound);
+        };
+        let may_approve = |newcomer: &Newcomer| {
+            let claim = newcomer.claimed_owner.as_deref();
+            newcomer.code == code
+                && claim.is_none_or(|name| name.to_lowercase() == user.name.to_lowercase())
+        };
+        let found = self.newcomers.iter().find(|(_, newcomer)| may_approve(newcomer));
+        let Some(session) = found.map(|(&session, _)| session) else {
+            return Reply::Refused(Refusal::CodeUnknown);
+        };
+        let (owner, by) = (user.id, user.name.clone());
+        let Newcomer { id, key_hash, name, link, .. } =
+            self.newcomers.remove(&session).expect("it has just been found");
+        let worker = Worker { id, key_hash, name, owner };
+        self.workers.insert(id, worker.clone());
+        self.worker_of_key.insert(key_hash, id);
+        self.links.insert(id, link);
+        self.worker_of_session.insert(session, id);
+        self.freed.insert(id);
+        effects.changes.push(Change::WorkerApproved { worker, at: self.now });
+        effects.sends.push((session, ToWorker::Approved { owner: by }));
+        Reply::Approved { worker: id }
+    }
+
+    pub(crate) fn on_remove_worker(
+        &mut self,
+        user: UserId,
+        id: WorkerId,
+        effects: &mut Effects,
+    ) -> Reply {
+        let mine = |worker: &&Worker| self.may_act_for(user, worker.owner);
+        if self.workers.get(&id).filter(mine).is_none() {
+            return Reply::Refused(Refusal::NotFound);
+        }
+        let running: Vec<AttemptId> =
+            self.occupancy.get(&id).into_iter().flat_map(Occupancy::keys).copied().collect();
+        for attempt in running {
+            self.send(id, ToWorker::Drop { attempt }, effects);
+            self.lose(attempt, WorkerFault::Leaving, effects);
+        }
+        if let Some(session) = self.links.get(&id).map(|link| link.session) {
+            self.on_gone(session);
+            effects.closes.push((session, "this worker was removed on the dashboard".to_owned()));
+        }
+        let worker = self.workers.remove(&id).expect("it has just been looked up");
+        self.worker_of_key.remove(&worker.key_hash);
+        effects.changes.push(Change::WorkerRemoved { worker: id, at: self.now });
+        Reply::Done
+    }
+}

@@ -1,0 +1,33 @@
+//! The rules that the operator sets; every decision of the grid reads them, none changes them.
+
+use crate::money::Micros;
+use crate::pricing::Prices;
+
+/// What a task is charged when it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Billing {
+    /// The minutes it used.
+    Actual,
+    /// The minutes it asked for, as the CampusGrid seed does.
+    Quoted,
+}
+
+/// The operator's rules.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    pub starting_credits: Micros,
+    pub prices: Prices,
+    pub billing: Billing,
+    /// Share of each charge that goes to the fee account, in thousandths.
+    pub fee_permille: u32,
+    /// How often a task is started before the grid gives up and refunds it.
+    pub tries: u32,
+    /// How long an attempt may go unheard of.
+    pub lease_ms: u32,
+    /// How often workers are to report.
+    pub heartbeat_ms: u32,
+    /// Jobs that one user may have under way.
+    pub active_jobs_max: u32,
+    /// How long a client may repeat a submit under its idempotency key.
+    pub submit_key_ms: u64,
+}

@@ -1,0 +1,190 @@
+//! Which waiting task goes to which machine.
+//!
+//! First come, first served among the heads of shapes; a shape that fits nowhere is passed over
+//! until a machine that could take it has more room. The cost of an event does not grow with the
+//! queue.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use campusgrid_protocol::id::{AttemptId, JobId, TaskId, WorkerId};
+use campusgrid_protocol::message::ToWorker;
+
+use crate::effect::{Change, Effects};
+use crate::grid::Grid;
+use crate::job::{Lease, Task, TaskState};
+use crate::snapshot::{Shape, admits};
+use crate::worker::Link;
+
+/// A machine that has missed this many heartbeats gets nothing new.
+const HEARTBEATS_MISSED: u32 = 3;
+
+/// Jobs with a task that waits, by shape.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    shapes: BTreeMap<Shape, Line>,
+    /// The head of each shape that is not blocked: what the scheduler looks at, in order.
+    open: BTreeSet<(JobId, Shape)>,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    jobs: BTreeSet<JobId>,
+    /// Fits no machine as things are.
+    blocked: bool,
+}
+
+impl Queue {
+    /// A job has a task that waits. Repeating it changes nothing.
+    pub(crate) fn add(&mut self, shape: Shape, job: JobId) {
+        self.update(shape, |line| {
+            line.jobs.insert(job);
+        });
+    }
+
+    /// A job has no task that waits any more.
+    pub(crate) fn remove(&mut self, shape: Shape, job: JobId) {
+        self.update(shape, |line| {
+            line.jobs.remove(&job);
+        });
+        if self.shapes.get(&shape).is_some_and(|line| line.jobs.is_empty()) {
+            self.shapes.remove(&shape);
+        }
+    }
+
+    /// The shapes of which tasks wait.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Shape> {
+        self.shapes.keys()
+    }
+
+    fn block(&mut self, shape: Shape) {
+        self.update(shape, |line| line.blocked = true);
+    }
+
+    fn unblock(&mut self, fits: impl Fn(&Shape) -> bool) {
+        let now_fits =
+            |(shape, line): (&Shape, &Line)| (line.blocked && fits(shape)).then_some(*shape);
+        let shapes: Vec<Shape> = self.shapes.iter().filter_map(now_fits).collect();
+        for shape in shapes {
+            self.update(shape, |line| line.blocked = false);
+        }
+    }
+
+    /// Keeps `open` true to the line across a change.
+    fn update(&mut self, shape: Shape, change: impl FnOnce(&mut Line)) {
+        let line = self.shapes.entry(shape).or_default();
+        let head = |line: &Line| line.jobs.first().filter(|_| !line.blocked).copied();
+        if let Some(job) = head(line) {
+            self.open.remove(&(job, shape));
+        }
+        change(line);
+        if let Some(job) = head(line) {
+            self.open.insert((job, shape));
+        }
+    }
+}
+
+impl Grid {
+    /// Places waiting tasks, first come first served, until nothing that waits fits what is free.
+    ///
+    /// Called once after a batch of inputs. Never gives a machine more than it has free. Costs
+    /// O(machines) per placement and O(shapes) per machine that got room.
+    pub fn dispatch(&mut self, effects: &mut Effects) {
+        for worker in std::mem::take(&mut self.freed) {
+            let Some(link) = self.links.get(&worker) else { continue };
+            let owner = self.workers[&worker].owner;
+            self.queue.unblock(|shape| {
+                admits(link.isolation, owner, shape) && link.free.fits(&shape.needs)
+            });
+        }
+        while let Some(&(job, shape)) = self.queue.open.first() {
+            match self.best_worker(&shape) {
+                Some(worker) => self.lease(job, worker, effects),
+                None => self.queue.block(shape),
+            }
+        }
+    }
+
+    /// The machine that the task fits most tightly. Ties go to the one that has been connected
+    /// longest, which is the one least likely to leave, then to the lowest number: a fixed order,
+    /// since random ties cost five points of GPU use.
+    fn best_worker(&self, shape: &Shape) -> Option<WorkerId> {
+        let takes = |&(id, link): &(&WorkerId, &Link)| {
+            self.is_heard(link)
+                && admits(link.isolation, self.workers[id].owner, shape)
+                && link.free.fits(&shape.needs)
+        };
+        let tightness = |(id, link): &(&WorkerId, &Link)| {
+            let free = &link.free;
+            // Equal for all candidates but for what is free: comparing that compares what is left.
+            (free.gpu_memory_mib.len(), free.cpu_millis, free.ram_mib, link.connected_at, **id)
+        };
+        self.links.iter().filter(takes).min_by_key(tightness).map(|(&id, _)| id)
+    }
+
+    fn is_heard(&self, link: &Link) -> bool {
+        let silence_max_ms = u64::from(self.policy.heartbeat_ms) * u64::from(HEARTBEATS_MISSED);
+        self.now.since_ms(link.heard_at) <= silence_max_ms
+    }
+
+    /// Gives the job's next waiting task to a machine.
+    fn lease(&mut self, id: JobId, worker: WorkerId, effects: &mut Effects) {
+        let job = self.jobs.get_mut(&id).expect("the queue holds open jobs");
+        let index = job.next_waiting().expect("the queue holds jobs with a task that waits");
+        if !job.requeued.remove(&index) {
+            job.untouched_from += 1;
+        }
+        let lease = Lease { worker, leased_at: self.now, started_at: None, cancelling: false };
+        let fresh = Task { attempts: 0, tries_left: self.policy.tries, state: TaskState::Queued };
+        let task = job.tasks.entry(index).or_insert(fresh);
+        task.attempts += 1;
+        task.state = TaskState::Leased(lease);
+        let attempt = AttemptId { task: TaskId { job: id, index }, number: task.attempts };
+        let tries_left = task.tries_left;
+        effects.changes.push(Change::TaskLeased { attempt, worker, tries_left, at: self.now });
+        let (shape, needs) = (Shape::of(job.owner, &job.spec), job.spec.needs);
+        let spec = Box::new((*job.spec).clone());
+        if job.waiting() == 0 {
+            self.queue.remove(shape, id);
+        }
+        self.renew_lease(attempt);
+        self.update_room(worker, |occupancy| {
+            occupancy.insert(attempt, needs);
+        });
+        self.send(worker, ToWorker::Start { attempt, spec }, effects);
+    }
+
+    /// How long until a machine that could take the shape has room for it, if everything there runs
+    /// to its time limit. None if no connected machine could.
+    pub(crate) fn room_in_ms(&self, shape: &Shape) -> Option<u64> {
+        let able = self.links.iter().filter(|(id, link)| {
+            admits(link.isolation, self.workers[*id].owner, shape)
+                && crate::worker::Free::whole(&link.capacity).fits(&shape.needs)
+        });
+        able.filter_map(|(id, link)| self.room_on_in_ms(*id, link, shape)).min()
+    }
+
+    fn room_on_in_ms(&self, id: WorkerId, link: &Link, shape: &Shape) -> Option<u64> {
+        let mut running = self.occupancy.get(&id).cloned().unwrap_or_default();
+        let mut by_end: Vec<(Reverse<u64>, AttemptId)> =
+            running.keys().map(|&attempt| (Reverse(self.remaining_ms(attempt)), attempt)).collect();
+        by_end.sort_unstable();
+        let mut after_ms = 0;
+        loop {
+            let free = crate::worker::Free::beside(&link.capacity, &running);
+            if free.fits(&shape.needs) {
+                return Some(after_ms);
+            }
+            let (Reverse(end_ms), attempt) = by_end.pop()?;
+            after_ms = end_ms;
+            running.remove(&attempt);
+        }
+    }
+
+    fn remaining_ms(&self, attempt: AttemptId) -> u64 {
+        let Some(job) = self.jobs.get(&attempt.task.job) else { return 0 };
+        let Some(lease) = job.lease(attempt) else { return 0 };
+        let since = lease.started_at.unwrap_or(lease.leased_at);
+        (u64::from(job.spec.time_limit_s) * 1000).saturating_sub(self.now.since_ms(since))
+    }
+}

@@ -1,0 +1,106 @@
+//! The grid as people look at it: a value, published a few times a second, shared by all pages.
+
+use std::collections::BTreeMap;
+
+use campusgrid_protocol::id::{UserId, WorkerId};
+use campusgrid_protocol::resource::{Capacity, Isolation, Load, Needs};
+use campusgrid_protocol::task::TaskSpec;
+
+use crate::time::Timestamp;
+use crate::worker::{Free, KeyHash};
+
+/// What all pages show of the live grid.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    pub at: Timestamp,
+    /// Machines with an owner, connected or not, by id.
+    pub workers: Vec<WorkerView>,
+    /// Machines that wait for somebody's approval.
+    pub newcomers: Vec<NewcomerView>,
+    pub tasks_queued: u64,
+    pub tasks_running: u64,
+    pub users: u64,
+    /// Why the tasks of each shape that waits do so.
+    pub waiting: BTreeMap<Shape, String>,
+}
+
+/// Tasks that the scheduler cannot tell apart: of one submitter, with equal needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Shape {
+    pub owner: UserId,
+    pub needs: Needs,
+    pub isolation: Isolation,
+}
+
+impl Shape {
+    /// The shape of a job's tasks.
+    pub fn of(owner: UserId, spec: &TaskSpec) -> Self {
+        Self { owner, needs: spec.needs, isolation: spec.isolation }
+    }
+}
+
+/// A machine with an owner.
+#[derive(Debug, Clone)]
+pub struct WorkerView {
+    pub id: WorkerId,
+    pub key_hash: KeyHash,
+    pub name: String,
+    pub owner: UserId,
+    pub owner_name: String,
+    pub running: u32,
+    /// Absent while it is not connected.
+    pub link: Option<LinkView>,
+}
+
+/// A machine's connection.
+#[derive(Debug, Clone)]
+pub struct LinkView {
+    pub capacity: Capacity,
+    pub free: Free,
+    pub isolation: Isolation,
+    pub isolation_notes: Vec<String>,
+    pub load: Load,
+    pub connected_at: Timestamp,
+}
+
+/// A machine that waits for approval; its code is on its own screen only.
+#[derive(Debug, Clone)]
+pub struct NewcomerView {
+    pub name: String,
+    pub claimed_owner: Option<String>,
+    pub capacity: Capacity,
+}
+
+/// How many machines could take a task.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Fit {
+    pub online: u32,
+    /// Could run it when idle.
+    pub able: u32,
+    /// Could run it right now.
+    pub free: u32,
+}
+
+impl Snapshot {
+    /// Counts the machines that could take a task of this shape.
+    pub fn fit(&self, shape: &Shape) -> Fit {
+        let mut fit = Fit::default();
+        for worker in &self.workers {
+            let Some(link) = &worker.link else { continue };
+            fit.online += 1;
+            if admits(link.isolation, worker.owner, shape)
+                && Free::whole(&link.capacity).fits(&shape.needs)
+            {
+                fit.able += 1;
+                fit.free += u32::from(link.free.fits(&shape.needs));
+            }
+        }
+        fit
+    }
+}
+
+/// Whether a machine of this confinement may run this shape at all: a machine that confines less
+/// than the submitter asks for runs only its owner's own jobs.
+pub fn admits(isolation: Isolation, worker_owner: UserId, shape: &Shape) -> bool {
+    isolation >= shape.isolation || worker_owner == shape.owner
+}

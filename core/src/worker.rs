@@ -1,0 +1,101 @@
+//! Machines: who owns them, and while they are connected what they have free.
+
+use std::collections::BTreeMap;
+
+use campusgrid_protocol::id::{AttemptId, SessionId, UserId, WorkerId};
+use campusgrid_protocol::resource::{Capacity, Isolation, Load, Needs};
+
+use crate::time::Timestamp;
+
+/// BLAKE3 of a worker's secret key.
+pub type KeyHash = [u8; 32];
+
+/// A machine that somebody has approved as theirs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Worker {
+    pub id: WorkerId,
+    pub key_hash: KeyHash,
+    pub name: String,
+    pub owner: UserId,
+}
+
+/// A connection of a machine and what came with it. In memory only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    pub session: SessionId,
+    pub capacity: Capacity,
+    pub isolation: Isolation,
+    pub isolation_notes: Vec<String>,
+    pub load: Load,
+    pub connected_at: Timestamp,
+    pub heard_at: Timestamp,
+    /// What the capacity has left beside what runs there.
+    pub free: Free,
+}
+
+/// A machine that is connected and belongs to nobody yet. In memory only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Newcomer {
+    pub id: WorkerId,
+    pub key_hash: KeyHash,
+    pub name: String,
+    /// The one user who may approve it, where the worker named one.
+    pub claimed_owner: Option<String>,
+    pub code: String,
+    pub link: Link,
+}
+
+/// What a machine runs for the grid, connected or not.
+pub type Occupancy = BTreeMap<AttemptId, Needs>;
+
+/// What is left of a capacity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Free {
+    pub cpu_millis: u32,
+    pub ram_mib: u32,
+    pub disk_mib: u32,
+    /// Memory of each GPU that is free, smallest first.
+    pub gpu_memory_mib: Vec<u32>,
+}
+
+impl Free {
+    /// All of a capacity.
+    pub fn whole(capacity: &Capacity) -> Self {
+        let mut gpu_memory_mib: Vec<u32> = capacity.gpus.iter().map(|gpu| gpu.memory_mib).collect();
+        gpu_memory_mib.sort_unstable();
+        Self {
+            cpu_millis: capacity.cpu_millis,
+            ram_mib: capacity.ram_mib,
+            disk_mib: capacity.disk_mib,
+            gpu_memory_mib,
+        }
+    }
+
+    /// What a capacity has left beside these attempts; never below nothing.
+    pub fn beside(capacity: &Capacity, occupancy: &Occupancy) -> Self {
+        let mut free = Self::whole(capacity);
+        for needs in occupancy.values() {
+            free.take(needs);
+        }
+        free
+    }
+
+    /// Whether a task of these needs fits.
+    pub fn fits(&self, needs: &Needs) -> bool {
+        let large_enough = |&&memory: &&u32| memory >= needs.gpu_memory_mib;
+        self.cpu_millis >= needs.cpu_millis
+            && self.ram_mib >= needs.ram_mib
+            && self.disk_mib >= needs.disk_mib
+            && self.gpu_memory_mib.iter().filter(large_enough).count() >= needs.gpus.into()
+    }
+
+    /// Takes the room of a task, its GPUs the smallest that are large enough.
+    pub fn take(&mut self, needs: &Needs) {
+        self.cpu_millis = self.cpu_millis.saturating_sub(needs.cpu_millis);
+        self.ram_mib = self.ram_mib.saturating_sub(needs.ram_mib);
+        self.disk_mib = self.disk_mib.saturating_sub(needs.disk_mib);
+        let first = self.gpu_memory_mib.partition_point(|&memory| memory < needs.gpu_memory_mib);
+        let end = (first + usize::from(needs.gpus)).min(self.gpu_memory_mib.len());
+        self.gpu_memory_mib.drain(first..end);
+    }
+}

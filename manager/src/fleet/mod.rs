@@ -1,0 +1,156 @@
+//! The workers' connections: accepts them, reads their hello, and runs one task for each.
+
+mod bulk;
+mod code;
+mod session;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use campusgrid_core::input::WorkerEvent;
+use campusgrid_protocol::frame::FrameError;
+use campusgrid_protocol::hello::{self, ConnectionKind, HELLO_BYTES, HelloError};
+use campusgrid_protocol::id::SessionId;
+use campusgrid_protocol::message::MESSAGE_MAX_BYTES;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::blobs::{BlobError, Blobs};
+use crate::engine::handle::EngineHandle;
+use crate::live::LiveLogs;
+
+/// A connection that has not said who it is within this time is closed.
+const INTRODUCTION: Duration = Duration::from_secs(10);
+
+/// After a failed accept, mostly for want of file descriptors, some connections should end first.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+enum FleetError {
+    #[error("failed to read from or write to the connection")]
+    Connection(#[from] std::io::Error),
+    #[error("nothing was heard for {seconds} s")]
+    Silence { seconds: u64 },
+    #[error(transparent)]
+    Hello(#[from] HelloError),
+    #[error("a frame is not in order")]
+    Frame(#[from] FrameError),
+    #[error("the first message was no join")]
+    NotAJoin,
+    #[error("{what}")]
+    BadMessage { what: String },
+    #[error("failed to take in a blob")]
+    Blob(#[from] BlobError),
+    #[error("the manager is stopping")]
+    Stopping,
+}
+
+/// What the fleet is made from.
+#[derive(Debug, Clone)]
+pub struct Fleet {
+    pub engine: EngineHandle,
+    pub live: LiveLogs,
+    pub blobs: Blobs,
+    /// Connections at once, of both kinds.
+    pub connections_max: usize,
+    /// Largest blob that a worker may send. Bytes.
+    pub blob_max_bytes: u64,
+}
+
+type Frames = Framed<TcpStream, LengthDelimitedCodec>;
+
+impl Fleet {
+    /// Serves workers until `shutdown`. Their tasks go on without us.
+    pub async fn run(self, listener: TcpListener, shutdown: CancellationToken) {
+        let places = Arc::new(Semaphore::new(self.connections_max));
+        let numbers = Arc::new(AtomicU64::new(1));
+        let connections = TaskTracker::new();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a worker's connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                tracing::warn!(%peer, "too many connections of workers, refusing one more");
+                continue;
+            };
+            let session = SessionId(numbers.fetch_add(1, Ordering::Relaxed));
+            let (fleet, shutdown) = (self.clone(), shutdown.clone());
+            connections.spawn(async move {
+                fleet.connection(stream, peer, session, shutdown).await;
+                drop(place);
+            });
+        }
+        connections.close();
+        connections.wait().await;
+    }
+
+    async fn connection(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        session: SessionId,
+        shutdown: CancellationToken,
+    ) {
+        let end = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => Err(FleetError::Stopping),
+            end = self.serve(stream, session) => end,
+        };
+        match end {
+            Ok(()) | Err(FleetError::Stopping) => {}
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::info!(%peer, session = session.0, error, "a worker's connection ended");
+            }
+        }
+        // An engine that is gone has forgotten its sessions.
+        drop(self.engine.report(session, WorkerEvent::Gone).await);
+    }
+
+    async fn serve(&self, mut stream: TcpStream, session: SessionId) -> Result<(), FleetError> {
+        stream.set_nodelay(true)?;
+        let mut bytes = [0; HELLO_BYTES];
+        introduction(stream.read_exact(&mut bytes)).await??;
+        let heard = hello::on_manager(&bytes);
+        match &heard {
+            Ok((version, _)) => stream.write_all(&hello::from_manager(*version)).await?,
+            Err(HelloError::Version { .. } | HelloError::Kind { .. }) => {
+                stream.write_all(&hello::from_manager(0)).await?;
+            }
+            Err(HelloError::NotCampusGrid) => {}
+        }
+        let (_, kind) = heard?;
+        let frames = LengthDelimitedCodec::builder()
+            .little_endian()
+            .max_frame_length(MESSAGE_MAX_BYTES)
+            .new_framed(stream);
+        match kind {
+            ConnectionKind::Control => self.control(frames, session).await,
+            ConnectionKind::Bulk => self.bulk(frames, session).await,
+        }
+    }
+}
+
+/// Puts a limit on how long a stranger may keep us waiting.
+async fn introduction<T>(step: impl Future<Output = T>) -> Result<T, FleetError> {
+    let seconds = INTRODUCTION.as_secs();
+    timeout(INTRODUCTION, step).await.map_err(|_| FleetError::Silence { seconds })
+}

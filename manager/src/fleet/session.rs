@@ -1,0 +1,185 @@
+//! A worker's control connection: frames to inputs, and what the engine leaves for it to frames.
+
+use std::time::Duration;
+
+use campusgrid_core::input::{Heartbeat, Joined, WorkerEvent};
+use campusgrid_protocol::frame;
+use campusgrid_protocol::id::{SessionId, WorkerId};
+use campusgrid_protocol::message::{Join, ToManager, ToWorker};
+use campusgrid_protocol::resource::Capacity;
+use campusgrid_protocol::task::{BlobRef, Content, Ended};
+use campusgrid_protocol::text::{check_label, check_path, check_user_name};
+use futures_util::{SinkExt, StreamExt};
+use tokio::sync::mpsc;
+
+use super::{Fleet, FleetError, Frames, code, introduction};
+use crate::live::Tail;
+
+/// Messages that may wait for one worker; one that is slower is closed, and returns with its list.
+const OUTBOX: usize = 256;
+
+/// Attempts that one worker may speak of at once.
+const ATTEMPTS_MAX: usize = 4096;
+
+/// Kept of the words about what is being made ready.
+const STEP_CHARS: usize = 200;
+
+/// Notes about its sandbox that a worker may send, for its owner to read.
+const NOTES_MAX: usize = 50;
+
+impl Fleet {
+    pub(super) async fn control(
+        &self,
+        mut frames: Frames,
+        session: SessionId,
+    ) -> Result<(), FleetError> {
+        let first = introduction(frames.next()).await?.ok_or(FleetError::NotAJoin)??;
+        let ToManager::Join(join) = frame::decode(&first)? else {
+            return Err(FleetError::NotAJoin);
+        };
+        check_join(&join)?;
+        let key_hash = *blake3::hash(&join.key.0).as_bytes();
+        let (outbox, mail) = mpsc::channel(OUTBOX);
+        self.engine.connected(session, outbox).await.map_err(|_| FleetError::Stopping)?;
+        let joined = Joined::from_join(*join, key_hash, code::fresh());
+        self.report(session, WorkerEvent::Joined(Box::new(joined))).await?;
+        Session { fleet: self, id: session, frames, mail, worker: None }.run().await
+    }
+
+    async fn report(&self, session: SessionId, event: WorkerEvent) -> Result<(), FleetError> {
+        self.engine.report(session, event).await.map_err(|_| FleetError::Stopping)
+    }
+}
+
+struct Session<'a> {
+    fleet: &'a Fleet,
+    id: SessionId,
+    frames: Frames,
+    mail: mpsc::Receiver<ToWorker>,
+    /// Known once the engine has welcomed it.
+    worker: Option<WorkerId>,
+}
+
+impl Session<'_> {
+    async fn run(mut self) -> Result<(), FleetError> {
+        // Nothing heard for as long as a lease lasts: whatever it runs is lost already.
+        let silence = Duration::from_millis(self.fleet.engine.policy().lease_ms.into());
+        let mut heard = tokio::time::Instant::now();
+        loop {
+            tokio::select! {
+                biased;
+                message = self.mail.recv() => match message {
+                    Some(message) => self.send(message).await?,
+                    None => return Ok(()), // The engine has closed it.
+                },
+                frame = self.frames.next() => {
+                    let Some(frame) = frame else { return Ok(()) };
+                    heard = tokio::time::Instant::now();
+                    self.take(frame::decode(&frame?)?).await?;
+                }
+                () = tokio::time::sleep_until(heard + silence) => {
+                    return Err(FleetError::Silence { seconds: silence.as_secs() });
+                }
+            }
+        }
+    }
+
+    async fn send(&mut self, message: ToWorker) -> Result<(), FleetError> {
+        if let ToWorker::Welcome { worker, .. } = &message {
+            self.worker = Some(*worker);
+        }
+        self.frames.feed(frame::encode(&message)?).await?;
+        // What else waits goes into the same segment.
+        while let Ok(more) = self.mail.try_recv() {
+            self.frames.feed(frame::encode(&more)?).await?;
+        }
+        SinkExt::<bytes::Bytes>::flush(&mut self.frames).await?;
+        Ok(())
+    }
+
+    async fn take(&mut self, message: ToManager) -> Result<(), FleetError> {
+        let event = match message {
+            ToManager::Join(_) => return Err(bad("a second join")),
+            ToManager::Heartbeat { sequence, attempts, load } => {
+                check_count("attempts", attempts.len(), ATTEMPTS_MAX)?;
+                WorkerEvent::Heartbeat(Heartbeat { sequence, attempts, load })
+            }
+            ToManager::Preparing { attempt, step } => {
+                let step = step.chars().filter(|c| !c.is_control()).take(STEP_CHARS).collect();
+                if let Some(worker) = self.worker {
+                    self.fleet.live.set_step(worker, attempt, step);
+                }
+                return Ok(());
+            }
+            ToManager::Started { attempt } => WorkerEvent::Started { attempt },
+            ToManager::LogPiece { attempt, stream, offset_bytes, bytes } => {
+                if let Some(worker) = self.worker {
+                    let piece = Tail { offset_bytes, bytes };
+                    self.fleet.live.append(worker, attempt, stream, &piece);
+                }
+                return Ok(());
+            }
+            ToManager::Ended(ended) => {
+                self.check_ended(&ended)?;
+                WorkerEvent::Ended(ended)
+            }
+            ToManager::Leaving => {
+                tracing::info!(session = self.id.0, "a worker is leaving");
+                return Ok(());
+            }
+        };
+        self.fleet.report(self.id, event).await
+    }
+
+    /// A result may be stored only with all that it refers to.
+    fn check_ended(&self, ended: &Ended) -> Result<(), FleetError> {
+        let max = campusgrid_protocol::message::OUTPUTS_MAX;
+        check_count("outputs", ended.outputs.len(), max)?;
+        for (index, output) in ended.outputs.iter().enumerate() {
+            check_path(&output.path).map_err(|error| bad(&format!("an output path {error}")))?;
+            if ended.outputs[..index].iter().any(|other| other.path == output.path) {
+                return Err(bad("two outputs of one path"));
+            }
+        }
+        let of_log = |content: &Content| match content {
+            Content::Inline(_) => None,
+            Content::Blob(blob) => Some(*blob),
+        };
+        let logs = [&ended.stdout.content, &ended.stderr.content];
+        let blobs = logs.into_iter().filter_map(of_log);
+        let missing: Option<BlobRef> = blobs
+            .chain(ended.outputs.iter().map(|output| output.blob))
+            .find(|blob| !self.fleet.blobs.contains(*blob));
+        match missing {
+            None => Ok(()),
+            Some(blob) => Err(bad(&format!("a result that refers to {}, not sent yet", blob.hash))),
+        }
+    }
+}
+
+fn check_join(join: &Join) -> Result<(), FleetError> {
+    check_label(&join.name).map_err(|error| bad(&format!("a worker's name {error}")))?;
+    if let Some(owner) = &join.owner {
+        check_user_name(owner).map_err(|error| bad(&format!("an owner's name {error}")))?;
+    }
+    check_capacity(&join.capacity)?;
+    check_count("attempts", join.attempts.len(), ATTEMPTS_MAX)?;
+    check_count("notes", join.isolation_notes.len(), NOTES_MAX)
+}
+
+/// Absurd sizes would only attract jobs that then fail.
+fn check_capacity(capacity: &Capacity) -> Result<(), FleetError> {
+    let Capacity { cpu_millis, ram_mib, disk_mib, gpus } = capacity;
+    let cores_ok = (100..=4_096_000).contains(cpu_millis);
+    let sizes_ok = *ram_mib <= 64 << 20 && *disk_mib <= 1 << 30;
+    let gpus_ok = gpus.len() <= 64 && gpus.iter().all(|gpu| check_label(&gpu.model).is_ok());
+    if cores_ok && sizes_ok && gpus_ok { Ok(()) } else { Err(bad("an absurd capacity")) }
+}
+
+fn check_count(what: &str, found: usize, max: usize) -> Result<(), FleetError> {
+    if found > max { Err(bad(&format!("{found} {what}, more than {max}"))) } else { Ok(()) }
+}
+
+fn bad(what: &str) -> FleetError {
+    FleetError::BadMessage { what: format!("the worker sent {what}") }
+}

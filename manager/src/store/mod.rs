@@ -1,0 +1,160 @@
+//! The grid at rest: one SQLite database, one writer, any number of readers. All SQL is here.
+
+mod fsck;
+mod load;
+pub mod read;
+mod read_jobs;
+mod schema;
+mod write;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use campusgrid_core::time::Timestamp;
+use rusqlite::{Connection, OpenFlags};
+
+pub use fsck::{Findings, fsck};
+
+/// How long a statement waits for a lock that another process holds. There is none in the daemon.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Prepared statements that a connection keeps.
+const STATEMENTS_CACHED: usize = 64;
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("failed to open the database {}", path.display())]
+    Open { path: PathBuf, source: rusqlite::Error },
+    #[error("database is of schema version {found}, this binary knows up to {known}")]
+    TooNew { found: usize, known: usize },
+    #[error("failed to bring the database's schema up to date")]
+    Migrate { source: rusqlite_migration::Error },
+    #[error("the database is damaged: {finding}; restore it from a backup")]
+    Damaged { finding: String },
+    #[error("failed to load the grid")]
+    Load { source: rusqlite::Error },
+    #[error("row of {table} has {column} = {value}, which makes no sense")]
+    Nonsense { table: &'static str, column: &'static str, value: String },
+    #[error("failed to commit a batch of {changes} changes")]
+    Commit { changes: usize, source: rusqlite::Error },
+    #[error("failed to read {what}")]
+    Read { what: &'static str, source: rusqlite::Error },
+    #[error("the reader was stopped")]
+    Stopped,
+}
+
+/// The write connection.
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+}
+
+impl Store {
+    /// Opens the database, makes it if it is not there, and brings its schema up to date.
+    ///
+    /// # Errors
+    ///
+    /// `Open`, `TooNew`, `Migrate`, and `Damaged` if SQLite's quick check finds something.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let opened = Connection::open(path)
+            .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+        Self::set_up(opened, path)
+    }
+
+    /// A database in memory, for the simulator and for tests.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`].
+    pub fn in_memory() -> Result<Self, StoreError> {
+        let path = Path::new(":memory:");
+        let opened = Connection::open_in_memory()
+            .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+        Self::set_up(opened, path)
+    }
+
+    fn set_up(mut connection: Connection, path: &Path) -> Result<Self, StoreError> {
+        prepare(&connection)
+            .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+        schema::migrate(&mut connection)?;
+        let finding = connection
+            .query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))
+            .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+        if finding != "ok" {
+            return Err(StoreError::Damaged { finding });
+        }
+        Ok(Self { connection })
+    }
+
+    /// The latest time that any row speaks of, so that the clock does not start before it.
+    ///
+    /// # Errors
+    ///
+    /// `Load`.
+    pub fn latest(&self) -> Result<Timestamp, StoreError> {
+        let latest = "SELECT coalesce((SELECT at FROM event ORDER BY id DESC LIMIT 1), 0)";
+        self.connection
+            .query_row(latest, [], |row| row.get(0))
+            .map(Timestamp)
+            .map_err(|source| StoreError::Load { source })
+    }
+
+    /// The number of the newest event, 0 if there is none.
+    ///
+    /// # Errors
+    ///
+    /// `Load`.
+    pub fn newest_event(&self) -> Result<u64, StoreError> {
+        self.connection
+            .query_row("SELECT coalesce(max(id), 0) FROM event", [], |row| row.get(0))
+            .map_err(|source| StoreError::Load { source })
+    }
+
+    /// Empties the write-ahead log into the database, at the end of the daemon.
+    ///
+    /// # Errors
+    ///
+    /// `Commit`.
+    pub fn checkpoint(&self) -> Result<(), StoreError> {
+        self.connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            .map_err(|source| StoreError::Commit { changes: 0, source })
+    }
+}
+
+/// Opens a read-only connection to a database that a [`Store`] has set up.
+fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let open = || {
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+        Ok(connection)
+    };
+    open().map_err(|source| StoreError::Open { path: path.to_owned(), source })
+}
+
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // A ledger must survive power loss, which WAL with synchronous=NORMAL does not promise.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", "ON")
+}
+
+/// Declares SQL statements as constants, and lists them for the test that prepares every one and
+/// reads its query plan.
+macro_rules! statements {
+    ($($name:ident = $sql:expr;)+) => {
+        $(const $name: &str = $sql;)+
+
+        #[cfg(test)]
+        pub(super) const STATEMENTS: &[(&str, &str)] = &[$((stringify!($name), $name)),+];
+    };
+}
+use statements;
+
+#[cfg(test)]
+mod tests;

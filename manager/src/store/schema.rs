@@ -1,0 +1,27 @@
+//! The numbered migrations. An old one is never edited: a test keeps their hashes.
+
+use rusqlite::Connection;
+use rusqlite_migration::{M, Migrations};
+
+use super::StoreError;
+
+/// Every migration, oldest first.
+pub(super) const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_grid.sql")];
+
+/// Brings the schema up to date.
+///
+/// # Errors
+///
+/// `TooNew` for a database that a newer binary has written; `Migrate`.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let migrations = Migrations::new(MIGRATIONS.iter().map(|sql| M::up(sql)).collect());
+    migrations.to_latest(connection).map_err(|source| {
+        let found = connection.query_row("PRAGMA user_version", [], |row| row.get::<_, usize>(0));
+        match found {
+            Ok(found) if found > MIGRATIONS.len() => {
+                StoreError::TooNew { found, known: MIGRATIONS.len() }
+            }
+            Ok(_) | Err(_) => StoreError::Migrate { source },
+        }
+    })
+}

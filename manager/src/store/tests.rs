@@ -1,0 +1,192 @@
+//! The store against real SQLite: every statement is prepared and its plan read, migrations keep
+//! their text, and the ledger's rows cannot be changed.
+
+use std::sync::Arc;
+
+use campusgrid_core::effect::{Change, Effects};
+use campusgrid_core::grid::Grid;
+use campusgrid_core::input::{Input, Registration, Request, Submission, Ticket};
+use campusgrid_core::money::Micros;
+use campusgrid_core::policy::{Billing, Policy};
+use campusgrid_core::pricing::Prices;
+use campusgrid_core::time::Timestamp;
+use campusgrid_protocol::id::UserId;
+use campusgrid_protocol::resource::{Isolation, Needs};
+use campusgrid_protocol::task::{TaskSpec, Work};
+
+use super::{Store, fsck, load, read, read_jobs, schema, write};
+
+/// Tables that grow without end, and so must never be read from end to end for a page or a change.
+const GROWING: [&str; 9] =
+    ["transfer", "job", "task", "attempt", "log", "output", "event", "login", "user"];
+
+/// Statements that read a whole table on purpose.
+const WHOLE: [&str; 3] = ["COUNTS", "JOBS_OF_ALL", "LEADERS"];
+
+#[test]
+fn every_statement_is_valid() {
+    let store = Store::in_memory().unwrap();
+    let all = [
+        write::STATEMENTS,
+        load::STATEMENTS,
+        read::STATEMENTS,
+        read_jobs::STATEMENTS,
+        fsck::STATEMENTS,
+    ];
+    for (name, sql) in all.into_iter().flatten() {
+        if let Err(error) = store.connection.prepare(sql) {
+            panic!("{name}: {error}");
+        }
+    }
+}
+
+#[test]
+fn no_page_and_no_change_reads_a_growing_table_from_end_to_end() {
+    let store = Store::in_memory().unwrap();
+    let hot = [write::STATEMENTS, read::STATEMENTS, read_jobs::STATEMENTS];
+    for (name, sql) in hot.into_iter().flatten().filter(|(name, _)| !WHOLE.contains(name)) {
+        let mut plan = store.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let nulls = vec![rusqlite::types::Null; plan.parameter_count()];
+        let steps = plan.query_map(rusqlite::params_from_iter(nulls), |row| row.get(3)).unwrap();
+        for step in steps {
+            let step: String = step.unwrap();
+            let scanned = GROWING.iter().find(|table| step == format!("SCAN {table}"));
+            assert_eq!(scanned, None, "{name}: {step}");
+        }
+    }
+}
+
+/// Never edit a migration that has been released: add one.
+#[test]
+fn migrations_are_what_they_were() {
+    let hashes: Vec<String> = schema::MIGRATIONS
+        .iter()
+        .map(|sql| blake3::hash(sql.as_bytes()).to_hex()[..16].to_owned())
+        .collect();
+    assert_eq!(hashes, ["489802284c01eb94"]);
+}
+
+#[test]
+fn a_database_of_a_newer_version_is_refused() {
+    let path = std::env::temp_dir().join(format!("cg-newer-{}.sqlite", std::process::id()));
+    let store = Store::open(&path).unwrap();
+    store.connection.pragma_update(None, "user_version", 999).unwrap();
+    drop(store);
+    let error = Store::open(&path).unwrap_err().to_string();
+    std::fs::remove_file(path).unwrap();
+    assert_eq!(error, "database is of schema version 999, this binary knows up to 1");
+}
+
+fn policy() -> Arc<Policy> {
+    Arc::new(Policy {
+        starting_credits: Micros::from_credits(100),
+        prices: Prices {
+            base: Micros::from_credits(5),
+            core: Micros::from_credits(2),
+            ram_gib: Micros::from_credits(1),
+            gpu: Micros::from_credits(10),
+            minute: Micros::from_credits(1),
+            rate_permille: 1000,
+        },
+        billing: Billing::Actual,
+        fee_permille: 0,
+        tries: 3,
+        lease_ms: 90_000,
+        heartbeat_ms: 10_000,
+        active_jobs_max: 100,
+        submit_key_ms: 1000,
+    })
+}
+
+/// A store with one user, who has submitted one job.
+fn one_job() -> (Grid, Store) {
+    let mut store = Store::in_memory().unwrap();
+    let mut grid = Grid::recover(policy(), store.load().unwrap(), Timestamp(1));
+    let spec = TaskSpec {
+        work: Work::Shell { command: "true".to_owned() },
+        needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 16, gpus: 0, gpu_memory_mib: 0 },
+        time_limit_s: 60,
+        isolation: Isolation::Full,
+        tasks: 2,
+    };
+    let registration = Registration {
+        name: "ada".to_owned(),
+        email: None,
+        password_hash: "x".to_owned(),
+        local: true,
+    };
+    let submission =
+        Submission { user: UserId(1), key: Some("k".to_owned()), name: "job".to_owned(), spec };
+    let mut effects = Effects::default();
+    for request in [Request::Register(registration), Request::Submit(submission)] {
+        let input = Input::Request { ticket: Ticket(0), request };
+        grid.handle(Timestamp(2), input, &mut effects);
+    }
+    store.commit(&effects.changes).unwrap();
+    (grid, store)
+}
+
+#[test]
+fn what_is_loaded_is_what_was_in_memory() {
+    let (grid, store) = one_job();
+    assert_eq!(store.load().unwrap(), grid.durable());
+}
+
+#[test]
+fn the_books_balance_and_a_planted_mistake_is_found() {
+    for (mistake, finding) in [
+        ("SELECT 1", ""),
+        ("UPDATE account SET balance = balance + 1 WHERE id = 1001", "sum to 1, not to 0"),
+        ("UPDATE account SET balance = balance + 1 WHERE id = 2", "escrow has 17000001"),
+        ("UPDATE job SET failed = 1", "escrow has 17000000, the open holds sum to 8500000"),
+        ("UPDATE account SET earned = 5 WHERE id = 1001", "has earned 5, its payments say 0"),
+        ("UPDATE account SET spent = 5 WHERE id = 1001", "has spent 5, its jobs say 0"),
+        ("UPDATE job SET charged = 5", "is charged 5, its payments sum to 0"),
+        (
+            "DROP TRIGGER transfer_never_changes; UPDATE transfer SET at = at + 1 WHERE id = 1",
+            "the audit chain breaks at transfer 1 (grant:1)",
+        ),
+        (
+            "DROP TRIGGER transfer_never_goes; DELETE FROM transfer WHERE id = 1",
+            "breaks at transfer 2",
+        ),
+    ] {
+        let (_, store) = one_job();
+        store.connection.execute_batch(mistake).unwrap();
+        let broken = store.fsck().unwrap().broken;
+        if finding.is_empty() {
+            assert_eq!(broken, Vec::<String>::new());
+        } else {
+            let found = broken.iter().any(|line| line.contains(finding));
+            assert!(found, "{mistake}: {finding:?} is not in {broken:?}");
+        }
+    }
+}
+
+#[test]
+fn transfers_never_change_and_never_go() {
+    let (_, store) = one_job();
+    for (sql, reason) in [
+        ("UPDATE transfer SET amount = 1", "a transfer never changes"),
+        ("DELETE FROM transfer", "a transfer is never deleted"),
+        ("UPDATE account SET balance = -1 WHERE id = 1001", "CHECK constraint failed"),
+    ] {
+        let error = store.connection.execute_batch(sql).unwrap_err().to_string();
+        assert!(error.contains(reason), "{sql}: {error}");
+    }
+}
+
+#[test]
+fn a_batch_is_written_whole_or_not_at_all() {
+    let (grid, mut store) = one_job();
+    let before = store.load().unwrap();
+    let account = Change::Account {
+        id: campusgrid_core::ledger::AccountId::Fee,
+        account: campusgrid_core::ledger::Account::default(),
+    };
+    let twice = Change::LoginOpened { user: UserId(1), token_hash: [1; 32], until: Timestamp(9) };
+    let error = store.commit(&[account, twice.clone(), twice]).unwrap_err().to_string();
+    assert_eq!(error, "failed to commit a batch of 3 changes");
+    assert_eq!(store.load().unwrap(), before);
+    assert_eq!(before, grid.durable());
+}

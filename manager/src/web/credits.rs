@@ -1,0 +1,133 @@
+//! Credits, the leaderboard and the figures of the grid.
+
+use axum::Json;
+use axum::extract::State;
+use campusgrid_protocol::rest::{self, Credits, Health, JobsCount, Leader, Page, Stats};
+
+use super::Site;
+use super::auth::Login;
+use super::error::WebError;
+use super::extract::Params;
+use super::jobs::{Part, is_full};
+
+/// Rows of the leaderboard.
+pub(super) const LEADERS_MAX: u32 = 100;
+
+/// Factor on all prices, in thousandths.
+pub(super) const RATE_PERMILLE: u32 = 1000;
+
+/// `GET credits`.
+pub(super) async fn credits(
+    State(site): State<Site>,
+    login: Login,
+) -> Result<Json<Credits>, WebError> {
+    let user = login.id();
+    Ok(Json(site.readers.read(move |reader| reader.credits(user, RATE_PERMILLE)).await?))
+}
+
+/// `GET credits/transfers`.
+pub(super) async fn transfers(
+    State(site): State<Site>,
+    login: Login,
+    Params(part): Params<Part>,
+) -> Result<Json<Page<rest::Transfer>>, WebError> {
+    Ok(Json(read_transfers(&site, &login, part).await?))
+}
+
+/// `GET leaderboard`.
+pub(super) async fn leaderboard(
+    State(site): State<Site>,
+    _login: Login,
+) -> Result<Json<Vec<Leader>>, WebError> {
+    Ok(Json(site.readers.read(|reader| reader.leaderboard(LEADERS_MAX)).await?))
+}
+
+/// `GET stats`.
+pub(super) async fn stats(
+    State(site): State<Site>,
+    _login: Login,
+) -> Result<Json<Stats>, WebError> {
+    Ok(Json(read_stats(&site).await?))
+}
+
+/// `GET /health`: whether the engine takes requests and the data directory can be written.
+pub(super) async fn health(State(site): State<Site>) -> Json<Health> {
+    let jobs_dir = can_write(&site).await;
+    let status = if jobs_dir { "ok" } else { "degraded" };
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    Json(Health { status: status.to_owned(), jobs_dir, version })
+}
+
+/// `GET /jobs/count`.
+pub(super) async fn jobs_count(State(site): State<Site>) -> Result<Json<JobsCount>, WebError> {
+    let (num_jobs, _) = site.readers.read(|reader| reader.counts()).await?;
+    Ok(Json(JobsCount { num_jobs }))
+}
+
+/// A part of the ledger's rows that concern a user, newest first.
+///
+/// # Errors
+///
+/// `Read`.
+pub(super) async fn read_transfers(
+    site: &Site,
+    login: &Login,
+    part: Part,
+) -> Result<Page<rest::Transfer>, WebError> {
+    let (user, limit) = (login.id(), part.limit());
+    let read = site.readers.read(move |reader| reader.transfers(user, part.before, limit));
+    let items = read.await?;
+    let next = items.last().filter(|_| is_full(&items, limit)).map(|row| row.transfer);
+    Ok(Page { items, next })
+}
+
+/// The grid in figures.
+///
+/// # Errors
+///
+/// `Read`.
+pub(super) async fn read_stats(site: &Site) -> Result<Stats, WebError> {
+    let (_, tasks_ended) = site.readers.read(|reader| reader.counts()).await?;
+    let snapshot = site.engine.snapshot();
+    let mut stats = Stats {
+        workers_online: 0,
+        cpu_millis: 0,
+        cpu_free_millis: 0,
+        gpus: 0,
+        gpus_free: 0,
+        tasks_queued: snapshot.tasks_queued,
+        tasks_running: snapshot.tasks_running,
+        tasks_ended,
+        users: snapshot.users,
+    };
+    for link in snapshot.workers.iter().filter_map(|worker| worker.link.as_ref()) {
+        stats.workers_online += 1;
+        stats.cpu_millis += link.capacity.cpu_millis;
+        stats.cpu_free_millis += link.free.cpu_millis;
+        stats.gpus += count(link.capacity.gpus.len());
+        stats.gpus_free += count(link.free.gpu_memory_mib.len());
+    }
+    Ok(stats)
+}
+
+fn count(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+/// Writes a small file and removes it again: a full or read-only disk shows only then.
+async fn can_write(site: &Site) -> bool {
+    let probe = site.config.data_dir.join(".health");
+    let work = tokio::task::spawn_blocking(move || {
+        std::fs::write(&probe, b"ok").and_then(|()| std::fs::remove_file(&probe))
+    });
+    match work.await {
+        Ok(Ok(())) => true,
+        // Another check was faster to remove the file.
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => true,
+        Ok(Err(error)) => {
+            tracing::error!(%error, "cannot write the data directory");
+            false
+        }
+        Err(_) => false,
+    }
+}

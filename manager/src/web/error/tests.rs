@@ -1,0 +1,60 @@
+//! The status, code and words of every error that clients build on.
+
+use axum::http::header;
+use axum::response::IntoResponse;
+use campusgrid_core::effect::Refusal;
+use campusgrid_core::ledger::Insufficient;
+use campusgrid_core::money::Micros;
+use campusgrid_protocol::rest::FieldError;
+
+use super::WebError;
+use crate::engine::handle::AskError;
+
+fn refused(refusal: Refusal) -> WebError {
+    WebError::Ask(AskError::Refused(refusal))
+}
+
+fn poor() -> WebError {
+    let (amount, balance) = (Micros(31_000_000), Micros(7_500_000));
+    refused(Refusal::Insufficient(Insufficient { amount, balance }))
+}
+
+#[test]
+fn each_error_has_its_status_and_code() {
+    let field = FieldError { field: "cores".to_owned(), message: "must be 1 to 8".to_owned() };
+    for (error, status, code) in [
+        (WebError::NotLoggedIn, 401, "unauthenticated"),
+        (WebError::WrongPassword, 401, "wrong_password"),
+        (poor(), 402, "insufficient_credits"),
+        (WebError::CrossOrigin, 403, "cross_origin"),
+        (WebError::StaleForm, 403, "stale_form"),
+        (WebError::NotFound, 404, "not_found"),
+        (refused(Refusal::NotFound), 404, "not_found"),
+        (refused(Refusal::CodeUnknown), 404, "code_unknown"),
+        (WebError::MethodNotAllowed, 405, "method_not_allowed"),
+        (refused(Refusal::NameTaken), 409, "name_taken"),
+        (refused(Refusal::HasEnded), 409, "has_ended"),
+        (refused(Refusal::TooManyJobs { max: 100 }), 409, "too_many_jobs"),
+        (WebError::TooLarge { max_bytes: 1 << 20 }, 413, "too_large"),
+        (WebError::NotJson, 415, "not_json"),
+        (WebError::Fields(vec![field]), 422, "invalid_fields"),
+        (WebError::Body("unknown field".to_owned()), 422, "invalid_body"),
+        (refused(Refusal::PriceOverflow), 422, "price_overflow"),
+        (WebError::Hash("secret detail".to_owned()), 500, "internal"),
+        (WebError::Ask(AskError::Busy), 503, "busy"),
+        (WebError::Ask(AskError::Stopping), 503, "stopping"),
+    ] {
+        let (found_status, found_code, text) = error.describe();
+        assert_eq!((found_status.as_u16(), found_code), (status, code), "{error:?}");
+        assert!(!text.contains("secret detail"), "{text}");
+        let retries = error.into_response().headers().contains_key(header::RETRY_AFTER);
+        assert_eq!(retries, status == 503);
+    }
+}
+
+#[tokio::test]
+async fn a_short_balance_is_told_in_words_and_numbers() {
+    let body = axum::body::to_bytes(poor().into_response().into_body(), 4096).await.unwrap();
+    expect_test::expect![[r#"{"error":{"code":"insufficient_credits","message":"this job holds 31 credits, your balance is 7.5: 23.5 short","shortfall_micros":23500000}}"#]]
+    .assert_eq(std::str::from_utf8(&body).unwrap());
+}

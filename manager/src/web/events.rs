@@ -1,0 +1,195 @@
+//! Tells open pages that something changed, so that they fetch it; no content travels here, so no
+//! viewer can lag.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use campusgrid_core::snapshot::Snapshot;
+use campusgrid_protocol::id::JobId;
+use futures_util::stream;
+use serde::Deserialize;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::Site;
+use super::auth::Login;
+use super::error::WebError;
+use super::extract::Params;
+use crate::store::read::Viewer;
+
+/// At least between two events about jobs.
+const JOB_PACE: Duration = Duration::from_millis(200);
+/// At least between two events about the grid.
+const GRID_PACE: Duration = Duration::from_secs(1);
+/// Rows read at once; only the number of the last one matters.
+const ROWS_MAX: u32 = 500;
+
+/// What to be told about.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    /// Only this job; all of the grid otherwise.
+    job: Option<u64>,
+    /// Only what came after this event; `Last-Event-ID` has precedence. From now on if absent.
+    after: Option<u64>,
+}
+
+/// `GET events`: an event `job` when something happened to the job (or any job), an event `grid`
+/// when the grid looks different.
+pub(super) async fn events(
+    State(site): State<Site>,
+    login: Login,
+    Params(wanted): Params<Wanted>,
+    headers: HeaderMap,
+) -> Result<Response, WebError> {
+    let permit = site.streams.clone().try_acquire_owned().map_err(|_| WebError::TooManyStreams)?;
+    let (viewer, job) = (login.viewer(), wanted.job.map(JobId));
+    if let Some(job) = job {
+        let stored = site.readers.read(move |reader| reader.job(viewer, job)).await?;
+        stored.ok_or(WebError::NotFound)?;
+    }
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
+    let after = last.or(wanted.after);
+    let watcher = Watcher::new(site, viewer, job, after);
+    let events = stream::unfold((watcher, permit), |(mut watcher, permit)| async move {
+        let event = watcher.next().await?;
+        Some((Ok::<Event, Infallible>(event), (watcher, permit)))
+    });
+    Ok(Sse::new(events).keep_alive(KeepAlive::default()).into_response())
+}
+
+/// One open stream of events.
+#[derive(Debug)]
+struct Watcher {
+    site: Site,
+    viewer: Viewer,
+    job: Option<JobId>,
+    /// The newest event that this viewer knows of.
+    after: u64,
+    events: watch::Receiver<u64>,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    job_due: Instant,
+    grid_due: Instant,
+}
+
+impl Watcher {
+    fn new(site: Site, viewer: Viewer, job: Option<JobId>, after: Option<u64>) -> Self {
+        let mut events = site.engine.events();
+        let snapshots = site.engine.snapshots();
+        let after = after.unwrap_or_else(|| *events.borrow());
+        events.mark_changed(); // What came between `after` and now is told at once.
+        let now = Instant::now();
+        Self {
+            site,
+            viewer,
+            job,
+            after,
+            events,
+            snapshots,
+            job_due: now,
+            grid_due: now + GRID_PACE,
+        }
+    }
+
+    /// The next event; None when the manager stops.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.site.shutdown.cancelled() => return None,
+                changed = paced(self.job_due, &mut self.events) => {
+                    changed.ok()?;
+                    if let Some(newest) = self.newest().await? {
+                        self.after = newest;
+                        self.job_due = Instant::now() + self.pace();
+                        let text = newest.to_string();
+                        return Some(Event::default().event("job").id(&text).data(&text));
+                    }
+                }
+                changed = paced(self.grid_due, &mut self.snapshots) => {
+                    changed.ok()?;
+                    self.grid_due = Instant::now() + GRID_PACE;
+                    let at = self.snapshots.borrow_and_update().at;
+                    return Some(Event::default().event("grid").data(at.0.to_string()));
+                }
+            }
+        }
+    }
+
+    fn pace(&self) -> Duration {
+        if self.job.is_some() { JOB_PACE } else { GRID_PACE }
+    }
+
+    /// The newest event above `after` that concerns this viewer; None (outside) on a failed read.
+    async fn newest(&mut self) -> Option<Option<u64>> {
+        let on_disk = *self.events.borrow_and_update();
+        let Some(job) = self.job else {
+            return Some((on_disk > self.after).then_some(on_disk));
+        };
+        let (viewer, after) = (self.viewer, self.after);
+        let read =
+            self.site.readers.read(move |reader| reader.job_events(viewer, job, after, ROWS_MAX));
+        match read.await {
+            Ok(rows) => Some(rows.last().map(|row| row.id)),
+            Err(error) => {
+                WebError::from(error).log();
+                None
+            }
+        }
+    }
+}
+
+/// Waits for a change, but not before `due`. A change before that is not lost: the receiver keeps
+/// it until it is looked at.
+async fn paced<T>(
+    due: Instant,
+    changes: &mut watch::Receiver<T>,
+) -> Result<(), watch::error::RecvError> {
+    sleep_until(due).await;
+    changes.changed().await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::watch;
+    use tokio::time::Instant;
+
+    use super::paced;
+
+    #[tokio::test(start_paused = true)]
+    async fn changes_are_spread_out_and_the_last_one_arrives() {
+        let (sender, mut receiver) = watch::channel(0);
+        let start = Instant::now();
+        let due = start + Duration::from_secs(1);
+        for number in 1..=5 {
+            sender.send_replace(number);
+        }
+        paced(due, &mut receiver).await.unwrap();
+        assert_eq!(*receiver.borrow_and_update(), 5);
+        assert_eq!(start.elapsed(), Duration::from_secs(1));
+
+        sender.send_replace(6);
+        let due = Instant::now() + Duration::from_secs(1);
+        paced(due, &mut receiver).await.unwrap();
+        assert_eq!(*receiver.borrow_and_update(), 6);
+        assert_eq!(start.elapsed(), Duration::from_secs(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dropped_wait_loses_no_change() {
+        let (sender, mut receiver) = watch::channel(0);
+        sender.send_replace(1);
+        let due = Instant::now() + Duration::from_secs(5);
+        let cut = tokio::time::timeout(Duration::from_secs(1), paced(due, &mut receiver)).await;
+        assert!(cut.is_err());
+        paced(due, &mut receiver).await.unwrap();
+        assert_eq!(*receiver.borrow_and_update(), 1);
+    }
+}

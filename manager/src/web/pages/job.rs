@@ -1,0 +1,321 @@
+//! One job: where it stands and why it waits, its live log, its outputs and what it cost.
+
+use askama::Template;
+use askama_web::WebTemplate;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Redirect;
+use campusgrid_core::time::Timestamp;
+use campusgrid_protocol::id::JobId;
+use campusgrid_protocol::rest::{self, JobDetail};
+use campusgrid_protocol::task::Stream;
+use serde::Deserialize;
+
+use super::account::encode;
+use super::form::SignedForm;
+use super::{Frame, PageError, Visitor, is_fragment};
+use crate::store::read::Viewer;
+use crate::web::Site;
+use crate::web::error::WebError;
+use crate::web::extract::{Named, Params};
+use crate::web::jobs::{TaskPart, read_one, read_tasks};
+use crate::web::logs::{LogNow, Source, read_now};
+use crate::web::text_stream::{More, all_text, without_escapes};
+use crate::web::words::{self, Moment};
+
+/// Shown of a log in the page. Bytes; a link leads to all of it.
+const LOG_SHOWN_BYTES: usize = 256 << 10;
+
+/// Which task's log to show.
+#[derive(Debug, Deserialize)]
+pub(super) struct Shown {
+    #[serde(default)]
+    task: u32,
+}
+
+#[derive(Template, WebTemplate)]
+#[template(path = "job.html")]
+pub(super) struct JobPage {
+    frame: Frame,
+    id: u64,
+    name: String,
+    owner: String,
+    kind: &'static str,
+    state: &'static str,
+    has_ended: bool,
+    submitted: Moment,
+    /// From submitting to the end, or until now.
+    took: String,
+    progress: Progress,
+    /// Why it waits; empty if nothing of it does.
+    waiting: String,
+    outputs: Vec<OutputRow>,
+    left_behind: Vec<LeftBehind>,
+    receipt: Receipt,
+    log: LogView,
+    needs: NeedsView,
+    requirements: Vec<String>,
+    /// Absent when only a part of the page was asked for, which never shows it.
+    source: Option<String>,
+}
+
+/// How many tasks are where.
+struct Progress {
+    tasks: u32,
+    queued: u32,
+    running: u32,
+    succeeded: u32,
+    failed: u32,
+    cancelled: u32,
+    ended: u32,
+}
+
+/// A file to download.
+struct OutputRow {
+    task: u32,
+    path: String,
+    href: String,
+    size: String,
+}
+
+/// What a task could not hand over.
+struct LeftBehind {
+    task: u32,
+    why: String,
+}
+
+/// Where the credits went.
+struct Receipt {
+    held: String,
+    charged: String,
+    refunded: String,
+    attempts: Vec<AttemptRow>,
+    /// Whether there are tasks that are not listed.
+    cut: bool,
+}
+
+/// One run of a task.
+struct AttemptRow {
+    task: u32,
+    number: u32,
+    worker: String,
+    minutes: String,
+    cpu: String,
+    ram_peak: String,
+    outcome: String,
+    charged: String,
+}
+
+/// The log of one task, as it is now and where to follow it.
+struct LogView {
+    task: u32,
+    stdout: String,
+    stderr: String,
+    /// Whether the beginning is not shown.
+    cut: bool,
+    step: String,
+    /// Empty when the log is complete.
+    follow: String,
+}
+
+/// What the job asked for.
+struct NeedsView {
+    cores: String,
+    ram: String,
+    disk: String,
+    gpus: String,
+    time_limit: String,
+}
+
+/// `GET /jobs/{id}`.
+pub(super) async fn job(
+    State(site): State<Site>,
+    visitor: Visitor,
+    Named(id): Named<JobId>,
+    Params(shown): Params<Shown>,
+    headers: HeaderMap,
+) -> Result<JobPage, PageError> {
+    let seen = *site.engine.events().borrow(); // Before reading: nothing after it is missed.
+    let viewer = visitor.login.viewer();
+    let mut detail = read_one(&site, viewer, id).await?;
+    let is_fragment = is_fragment(&headers);
+    let log = if is_fragment {
+        LogView::none(shown.task) // The page's script has it already.
+    } else {
+        read_log(&site, viewer, id, shown.task).await?
+    };
+    if detail.task_list.iter().all(|task| task.index != shown.task) {
+        let part = TaskPart::one(shown.task);
+        let found = read_tasks(&site, viewer, id, part).await?.items;
+        detail.task_list.extend(found.into_iter().filter(|task| task.index == shown.task));
+    }
+    let mut frame = visitor.frame;
+    if detail.job.ended_at_ms.is_none() {
+        frame.events = format!("/api/v1/events?job={id}&after={seen}");
+    }
+    let source = (!is_fragment).then(|| detail.source.clone());
+    Ok(JobPage::new(frame, detail, log, source, site.clock.now()))
+}
+
+/// `POST /jobs/{id}/cancel`.
+pub(super) async fn cancel(
+    State(site): State<Site>,
+    Named(id): Named<JobId>,
+    form: SignedForm,
+) -> Result<Redirect, PageError> {
+    site.engine.cancel(form.visitor.login.id(), id).await?;
+    Ok(Redirect::to(&format!("/jobs/{id}")))
+}
+
+async fn read_log(site: &Site, viewer: Viewer, job: JobId, task: u32) -> Result<LogView, WebError> {
+    let source = Source { job, task, stream: Stream::Stdout };
+    let stdout = read_now(site, viewer, source).await?;
+    let stderr = read_now(site, viewer, Source { stream: Stream::Stderr, ..source }).await?;
+    Ok(LogView::new(job, task, &stdout, &stderr))
+}
+
+impl LogView {
+    fn none(task: u32) -> Self {
+        let nothing = String::new;
+        let (stdout, stderr, step, follow) = (nothing(), nothing(), nothing(), nothing());
+        Self { task, stdout, stderr, cut: false, step, follow }
+    }
+
+    fn new(job: JobId, task: u32, stdout: &LogNow, stderr: &LogNow) -> Self {
+        let more = if stdout.complete { More::Never } else { More::MayFollow };
+        let (stdout_text, stdout_end) = shown(stdout, more);
+        let (stderr_text, stderr_end) = shown(stderr, more);
+        let address = format!("/api/v1/jobs/{job}/logs?task={task}&follow=true");
+        let follow = match (stdout.complete, stdout.attempt) {
+            (true, _) => String::new(),
+            (false, None) => address,
+            (false, Some(attempt)) => {
+                format!("{address}&from={attempt}:{stdout_end}:{stderr_end}")
+            }
+        };
+        let cut = |log: &LogNow| log.offset_bytes > 0 || log.bytes.len() > LOG_SHOWN_BYTES;
+        let (cut, step) = (cut(stdout) || cut(stderr), stdout.step.clone());
+        Self { task, stdout: stdout_text, stderr: stderr_text, cut, step, follow }
+    }
+}
+
+/// The end of a log as text, and the offset in the stream up to which it goes.
+fn shown(log: &LogNow, more: More) -> (String, u64) {
+    let skipped = log.bytes.len().saturating_sub(LOG_SHOWN_BYTES);
+    let (text, length) = all_text(&log.bytes[skipped..], more);
+    (without_escapes(&text), log.offset_bytes + (skipped + length) as u64)
+}
+
+impl JobPage {
+    fn new(
+        frame: Frame,
+        detail: JobDetail,
+        log: LogView,
+        source: Option<String>,
+        now: Timestamp,
+    ) -> Self {
+        let job = &detail.job;
+        let until = job.ended_at_ms.unwrap_or(now.0);
+        let needs = &detail.needs;
+        Self {
+            frame,
+            id: job.job,
+            name: job.name.clone(),
+            owner: job.owner.clone(),
+            kind: words::kind(job.kind),
+            state: words::state(job.state),
+            has_ended: job.ended_at_ms.is_some(),
+            submitted: Moment::new(job.submitted_at_ms, now),
+            took: words::span(until.saturating_sub(job.submitted_at_ms)),
+            progress: Progress::new(job),
+            waiting: waiting(&detail),
+            outputs: outputs(&detail),
+            left_behind: left_behind(&detail),
+            receipt: Receipt::new(&detail),
+            log,
+            needs: NeedsView {
+                cores: words::counted(u64::from(needs.cpu_millis / 1000), "core", "cores"),
+                ram: words::mib(needs.ram_mib),
+                disk: words::mib(needs.disk_mib),
+                gpus: words::counted(needs.gpus.into(), "GPU", "GPUs"),
+                time_limit: words::span(u64::from(detail.time_limit_s) * 1000),
+            },
+            requirements: detail.requirements,
+            source,
+        }
+    }
+}
+
+impl Progress {
+    fn new(job: &rest::Job) -> Self {
+        Self {
+            tasks: job.tasks,
+            queued: job.queued,
+            running: job.running,
+            succeeded: job.succeeded,
+            failed: job.failed,
+            cancelled: job.cancelled,
+            ended: job.succeeded + job.failed + job.cancelled,
+        }
+    }
+}
+
+impl Receipt {
+    fn new(detail: &JobDetail) -> Self {
+        let started = detail.job.tasks - detail.job.queued.min(detail.job.tasks);
+        let rows = detail.task_list.iter().flat_map(|task| {
+            task.attempts.iter().map(move |attempt| AttemptRow::new(task.index, attempt))
+        });
+        Self {
+            held: words::exact_credits(detail.job.held_micros),
+            charged: words::exact_credits(detail.job.charged_micros),
+            refunded: words::exact_credits(detail.job.refunded_micros),
+            attempts: rows.collect(),
+            cut: detail.task_list.len() < started as usize,
+        }
+    }
+}
+
+impl AttemptRow {
+    fn new(task: u32, attempt: &rest::Attempt) -> Self {
+        let under_way = || match attempt.started_at_ms {
+            Some(_) => "running".to_owned(),
+            None => "preparing".to_owned(),
+        };
+        Self {
+            task,
+            number: attempt.number,
+            worker: attempt.worker_name.clone(),
+            minutes: words::minutes(attempt.run_ms),
+            cpu: words::span(attempt.cpu_ms),
+            ram_peak: words::mib(attempt.ram_peak_mib),
+            outcome: attempt.outcome.clone().unwrap_or_else(under_way),
+            charged: words::exact_credits(attempt.charged_micros),
+        }
+    }
+}
+
+/// Why it waits. Just after submitting the scheduler's own words may not be out yet.
+fn waiting(detail: &JobDetail) -> String {
+    let waits = detail.job.queued > 0;
+    let words = || "it will be placed in a moment".to_owned();
+    if waits { detail.waiting.clone().unwrap_or_else(words) } else { String::new() }
+}
+
+fn outputs(detail: &JobDetail) -> Vec<OutputRow> {
+    let job = detail.job.job;
+    let rows = detail.task_list.iter().flat_map(|task| {
+        task.outputs.iter().map(move |output| OutputRow {
+            task: task.index,
+            href: format!("/api/v1/jobs/{job}/outputs/{}/{}", task.index, encode(&output.path)),
+            path: output.path.clone(),
+            size: words::bytes(output.size_bytes),
+        })
+    });
+    rows.collect()
+}
+
+fn left_behind(detail: &JobDetail) -> Vec<LeftBehind> {
+    let tasks = detail.task_list.iter().filter(|task| !task.left_behind.is_empty());
+    tasks.map(|task| LeftBehind { task: task.index, why: task.left_behind.clone() }).collect()
+}

@@ -1,0 +1,180 @@
+//! The dashboard: each page asks what the API asks and shows it.
+
+mod account;
+mod form;
+mod job;
+mod jobs;
+mod overview;
+mod standing;
+mod submit;
+mod workers;
+
+use askama::Template;
+use askama_web::WebTemplate;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, FromRequestParts};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+
+use super::auth::Login;
+use super::credits::RATE_PERMILLE;
+use super::error::WebError;
+use super::{Site, assets, words};
+
+/// Largest form. Bytes: a source may take three times its size in a form's encoding.
+const FORM_MAX_BYTES: usize = 2 << 20;
+
+/// All pages.
+pub(super) fn routes() -> Router<Site> {
+    Router::new()
+        .route("/", get(overview::overview))
+        .route("/register", get(account::register_form).post(account::register))
+        .route("/login", get(account::login_form).post(account::log_in))
+        .route("/logout", post(account::log_out))
+        .route("/submit", get(submit::empty_form).post(submit::submit))
+        .route("/submit/quote", post(submit::quote))
+        .route("/jobs", get(jobs::jobs))
+        .route("/jobs/{id}", get(job::job))
+        .route("/jobs/{id}/cancel", post(job::cancel))
+        .route("/workers", get(workers::workers))
+        .route("/workers/approve", get(workers::approve_form).post(workers::approve))
+        .route("/workers/{id}/remove", post(workers::remove))
+        .route("/leaderboard", get(standing::leaderboard))
+        .route("/credits", get(standing::credits))
+        .layer(DefaultBodyLimit::max(FORM_MAX_BYTES))
+}
+
+/// What is around the content of every page.
+#[derive(Debug, Clone)]
+struct Frame {
+    /// Where the style sheets and scripts are.
+    assets: &'static str,
+    user: Option<FrameUser>,
+    /// The address that the page's script listens to for changes; empty if it need not.
+    events: String,
+}
+
+/// Who looks at the page.
+#[derive(Debug, Clone)]
+struct FrameUser {
+    name: String,
+    balance: String,
+    operator: bool,
+    /// Carried by every form.
+    form_token: String,
+}
+
+impl Frame {
+    /// For whoever is not logged in.
+    fn plain() -> Self {
+        Self { assets: &assets::ROOT, user: None, events: String::new() }
+    }
+
+    fn form_token(&self) -> &str {
+        self.user.as_ref().map_or("", |user| &user.form_token)
+    }
+
+    /// Whether an operator looks.
+    fn is_operators(&self) -> bool {
+        self.user.as_ref().is_some_and(|user| user.operator)
+    }
+
+    /// Keeps the page fresh by what happens on the whole grid from now on.
+    fn following_grid(mut self, site: &Site) -> Self {
+        self.events = format!("/api/v1/events?after={}", *site.engine.events().borrow());
+        self
+    }
+}
+
+/// A logged-in user and the frame of their page.
+#[derive(Debug, Clone)]
+struct Visitor {
+    login: Login,
+    frame: Frame,
+}
+
+impl Visitor {
+    async fn new(site: &Site, login: Login) -> Result<Self, WebError> {
+        let user = login.id();
+        let credits = site.readers.read(move |reader| reader.credits(user, RATE_PERMILLE)).await?;
+        let user = FrameUser {
+            name: login.user.name.clone(),
+            balance: words::credits(credits.balance_micros),
+            operator: login.is_operator(),
+            form_token: login.token.form_token(),
+        };
+        Ok(Self { login, frame: Frame { user: Some(user), ..Frame::plain() } })
+    }
+}
+
+impl FromRequestParts<Site> for Visitor {
+    type Rejection = PageError;
+
+    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, PageError> {
+        match Login::from_request_parts(parts, site).await {
+            Ok(login) => Ok(Self::new(site, login).await?),
+            Err(WebError::NotLoggedIn) => {
+                let next = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+                Err(PageError::LogIn {
+                    next: next.to_owned(),
+                    fragment: is_fragment(&parts.headers),
+                })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Whether only a part of the page will be used: the page's script says so.
+fn is_fragment(headers: &HeaderMap) -> bool {
+    headers.contains_key("hx-request")
+}
+
+/// Why there is no page.
+#[derive(Debug)]
+pub(super) enum PageError {
+    /// Log in first, then go on to `next`.
+    LogIn {
+        next: String,
+        fragment: bool,
+    },
+    Failed(WebError),
+}
+
+impl<E: Into<WebError>> From<E> for PageError {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+#[derive(Template, WebTemplate)]
+#[template(path = "error.html")]
+struct ErrorPage {
+    frame: Frame,
+    status: StatusCode,
+    message: String,
+}
+
+impl IntoResponse for PageError {
+    fn into_response(self) -> Response {
+        match self {
+            Self::LogIn { fragment: true, .. } => {
+                // A redirect would put the login page into the middle of this one.
+                (StatusCode::OK, [("hx-redirect", "/login")]).into_response()
+            }
+            Self::LogIn { next, .. } if next == "/" => Redirect::to("/login").into_response(),
+            Self::LogIn { next, .. } => {
+                Redirect::to(&format!("/login?next={}", account::encode(&next))).into_response()
+            }
+            Self::Failed(WebError::NotLoggedIn) => Redirect::to("/login").into_response(),
+            Self::Failed(error) => {
+                error.log();
+                let (status, _, message) = error.describe();
+                let page = ErrorPage { frame: Frame::plain(), status, message };
+                (status, page).into_response()
+            }
+        }
+    }
+}

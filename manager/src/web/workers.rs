@@ -1,0 +1,84 @@
+//! Machines: what is there, making one's own machine take part, taking it out again.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use campusgrid_core::snapshot::WorkerView;
+use campusgrid_protocol::id::WorkerId;
+use campusgrid_protocol::resource::{Isolation, Load};
+use campusgrid_protocol::rest::{self, Approve};
+use serde::Serialize;
+
+use super::Site;
+use super::auth::Login;
+use super::error::WebError;
+use super::extract::{Body, Named};
+
+/// Answers `POST workers/approve`.
+#[derive(Debug, Serialize)]
+pub(super) struct Approved {
+    worker: u64,
+}
+
+/// `GET workers`: machines that have an owner.
+pub(super) async fn list(State(site): State<Site>, _login: Login) -> Json<Vec<rest::Worker>> {
+    Json(site.engine.snapshot().workers.iter().map(describe).collect())
+}
+
+/// `POST workers/approve`.
+pub(super) async fn approve(
+    State(site): State<Site>,
+    login: Login,
+    Body(body): Body<Approve>,
+) -> Result<Json<Approved>, WebError> {
+    let worker = adopt(&site, &login, &body.code).await?;
+    Ok(Json(Approved { worker: worker.0 }))
+}
+
+/// `DELETE workers/{id}`.
+pub(super) async fn remove(
+    State(site): State<Site>,
+    login: Login,
+    Named(worker): Named<WorkerId>,
+) -> Result<StatusCode, WebError> {
+    site.engine.remove_worker(login.id(), worker).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Makes the machine that shows this code the user's, however the code was typed.
+///
+/// # Errors
+///
+/// `Ask` if no machine shows the code or the engine is busy.
+pub(super) async fn adopt(site: &Site, login: &Login, code: &str) -> Result<WorkerId, WebError> {
+    let code: String = code.trim().chars().take(32).collect::<String>().to_ascii_uppercase();
+    let worker = site.engine.approve_worker(login.id(), code).await?;
+    tracing::info!(worker.id = worker.0, user.id = login.id().0, "a worker was approved");
+    Ok(worker)
+}
+
+fn describe(view: &WorkerView) -> rest::Worker {
+    let link = view.link.as_ref();
+    let capacity = link.map(|link| &link.capacity);
+    let free = link.map(|link| &link.free);
+    let load = link.map_or(Load::default(), |link| link.load);
+    rest::Worker {
+        worker: view.id.0,
+        name: view.name.clone(),
+        owner: Some(view.owner_name.clone()),
+        online: link.is_some(),
+        isolation: link.map_or(Isolation::None, |link| link.isolation),
+        isolation_notes: link.map(|link| link.isolation_notes.clone()).unwrap_or_default(),
+        cpu_millis: capacity.map_or(0, |capacity| capacity.cpu_millis),
+        cpu_free_millis: free.map_or(0, |free| free.cpu_millis),
+        ram_mib: capacity.map_or(0, |capacity| capacity.ram_mib),
+        ram_free_mib: free.map_or(0, |free| free.ram_mib),
+        disk_mib: capacity.map_or(0, |capacity| capacity.disk_mib),
+        gpus: capacity.map(|capacity| capacity.gpus.clone()).unwrap_or_default(),
+        gpus_free: free
+            .map_or(0, |free| u16::try_from(free.gpu_memory_mib.len()).unwrap_or(u16::MAX)),
+        running: view.running,
+        cpu_busy_permille: load.cpu_busy_permille,
+        ram_used_mib: load.ram_used_mib,
+    }
+}

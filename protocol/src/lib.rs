@@ -1,0 +1,10 @@
+//! What crosses the wire between manager, workers and clients; no sockets, no files, no clock.
+
+pub mod frame;
+pub mod hello;
+pub mod id;
+pub mod message;
+pub mod resource;
+pub mod rest;
+pub mod task;
+pub mod text;

@@ -1,0 +1,129 @@
+//! The messages of both kinds of connection. Any change here raises `PROTOCOL_VERSION`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{AttemptId, WorkerId, WorkerKey};
+use crate::resource::{Capacity, Isolation, Load};
+use crate::task::{BlobRef, Ended, Stream, TaskSpec};
+
+/// The version that this build speaks; the golden bytes fail until a change raises it.
+pub const PROTOCOL_VERSION: u16 = 1;
+
+/// The oldest version that this build still understands.
+pub const PROTOCOL_VERSION_MIN: u16 = 1;
+
+/// Control messages are at most this long; a longer one ends the session. Bytes.
+pub const MESSAGE_MAX_BYTES: usize = 1 << 20;
+
+/// A log that is longer travels as a blob rather than with [`Ended`]. Bytes.
+pub const INLINE_LOG_MAX_BYTES: usize = 64 << 10;
+
+/// A piece of a blob or of a live log is at most this long. Bytes.
+pub const CHUNK_MAX_BYTES: usize = 256 << 10;
+
+/// An attempt leaves at most this many output files.
+pub const OUTPUTS_MAX: usize = 1000;
+
+/// The first message of a worker on its control connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Join {
+    pub key: WorkerKey,
+    pub name: String,
+    /// The user who is to own this machine. Only a claim, until that user approves it.
+    pub owner: Option<String>,
+    pub capacity: Capacity,
+    pub isolation: Isolation,
+    /// What holds and what does not, one line each, for the owner to read.
+    pub isolation_notes: Vec<String>,
+    /// Attempts that run here, or whose result waits here to be confirmed.
+    pub attempts: Vec<AttemptId>,
+}
+
+/// From a worker, on its control connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToManager {
+    Join(Box<Join>),
+    /// Renews the leases of exactly these attempts.
+    Heartbeat {
+        sequence: u64,
+        attempts: Vec<AttemptId>,
+        load: Load,
+    },
+    /// What is being made ready for an attempt, in words, for its submitter to read.
+    Preparing {
+        attempt: AttemptId,
+        step: String,
+    },
+    /// The environment stands and the task's clock runs.
+    Started {
+        attempt: AttemptId,
+    },
+    /// A piece of a live log. Best effort: the log that is kept comes with [`Ended`].
+    LogPiece {
+        attempt: AttemptId,
+        stream: Stream,
+        offset_bytes: u64,
+        bytes: Vec<u8>,
+    },
+    /// Sent after all its blobs were confirmed; repeated until [`ToWorker::Stored`].
+    Ended(Box<Ended>),
+    /// The worker shuts down and has given back what it ran.
+    Leaving,
+}
+
+/// To a worker, on its control connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// The answer to [`Join`].
+    Welcome { worker: WorkerId, heartbeat_ms: u32, lease_ms: u32, approval: Approval },
+    /// The owner has approved this machine while it was connected.
+    Approved { owner: String },
+    /// Run this attempt. Repeated starts of an attempt that is known change nothing.
+    Start { attempt: AttemptId, spec: Box<TaskSpec> },
+    /// Stop this attempt and report it as cancelled.
+    Cancel { attempt: AttemptId },
+    /// This attempt is no longer wanted: stop it, forget it, report nothing.
+    Drop { attempt: AttemptId },
+    /// The end of this attempt is on disk here; the worker may delete its copy.
+    Stored { attempt: AttemptId },
+    /// The heartbeat of this number has renewed the leases it listed.
+    Renewed { sequence: u64 },
+    /// The session is over, and why, in words.
+    Closing { reason: String },
+}
+
+/// Whether a machine's claimed owner has vouched for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Approval {
+    Owned {
+        by: String,
+    },
+    /// To be entered in the dashboard by the one who owns the machine.
+    Waiting {
+        code: String,
+    },
+}
+
+/// From a worker, on a bulk connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BulkToManager {
+    /// First: whose blobs these are and for which attempt.
+    Open {
+        key: WorkerKey,
+        attempt: AttemptId,
+    },
+    /// A blob follows, in chunks, unless the answer is [`BulkToWorker::Received`] already.
+    Blob(BlobRef),
+    Chunk(Vec<u8>),
+}
+
+/// To a worker, on a bulk connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BulkToWorker {
+    /// Go on: answers `Open`, and a `Blob` that is not here yet.
+    Ready,
+    /// The blob is on disk here.
+    Received,
+    /// The connection is over, and why, in words.
+    Refused { reason: String },
+}

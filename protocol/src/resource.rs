@@ -1,0 +1,60 @@
+//! What a task needs and what a machine has.
+
+use serde::{Deserialize, Serialize};
+
+/// What one task needs of a worker while it runs. Also the limits it runs under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Needs {
+    /// Thousandths of a core.
+    pub cpu_millis: u32,
+    pub ram_mib: u32,
+    /// Scratch space: the task's directory, its outputs and `/tmp` together.
+    pub disk_mib: u32,
+    pub gpus: u16,
+    /// Memory of each GPU, at least.
+    pub gpu_memory_mib: u32,
+}
+
+impl Needs {
+    /// Whole cores that a program should start threads for: the grant rounded up, at least 1.
+    pub fn threads(&self) -> u32 {
+        self.cpu_millis.div_ceil(1000).max(1)
+    }
+}
+
+/// A GPU as NVML describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gpu {
+    pub model: String,
+    pub memory_mib: u32,
+}
+
+/// What a worker offers in all, whether in use or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capacity {
+    /// Thousandths of a core.
+    pub cpu_millis: u32,
+    pub ram_mib: u32,
+    pub disk_mib: u32,
+    pub gpus: Vec<Gpu>,
+}
+
+/// How well a worker confines what it runs, from weakest to strongest (DESIGN §8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// Nothing: only the owner's own jobs may run here.
+    None,
+    /// No namespaces.
+    Restricted,
+    /// Namespaces, cgroup limits, read-only system; or Docker or Podman.
+    Full,
+}
+
+/// What a machine is busy with right now, for people to look at; the scheduler does not use it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// Busy share of all cores, in thousandths.
+    pub cpu_busy_permille: u16,
+    pub ram_used_mib: u32,
+}

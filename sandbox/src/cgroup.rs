@@ -1,0 +1,281 @@
+//! The cgroups that hold the limits of tasks, on either version of the interface.
+//!
+//! Groups are made beneath the one that the worker itself is in, so that a limit somebody set for
+//! the worker also binds its tasks. Each value written is read back: a limit that did not take is
+//! an error before the task starts.
+
+pub(crate) mod layout;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::plan::{Limits, SandboxError};
+use layout::Layout;
+
+/// The helper, bwrap's monitor and bwrap's init run inside the group beside the task's own.
+const OUR_PROCESSES: u32 = 3;
+const CPU_PERIOD_US: u64 = 100_000;
+const MIB: u64 = 1024 * 1024;
+
+/// One group, or one in each hierarchy, made for one task.
+#[derive(Debug)]
+pub(crate) struct Cgroup {
+    layout: Layout,
+    name: String,
+}
+
+/// What the kernel counted for a task.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    pub(crate) cpu_us: u64,
+    /// Absent where the kernel does not keep it (cgroup v2 before Linux 5.19).
+    pub(crate) ram_peak_bytes: Option<u64>,
+    pub(crate) oom_kills: u64,
+    /// Times that a fork was refused because the limit was reached.
+    pub(crate) forks_refused: u64,
+}
+
+impl Cgroup {
+    /// Makes an empty group without limits.
+    ///
+    /// # Errors
+    ///
+    /// `Limit`; what had been made is removed again.
+    pub(crate) fn make(layout: &Layout, name: String) -> Result<Self, SandboxError> {
+        let group = Self { layout: layout.clone(), name };
+        let made = group.directories().iter().try_for_each(fs::create_dir);
+        let ready = made.and_then(|()| match layout {
+            // A cpuset takes no process before it has memory nodes and cores.
+            Layout::V1 { cpuset, .. } => ["mems", "cpus"].iter().try_for_each(|what| {
+                let value = fs::read_to_string(cpuset.join(format!("cpuset.effective_{what}")))?;
+                fs::write(cpuset.join(&group.name).join(format!("cpuset.{what}")), value.trim())
+            }),
+            Layout::V2 { .. } => Ok(()),
+        });
+        ready.map_err(|source| {
+            group.remove();
+            SandboxError::Limit { limit: "cgroup", reason: format!("it cannot be made: {source}") }
+        })?;
+        Ok(group)
+    }
+
+    /// Moves a process in.
+    ///
+    /// # Errors
+    ///
+    /// `Limit`.
+    pub(crate) fn join(&self, pid: u32) -> Result<(), SandboxError> {
+        let join = |dir: &PathBuf| fs::write(dir.join("cgroup.procs"), pid.to_string());
+        self.directories().iter().try_for_each(join).map_err(|source| SandboxError::Limit {
+            limit: "cgroup",
+            reason: format!("it cannot be joined: {source}"),
+        })
+    }
+
+    /// Sets the limits and reads each back.
+    ///
+    /// # Errors
+    ///
+    /// `Limit` for the first that does not hold.
+    pub(crate) fn limit(&self, limits: &Limits, cpus: &BTreeSet<u32>) -> Result<(), SandboxError> {
+        let ram = (u64::from(limits.ram_mib) * MIB).to_string();
+        let quota_us = u64::from(limits.cpu_millis) * CPU_PERIOD_US / 1000;
+        let processes = (u64::from(limits.processes) + u64::from(OUR_PROCESSES)).to_string();
+        let cpus: Vec<String> = cpus.iter().map(u32::to_string).collect();
+        let cpus = cpus.join(",");
+        match &self.layout {
+            Layout::V1 { memory, cpu, cpuset, pids, .. } => {
+                let memory = memory.join(&self.name);
+                set("memory", &memory.join("memory.limit_in_bytes"), &ram)?;
+                let with_swap = memory.join("memory.memsw.limit_in_bytes");
+                if with_swap.exists() {
+                    set("memory and swap", &with_swap, &ram)?;
+                } else {
+                    // Swap is not accounted here; this at least keeps the task out of it.
+                    set("swap", &memory.join("memory.swappiness"), "0")?;
+                }
+                let cpu = cpu.join(&self.name);
+                let period = CPU_PERIOD_US.to_string();
+                set("cpu period", &cpu.join("cpu.cfs_period_us"), &period)?;
+                set("cpu", &cpu.join("cpu.cfs_quota_us"), &quota_us.to_string())?;
+                set_cores(&cpuset.join(&self.name).join("cpuset.cpus"), &cpus)?;
+                set("processes", &pids.join(&self.name).join("pids.max"), &processes)
+            }
+            Layout::V2 { base, .. } => {
+                let group = base.join(&self.name);
+                set("memory", &group.join("memory.max"), &ram)?;
+                let swap = group.join("memory.swap.max");
+                if swap.exists() || machine_has_swap() {
+                    set("swap", &swap, "0")?;
+                }
+                let quota = format!("{quota_us} {CPU_PERIOD_US}");
+                set("cpu", &group.join("cpu.max"), &quota)?;
+                set_cores(&group.join("cpuset.cpus"), &cpus)?;
+                set("processes", &group.join("pids.max"), &processes)
+            }
+        }
+    }
+
+    /// What was counted so far; what cannot be read counts as nothing.
+    pub(crate) fn counters(&self) -> Counters {
+        match &self.layout {
+            Layout::V1 { memory, cpuacct, pids, .. } => {
+                let memory = memory.join(&self.name);
+                Counters {
+                    cpu_us: number(&cpuacct.join(&self.name).join("cpuacct.usage")).unwrap_or(0)
+                        / 1000,
+                    ram_peak_bytes: number(&memory.join("memory.max_usage_in_bytes")),
+                    oom_kills: field(&memory.join("memory.oom_control"), "oom_kill"),
+                    forks_refused: field(&pids.join(&self.name).join("pids.events"), "max"),
+                }
+            }
+            Layout::V2 { base, .. } => {
+                let group = base.join(&self.name);
+                Counters {
+                    cpu_us: field(&group.join("cpu.stat"), "usage_usec"),
+                    ram_peak_bytes: number(&group.join("memory.peak")),
+                    oom_kills: field(&group.join("memory.events"), "oom_kill"),
+                    forks_refused: field(&group.join("pids.events"), "max"),
+                }
+            }
+        }
+    }
+
+    /// Kills what is still inside and removes the group. Blocks, two seconds at most.
+    pub(crate) fn remove(&self) {
+        for dir in self.directories() {
+            // What it still holds ends within milliseconds; only an uninterruptible process stays.
+            for _ in 0..1000 {
+                kill_all(&dir);
+                match fs::remove_dir(&dir) {
+                    Ok(()) => break,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+                    Err(_) => std::thread::sleep(Duration::from_millis(2)),
+                }
+            }
+            if dir.exists() {
+                tracing::warn!(cgroup = %dir.display(), "a cgroup could not be removed");
+            }
+        }
+    }
+
+    fn directories(&self) -> BTreeSet<PathBuf> {
+        self.layout.bases().iter().map(|base| base.join(&self.name)).collect()
+    }
+}
+
+/// Sends SIGKILL to every process of one group.
+pub(crate) fn kill_all(group: &Path) {
+    let processes = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    for pid in processes.lines().filter_map(|line| line.parse::<i32>().ok()) {
+        // A failure means that it is gone already. Zero would be our own process group.
+        if pid > 0 {
+            let _gone = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+}
+
+fn set(limit: &'static str, file: &Path, value: &str) -> Result<(), SandboxError> {
+    let refuse = |reason| SandboxError::Limit { limit, reason };
+    fs::write(file, value)
+        .map_err(|error| refuse(format!("{value} to {}: {error}", file.display())))?;
+    let found = fs::read_to_string(file)
+        .map_err(|error| refuse(format!("reading {}: {error}", file.display())))?;
+    if found.trim() != value {
+        return Err(refuse(format!("{} is {}, not {value}", file.display(), found.trim())));
+    }
+    Ok(())
+}
+
+/// As `set`, for a list of cores, which the kernel writes in a form of its own.
+fn set_cores(file: &Path, cpus: &str) -> Result<(), SandboxError> {
+    let refuse = |reason| SandboxError::Limit { limit: "cores", reason };
+    fs::write(file, cpus)
+        .map_err(|error| refuse(format!("{cpus} to {}: {error}", file.display())))?;
+    let found = fs::read_to_string(file)
+        .map_err(|error| refuse(format!("reading {}: {error}", file.display())))?;
+    if parse_cpus(&found) != parse_cpus(cpus) {
+        return Err(refuse(format!("{} is {}, not {cpus}", file.display(), found.trim())));
+    }
+    Ok(())
+}
+
+/// Reads the kernel's form of a set of cores, such as `0-3,7`; what is not a number is left out.
+pub(crate) fn parse_cpus(text: &str) -> BTreeSet<u32> {
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(first.trim().parse::<u32>().ok()?..=last.trim().parse::<u32>().ok()?)
+    };
+    text.split(',').filter_map(range).flatten().collect()
+}
+
+fn number(file: &Path) -> Option<u64> {
+    fs::read_to_string(file).ok()?.trim().parse().ok()
+}
+
+/// The value of `key` in a file of lines `key value`.
+fn field(file: &Path, key: &str) -> u64 {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let value = |line: &str| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok();
+    text.lines().find_map(value).unwrap_or(0)
+}
+
+fn machine_has_swap() -> bool {
+    fs::read_to_string("/proc/swaps").is_ok_and(|swaps| swaps.lines().count() > 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Plain files stand for the kernel's: this shows names and forms, not that they hold.
+    #[test]
+    fn on_v2_each_limit_goes_to_its_file_in_the_form_that_is_read_back() {
+        let base = std::env::temp_dir().join(format!("campusgrid-v2-{}", std::process::id()));
+        fs::create_dir(&base).unwrap();
+        let group = Cgroup::make(&Layout::V2 { base: base.clone() }, "task".into()).unwrap();
+        let limits = Limits {
+            cpu_millis: 1500,
+            ram_mib: 64,
+            scratch_mib: 1,
+            scratch_files: 1,
+            processes: 10,
+            log_keep_bytes: 0,
+            log_flood_bytes: 0,
+            outputs: 0,
+            outputs_bytes: 0,
+            grace: Duration::ZERO,
+        };
+        group.limit(&limits, &BTreeSet::from([1, 3])).unwrap();
+        let dir = base.join("task");
+        let read = |file| fs::read_to_string(dir.join(file)).unwrap();
+        assert_eq!(read("memory.max"), "67108864");
+        assert_eq!(read("cpu.max"), "150000 100000");
+        assert_eq!(read("cpuset.cpus"), "1,3");
+        assert_eq!(read("pids.max"), "13");
+        for (file, text) in [
+            ("cpu.stat", "usage_usec 1234\nuser_usec 1\n"),
+            ("memory.events", "low 0\noom 1\noom_kill 2\noom_group_kill 0\n"),
+            ("memory.peak", "4096\n"),
+            ("pids.events", "max 5\n"),
+        ] {
+            fs::write(dir.join(file), text).unwrap();
+        }
+        let wanted =
+            Counters { cpu_us: 1234, ram_peak_bytes: Some(4096), oom_kills: 2, forks_refused: 5 };
+        assert_eq!(group.counters(), wanted);
+        fs::remove_dir_all(&base).unwrap();
+    }
+
+    #[test]
+    fn sets_of_cores_are_read_in_the_kernels_form() {
+        assert_eq!(parse_cpus("0-2,7\n"), BTreeSet::from([0, 1, 2, 7]));
+        assert_eq!(parse_cpus("\n"), BTreeSet::new());
+    }
+}

@@ -1,0 +1,19 @@
+//! Runs one task confined; knows nothing of managers, sockets or money.
+//!
+//! The worker asks [`sandbox::Sandbox::probe`] what holds on this machine, then gives plans to
+//! [`sandbox::Sandbox::run`]. Each task has a small single-threaded process of our own above it,
+//! [`helper::helper_main`], that makes its room, starts its steps and reaps them.
+
+mod capture;
+mod cgroup;
+mod clock;
+mod collect;
+mod cpus;
+pub mod helper;
+mod keeper;
+mod lane;
+mod order;
+pub mod plan;
+mod probe;
+pub mod sandbox;
+mod supervise;

@@ -1,0 +1,290 @@
+//! Follows one task from its order to its end: time, streams, commands to its helper.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use campusgrid_protocol::task::Stream;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines, Take};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf, pipe};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::capture::Capture;
+use crate::lane::Streams;
+use crate::order::{Ending, Event, KILL, TERMINATE};
+use crate::plan::{Plan, Progress, SandboxError};
+
+/// What the helper does by itself (mounting, writing files, killing) is done within this.
+const HELPER_TIME: Duration = Duration::from_secs(30);
+/// How long a task's result waits for a listener that does not keep up.
+const LISTENER_TIME: Duration = Duration::from_secs(1);
+/// What a helper tells of any plan is far below this.
+const EVENTS_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// A pipe of the kernel's default size is emptied at one go.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Why we ended the task ourselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    Stopped,
+    TimeLimit,
+    OutputFlood,
+}
+
+/// What is known of a task when nothing of it is alive any more.
+#[derive(Debug)]
+pub(crate) struct Course {
+    /// The last step that began, from 0.
+    pub(crate) step: usize,
+    /// `None` if no step ended before the task did.
+    pub(crate) ending: Option<Ending>,
+    pub(crate) cause: Option<Cause>,
+    pub(crate) run_ms: u64,
+    /// What the helper told at the end; `None` if it died with the task.
+    pub(crate) done: Option<Done>,
+    pub(crate) stdout: Capture,
+    pub(crate) stderr: Capture,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Done {
+    pub(crate) scratch_full: bool,
+    pub(crate) cpu_ms: u64,
+    pub(crate) ram_peak_kib: u64,
+}
+
+/// Where a task stands; each stage but the last is left at a deadline at the latest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The helper makes the room, or goes from one step to the next.
+    Helper,
+    Step,
+    /// SIGTERM has been sent.
+    Terminating,
+    /// SIGKILL has been sent.
+    Killing,
+    /// Nothing is alive; what the streams still hold is read, and told while there is time.
+    Over,
+}
+
+pub(crate) struct Supervision<'a> {
+    plan: &'a Plan,
+    events: Lines<BufReader<Take<OwnedReadHalf>>>,
+    commands: OwnedWriteHalf,
+    stage: Stage,
+    deadline: Instant,
+    course: Course,
+    /// Bounded by the pipe's size and the number of steps: streams are read only when it is empty.
+    untold: VecDeque<Progress>,
+    is_heard: bool,
+}
+
+/// One of a task's streams and whether it may still grow.
+struct Source {
+    pipe: pipe::Receiver,
+    buffer: Vec<u8>,
+    open: bool,
+}
+
+impl<'a> Supervision<'a> {
+    /// Sends the order and follows the task to its end.
+    ///
+    /// # Errors
+    ///
+    /// `Start` if the room could not be made, `Host` if the helper is lost or stuck.
+    pub(crate) async fn follow(
+        plan: &'a Plan,
+        streams: Streams,
+        order: Vec<u8>,
+        progress: mpsc::Sender<Progress>,
+        stop: CancellationToken,
+    ) -> Result<Course, SandboxError> {
+        let (events, mut commands) = streams.link.into_split();
+        // A helper that is gone or does not read is noticed where its events are read.
+        let _gone = timeout(HELPER_TIME, commands.write_all(&order)).await;
+        drop(order);
+        let keep = plan.limits.log_keep_bytes;
+        let supervision = Supervision {
+            plan,
+            events: BufReader::new(events.take(EVENTS_BYTES_MAX)).lines(),
+            commands,
+            stage: Stage::Helper,
+            deadline: Instant::now() + HELPER_TIME,
+            course: Course {
+                step: 0,
+                ending: None,
+                cause: None,
+                run_ms: 0,
+                done: None,
+                stdout: Capture::new(keep),
+                stderr: Capture::new(keep),
+            },
+            untold: VecDeque::new(),
+            is_heard: true,
+        };
+        supervision
+            .run(Source::new(streams.stdout), Source::new(streams.stderr), progress, stop)
+            .await
+    }
+
+    async fn run(
+        mut self,
+        mut stdout: Source,
+        mut stderr: Source,
+        progress: mpsc::Sender<Progress>,
+        stop: CancellationToken,
+    ) -> Result<Course, SandboxError> {
+        while self.stage != Stage::Over || stdout.open || stderr.open || !self.untold.is_empty() {
+            let may_read = self.untold.is_empty();
+            let alive = self.stage != Stage::Over;
+            tokio::select! {
+                biased;
+                () = stop.cancelled(), if alive && self.course.cause.is_none() => {
+                    self.terminate(Cause::Stopped).await;
+                }
+                () = sleep_until(self.deadline), if alive || !may_read => self.on_deadline().await?,
+                line = self.events.next_line(), if alive => {
+                    self.on_event(line.ok().flatten().as_deref())?;
+                }
+                permit = progress.reserve(), if !may_read => match permit {
+                    Ok(permit) => {
+                        if let Some(next) = self.untold.pop_front() {
+                            permit.send(next);
+                        }
+                    }
+                    Err(_) => self.stop_telling(),
+                },
+                read = stdout.read(), if may_read && stdout.open => {
+                    let bytes = stdout.taken(read);
+                    self.on_printed(Stream::Stdout, bytes).await;
+                }
+                read = stderr.read(), if may_read && stderr.open => {
+                    let bytes = stderr.taken(read);
+                    self.on_printed(Stream::Stderr, bytes).await;
+                }
+            }
+        }
+        // Dropped otherwise it would shut the socket down, and the helper would leave with the
+        // scratch space before it is collected from.
+        self.commands.forget();
+        Ok(self.course)
+    }
+
+    async fn terminate(&mut self, cause: Cause) {
+        self.course.cause = Some(cause);
+        self.stage = Stage::Terminating;
+        self.deadline = Instant::now() + self.plan.limits.grace;
+        let _gone = self.commands.write_all(&[TERMINATE]).await;
+    }
+
+    async fn kill(&mut self) {
+        self.stage = Stage::Killing;
+        self.deadline = Instant::now() + HELPER_TIME;
+        let _gone = self.commands.write_all(&[KILL]).await;
+    }
+
+    fn end(&mut self) {
+        self.stage = Stage::Over;
+        self.deadline = Instant::now() + LISTENER_TIME;
+    }
+
+    fn tell(&mut self, progress: Progress) {
+        if self.is_heard {
+            self.untold.push_back(progress);
+        }
+    }
+
+    fn stop_telling(&mut self) {
+        self.is_heard = false;
+        self.untold.clear();
+    }
+
+    async fn on_deadline(&mut self) -> Result<(), SandboxError> {
+        match self.stage {
+            Stage::Step => self.terminate(Cause::TimeLimit).await,
+            Stage::Terminating => self.kill().await,
+            Stage::Over => self.stop_telling(),
+            Stage::Helper | Stage::Killing => {
+                return Err(SandboxError::Host {
+                    operation: "hear from the sandbox's helper in time",
+                    source: std::io::ErrorKind::TimedOut.into(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in one line of the helper's; `None` is the end of it.
+    fn on_event(&mut self, line: Option<&str>) -> Result<(), SandboxError> {
+        let Some(line) = line else {
+            self.end(); // It died; whoever asked looks for why.
+            return Ok(());
+        };
+        let event = serde_json::from_str(line).map_err(|source| SandboxError::Host {
+            operation: "understand the sandbox's helper",
+            source: source.into(),
+        })?;
+        let is_ending = self.course.cause.is_some();
+        match event {
+            Event::Began { step } => {
+                self.course.step = step;
+                self.tell(Progress::Step(step));
+                if !is_ending {
+                    self.stage = Stage::Step;
+                    let wall = self.plan.steps.get(step).map_or(Duration::ZERO, |step| step.wall);
+                    self.deadline = Instant::now() + wall;
+                }
+            }
+            Event::Ended { step, ending, run_ms } => {
+                self.course.step = step;
+                self.course.ending = Some(ending);
+                self.course.run_ms += run_ms;
+                if !is_ending {
+                    self.stage = Stage::Helper;
+                    self.deadline = Instant::now() + HELPER_TIME;
+                }
+            }
+            Event::Done { scratch_full, cpu_ms, ram_peak_kib } => {
+                self.course.done = Some(Done { scratch_full, cpu_ms, ram_peak_kib });
+                self.end();
+            }
+            Event::Failed { message } => {
+                return Err(SandboxError::Start { message });
+            }
+        }
+        Ok(())
+    }
+
+    async fn on_printed(&mut self, stream: Stream, bytes: Vec<u8>) {
+        match stream {
+            Stream::Stdout => self.course.stdout.push(&bytes),
+            Stream::Stderr => self.course.stderr.push(&bytes),
+        }
+        if !bytes.is_empty() {
+            self.tell(Progress::Printed { stream, bytes });
+        }
+        let printed = self.course.stdout.total_bytes() + self.course.stderr.total_bytes();
+        let is_flood = printed > self.plan.limits.log_flood_bytes;
+        if is_flood && self.course.cause != Some(Cause::OutputFlood) && self.stage != Stage::Over {
+            // At once: a task that is being asked to end must not go on flooding meanwhile.
+            self.course.cause.get_or_insert(Cause::OutputFlood);
+            self.kill().await;
+        }
+    }
+}
+
+impl Source {
+    fn new(pipe: pipe::Receiver) -> Self {
+        Self { pipe, buffer: vec![0; READ_BYTES], open: true }
+    }
+
+    async fn read(&mut self) -> usize {
+        self.pipe.read(&mut self.buffer).await.unwrap_or(0)
+    }
+
+    fn taken(&mut self, read: usize) -> Vec<u8> {
+        self.open = read > 0;
+        self.buffer[..read].to_vec()
+    }
+}

@@ -1,0 +1,228 @@
+//! A real sandbox for tests, and short ways to say what to run in it.
+#![expect(clippy::unwrap_used, reason = "all of this is test code, though not in test functions")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use campusgrid_sandbox::plan::{Limits, Plan, Progress, Report, SandboxError, Step};
+use campusgrid_sandbox::sandbox::{Confinement, Sandbox, SandboxConfig};
+use tokio::sync::{Mutex, MutexGuard, mpsc};
+use tokio_util::sync::CancellationToken;
+
+/// A sandbox and a directory of its own that is removed with it.
+pub(crate) struct Rig {
+    sandbox: Option<Sandbox>,
+    pub(crate) directory: Directory,
+    _alone: MutexGuard<'static, ()>,
+}
+
+/// Tests in one process take turns, so that what is left by one is not taken for another's.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// One task in the making.
+#[derive(Debug, Clone)]
+pub(crate) struct Task {
+    pub(crate) steps: Vec<Step>,
+    pub(crate) files: Vec<(String, Vec<u8>)>,
+    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) read_only: Vec<(PathBuf, PathBuf)>,
+    pub(crate) limits: Limits,
+}
+
+/// What came of a task, with its streams read.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) report: Report,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) progress: Vec<Progress>,
+    _results: Directory,
+}
+
+#[derive(Debug)]
+pub(crate) struct Directory(pub(crate) PathBuf);
+
+impl Directory {
+    pub(crate) fn new(name: &str) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let pid = std::process::id();
+        let path = std::env::temp_dir().join(format!("campusgrid-sandbox-{pid}-{number}-{name}"));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _gone = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Rig {
+    /// `None`, with the reason printed, where this machine cannot confine anything.
+    pub(crate) async fn full() -> Option<Self> {
+        Self::new(Confinement::Full).await
+    }
+
+    pub(crate) async fn new(confinement: Confinement) -> Option<Self> {
+        let alone = TURN.lock().await;
+        let directory = Directory::new("rig");
+        let config = SandboxConfig {
+            confinement,
+            helper: PathBuf::from(env!("CARGO_BIN_EXE_campusgrid-sandbox-helper")),
+            scratch: directory.0.join("scratch"),
+            first_job_uid: 60000,
+        };
+        let (sandbox, strength) = Sandbox::probe(config).await;
+        if sandbox.is_none() {
+            #[expect(clippy::print_stderr, reason = "a test that is skipped says why")]
+            for note in &strength.notes {
+                eprintln!("skipped: {note}");
+            }
+        }
+        Some(Self { sandbox: Some(sandbox?), directory, _alone: alone })
+    }
+
+    pub(crate) async fn run(&self, task: Task) -> Ran {
+        self.try_run(task, CancellationToken::new(), |_| {}).await.unwrap()
+    }
+
+    /// Calls `listen` with all progress as it comes.
+    pub(crate) async fn try_run(
+        &self,
+        task: Task,
+        stop: CancellationToken,
+        mut listen: impl FnMut(&Progress),
+    ) -> Result<Ran, SandboxError> {
+        let results = Directory::new("results");
+        let (sender, mut receiver) = mpsc::channel(4);
+        let plan = task.plan(&results.0);
+        let listening = async {
+            let mut all = Vec::new();
+            while let Some(progress) = receiver.recv().await {
+                listen(&progress);
+                all.push(progress);
+            }
+            all
+        };
+        let (report, progress) = tokio::join!(self.sandbox().run(plan, sender, stop), listening);
+        let report = report?;
+        let text = |file: &Path| String::from_utf8_lossy(&fs::read(file).unwrap()).into_owned();
+        let (stdout, stderr) = (text(&report.stdout.file), text(&report.stderr.file));
+        Ok(Ran { report, stdout, stderr, progress, _results: results })
+    }
+}
+
+impl Rig {
+    pub(crate) fn sandbox(&self) -> &Sandbox {
+        self.sandbox.as_ref().unwrap()
+    }
+}
+
+/// After every test: no helper, no cgroup (which would hold what is alive), no mount is left.
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.sandbox = None;
+        if std::thread::panicking() {
+            return;
+        }
+        assert_eq!(children(), Vec::<i32>::new(), "processes are left");
+        assert_eq!(cgroups(), Vec::<PathBuf>::new(), "cgroups are left");
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!mounts.contains(" /sys rw,nosuid,nodev,relatime - tmpfs"), "{mounts}");
+    }
+}
+
+/// Whether a process is there and not dead.
+pub(crate) fn is_running(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+/// The cgroups that this process has made, in all hierarchies.
+pub(crate) fn cgroups() -> Vec<PathBuf> {
+    let ours = format!("campusgrid-{}-", std::process::id());
+    let mut found = Vec::new();
+    let mut waiting = vec![PathBuf::from("/sys/fs/cgroup")];
+    while let Some(directory) = waiting.pop() {
+        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(&ours) {
+                found.push(entry.path());
+            } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                waiting.push(entry.path());
+            }
+        }
+    }
+    found
+}
+
+/// The children of this process.
+pub(crate) fn children() -> Vec<i32> {
+    let own = std::process::id().to_string();
+    let pids = fs::read_dir("/proc").unwrap().flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.split(' ').nth(1) == Some(&own))
+    })
+    .collect()
+}
+
+impl Task {
+    /// A shell script, with small limits and `OUTPUT_DIR`.
+    pub(crate) fn sh(script: &str) -> Self {
+        Self::argv(&["sh", "-c", script])
+    }
+
+    pub(crate) fn python(script: &str) -> Self {
+        Self::argv(&["python3", "-c", script])
+    }
+
+    pub(crate) fn argv(argv: &[&str]) -> Self {
+        let argv = argv.iter().map(|word| (*word).to_owned()).collect();
+        let environment =
+            [("PATH", "/usr/bin:/bin"), ("HOME", "/job"), ("OUTPUT_DIR", "/job/outputs")];
+        Self {
+            steps: vec![Step { argv, wall: Duration::from_secs(20) }],
+            files: Vec::new(),
+            environment: environment.map(|(name, value)| (name.into(), value.into())).to_vec(),
+            read_only: Vec::new(),
+            limits: Limits {
+                cpu_millis: 1000,
+                ram_mib: 128,
+                scratch_mib: 16,
+                scratch_files: 500,
+                processes: 32,
+                log_keep_bytes: 4096,
+                log_flood_bytes: 1024 * 1024,
+                outputs: 10,
+                outputs_bytes: 1024 * 1024,
+                grace: Duration::from_millis(200),
+            },
+        }
+    }
+
+    pub(crate) fn then(mut self, next: Self) -> Self {
+        self.steps.extend(next.steps);
+        self
+    }
+
+    pub(crate) fn wall(mut self, wall: Duration) -> Self {
+        self.steps.iter_mut().for_each(|step| step.wall = wall);
+        self
+    }
+
+    pub(crate) fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
+        change(&mut self.limits);
+        self
+    }
+
+    pub(crate) fn plan(self, results: &Path) -> Plan {
+        let Self { steps, files, environment, read_only, limits } = self;
+        let results = results.to_path_buf();
+        Plan { name: "test".into(), files, steps, environment, read_only, limits, results }
+    }
+}

@@ -1,0 +1,94 @@
+// What pages do beyond htmx: they listen for changes, follow logs and show times in local time.
+"use strict";
+
+// A stream is open only while its page is in view: browsers allow six connections to a server, and
+// pages in the background would use them up.
+function whileVisible(open) {
+  let source = null;
+  const update = () => {
+    if (document.hidden && source) {
+      source.close();
+      source = null;
+    } else if (!document.hidden && !source) {
+      source = open();
+    }
+  };
+  document.addEventListener("visibilitychange", update);
+  update();
+  return () => {
+    document.removeEventListener("visibilitychange", update);
+    if (source) source.close();
+  };
+}
+
+// Tells htmx, through events on the body, that something changed.
+function listen() {
+  if (!document.body.dataset.events) return;
+  const address = new URL(document.body.dataset.events, location.href);
+  const stop = whileVisible(() => {
+    const source = new EventSource(address);
+    source.addEventListener("job", (event) => {
+      address.searchParams.set("after", event.lastEventId);
+      document.body.dispatchEvent(new Event("cg-job"));
+    });
+    source.addEventListener("grid", () => document.body.dispatchEvent(new Event("cg-grid")));
+    return source;
+  });
+  document.body.addEventListener("htmx:afterSettle", () => {
+    if (document.querySelector("[data-ended]")) stop();
+  });
+}
+
+// Escape sequences of terminals (CSI and OSC) and control characters but newlines and tabs.
+const ESCAPES = /\x1b\[[\x20-\x3f]*[\x40-\x7e]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f-\x9f]/g;
+
+// Nodes kept of a log; the plain text behind the link has the rest.
+const PIECES_MAX = 2000;
+
+function follow(log) {
+  if (!log.dataset.follow) return;
+  const address = new URL(log.dataset.follow, location.href);
+  const step = log.querySelector("#step");
+  const boxes = { stdout: log.querySelector("#log-stdout"), stderr: log.querySelector("#log-stderr") };
+
+  const append = (box, text) => {
+    const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40;
+    box.append(text.replace(ESCAPES, ""));
+    if (box.childNodes.length > PIECES_MAX) box.firstChild.remove();
+    if (atEnd) box.scrollTop = box.scrollHeight;
+  };
+
+  const stop = whileVisible(() => {
+    const source = new EventSource(address);
+    const seen = (event) => address.searchParams.set("from", event.lastEventId);
+    source.addEventListener("message", (event) => {
+      const piece = JSON.parse(event.data);
+      append(boxes[piece.stream], piece.text);
+      seen(event);
+    });
+    source.addEventListener("restart", (event) => {
+      for (const box of Object.values(boxes)) box.textContent = "";
+      seen(event);
+    });
+    source.addEventListener("step", (event) => {
+      step.textContent = event.data;
+    });
+    source.addEventListener("end", () => {
+      step.textContent = "";
+      log.dataset.follow = "";
+      stop();
+    });
+    return source;
+  });
+}
+
+function showLocalTimes(root) {
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    time.title = new Date(time.dateTime).toLocaleString();
+  }
+}
+
+listen();
+for (const log of document.querySelectorAll("[data-follow]")) follow(log);
+showLocalTimes(document);
+document.body.addEventListener("htmx:afterSwap", () => showLocalTimes(document));

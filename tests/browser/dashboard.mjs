@@ -1,0 +1,201 @@
+// A user's first hour: register, approve a machine, submit, watch, download, read the receipt; then
+// the same pages on a phone, in the dark, for assistive technology, and without JavaScript.
+
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+
+import {
+  approveWorker, expect, openBrowser, openContext, owner, register, runSteps, sendJob, submitJob, url,
+} from './steps.mjs';
+
+const axe = await readFile(createRequire(import.meta.url).resolve('axe-core'), 'utf8');
+
+const PHONE = { width: 360, height: 740 };
+const DESK = { width: 1280, height: 900 };
+const SLOW_JOB = {
+  kind: 'python',
+  name: 'slow counting',
+  // It prints long enough for a page to be seen live, and no longer.
+  source: `import os, time
+for i in range(1, 9):
+    print(f"line {i} of 8", flush=True)
+    time.sleep(0.5)
+with open(os.environ["OUTPUT_DIR"] + "/answer.txt", "w") as file:
+    file.write("forty-two\\n")
+`,
+  needs: { cores: 1, ram_mib: 128, time_limit_s: 60 },
+};
+
+const browser = await openBrowser();
+const context = await openContext(browser, { viewport: DESK });
+const page = await context.newPage();
+const complaints = [];
+watch(page);
+
+let job;
+
+// Whatever the page complains of in its console is a fault, above all of the content policy.
+function watch(page) {
+  page.on('pageerror', (error) => complaints.push(`${page.url()}: ${error.message}`));
+  page.on('console', (message) => {
+    if (message.type() === 'error') {
+      complaints.push(`${page.url()}: ${message.text()}`);
+    }
+  });
+}
+
+async function textOf(page, selector) {
+  return (await page.locator(selector).first().innerText()).trim();
+}
+
+async function hasEnded(page) {
+  return /succeeded|failed|cancelled/i.test(await textOf(page, '#job-state'));
+}
+
+// Every page that a logged-in user can reach, and the two that nobody else sees.
+function pages() {
+  return ['/', '/submit', '/jobs', `/jobs/${job}`, '/workers', '/workers/approve', '/leaderboard', '/credits'];
+}
+
+async function sidewaysOverflow(page) {
+  return page.evaluate(() => {
+    const root = document.documentElement;
+    if (root.scrollWidth <= root.clientWidth) {
+      return '';
+    }
+    const wide = [...document.querySelectorAll('body *')]
+      .filter((element) => element.getBoundingClientRect().right > root.clientWidth + 1)
+      .map((element) => element.tagName.toLowerCase() + (element.id ? `#${element.id}` : ''));
+    return `${root.scrollWidth} px wide in ${root.clientWidth}: ${wide.slice(0, 5).join(', ')}`;
+  });
+}
+
+async function accessibilityFaults(page) {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => globalThis.axe.run(document));
+  return violations
+    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+    .map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map((node) => node.target.join(' ')).slice(0, 3).join('; ')}`);
+}
+
+async function checkPages(page, paths, check) {
+  const faults = [];
+  for (const path of paths) {
+    await page.goto(path, { waitUntil: 'load' });
+    for (const fault of [await check(page)].flat().filter(Boolean)) {
+      faults.push(`${path}: ${fault}`);
+    }
+  }
+  expect(faults.length === 0, faults.join('\n'));
+}
+
+const steps = [
+  ['a visitor registers and has credits', async () => {
+    await register(page, owner);
+    const balance = await textOf(page, '#balance');
+    expect(/\b100\b/.test(balance), `balance: ${balance}`);
+  }],
+
+  ['the owner approves the machine by its code', async () => {
+    await approveWorker(page);
+    await page.waitForFunction(() => /sandboxed/i.test(document.querySelector('main').innerText));
+  }],
+
+  ['the price is shown before anything is submitted', async () => {
+    await submitJob(page, SLOW_JOB);
+    // The preview follows the fields; the formula for 1 core, 128 MiB and one minute gives 8.125.
+    await page.waitForFunction(() => /8[.,]12/.test(document.querySelector('#price').innerText));
+    const fit = await textOf(page, '#fit');
+    expect(/1 of 1/.test(fit), `fit: ${fit}`);
+  }],
+
+  ['the log is live before the job has ended', async () => {
+    await sendJob(page);
+    job = page.url().match(/\/jobs\/(\d+)/)[1];
+    await page.waitForFunction(() => document.querySelector('#log-stdout')?.innerText.includes('line 2 of 8'));
+    expect(!(await textOf(page, '#log-stdout')).includes('line 8'), 'the log came all at once');
+    expect(!(await hasEnded(page)), 'the job had ended when its log appeared');
+  }],
+
+  ['the page follows the job to its end by itself', async () => {
+    await page.waitForFunction(() => /succeeded/i.test(document.querySelector('#job-state').innerText));
+    await page.waitForFunction(() => document.querySelector('#log-stdout').innerText.includes('line 8 of 8'));
+  }],
+
+  ['the output can be downloaded', async () => {
+    const link = page.locator('#outputs a', { hasText: 'answer.txt' });
+    const [download] = await Promise.all([page.waitForEvent('download'), link.click()]);
+    const content = await readFile(await download.path(), 'utf8');
+    expect(content === 'forty-two\n', `content: ${JSON.stringify(content)}`);
+  }],
+
+  ['the receipt says what it cost', async () => {
+    const receipt = await textOf(page, '#receipt');
+    expect(/\d/.test(receipt), `receipt: ${receipt}`);
+  }],
+
+  ['an unknown job is a page, not a stack trace', async () => {
+    const answer = await page.goto('/jobs/999999');
+    expect(answer.status() === 404, `status ${answer.status()}`);
+    expect((await page.locator('main').count()) === 1, 'no main element');
+    // Chromium itself complains of the status.
+    complaints.length = 0;
+  }],
+
+  ['no page scrolls sideways on a phone', async () => {
+    await page.setViewportSize(PHONE);
+    await checkPages(page, pages(), sidewaysOverflow);
+    await page.setViewportSize(DESK);
+  }],
+
+  ['no page has serious accessibility faults, in light and in the dark', async () => {
+    for (const colorScheme of ['light', 'dark']) {
+      await page.emulateMedia({ colorScheme });
+      await checkPages(page, pages(), accessibilityFaults);
+    }
+    await page.emulateMedia({ colorScheme: 'light' });
+  }],
+
+  ['a visitor meets the same care', async () => {
+    const stranger = await openContext(browser, { viewport: PHONE });
+    const visitor = await stranger.newPage();
+    watch(visitor);
+    await checkPages(visitor, ['/login', '/register'], sidewaysOverflow);
+    await checkPages(visitor, ['/login', '/register'], accessibilityFaults);
+    await visitor.goto(`/jobs/${job}`);
+    expect(visitor.url().includes('/login'), `a stranger is at ${visitor.url()}`);
+    await stranger.close();
+  }],
+
+  ['everything works without JavaScript', async () => {
+    const plain = await openContext(browser, {
+      viewport: DESK, javaScriptEnabled: false, storageState: await context.storageState(),
+    });
+    const reader = await plain.newPage();
+    await submitJob(reader, { kind: 'shell', name: 'plain', source: 'echo no script needed', needs: { time_limit_s: 60 } });
+    await sendJob(reader);
+    for (let look = 0; look < 150 && !(await hasEnded(reader)); look += 1) {
+      await reader.waitForTimeout(200);
+      await reader.reload();
+    }
+    expect(/succeeded/i.test(await textOf(reader, '#job-state')), 'the job did not succeed');
+    const log = await textOf(reader, '#log-stdout');
+    expect(log.includes('no script needed'), `log: ${log}`);
+    await plain.close();
+  }],
+
+  ['no page complained in its console', async () => {
+    expect(complaints.length === 0, complaints.join('\n'));
+  }],
+
+  ['logging out ends the session', async () => {
+    await page.goto('/');
+    await page.locator('form[action="/logout"] [type=submit]').first().click();
+    await page.goto('/jobs');
+    expect(page.url().startsWith(`${url}/login`), `still at ${page.url()}`);
+  }],
+];
+
+const status = await runSteps(steps, () => page);
+await browser.close();
+process.exitCode = status;

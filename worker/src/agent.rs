@@ -1,0 +1,344 @@
+//! What a worker decides, as a pure state machine: no I/O, no clock, no randomness.
+//!
+//! The daemon drives it with real sockets and processes, the simulator with made-up ones. A driver
+//! feeds [`AgentInput`]s with the time of a clock that also runs while the machine is suspended,
+//! carries out the [`AgentEffect`]s in order, and sends a tick when [`Agent::next_deadline`] is due.
+//!
+//! What a driver promises:
+//!
+//! - [`AgentInput::Recovered`] comes first, once.
+//! - Every [`AgentEffect::Run`] is followed by exactly one [`AgentInput::Finished`] or
+//!   [`AgentInput::Gone`], every [`AgentEffect::Spool`] by one `Finished`, and every
+//!   [`AgentEffect::Upload`] by one [`AgentInput::Uploaded`] or [`AgentInput::UploadFailed`].
+//! - `Finished` comes when the end is on disk, so that it survives the worker.
+
+pub mod effect;
+mod ends;
+mod held;
+pub mod room;
+mod session;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use campusgrid_protocol::id::{AttemptId, WorkerKey};
+use campusgrid_protocol::message::{Approval, Join, ToManager, ToWorker};
+use campusgrid_protocol::resource::{Capacity, Isolation};
+use campusgrid_protocol::task::{Outcome, TaskSpec, WorkerFault};
+
+use self::effect::{AgentEffect, AgentEffects, AgentInput, Progress, StopOrder};
+use self::held::{Held, Phase};
+use self::room::Room;
+use self::session::Session;
+
+/// A start beyond this many known attempts is passed over; its lease then runs out unused.
+const ATTEMPTS_MAX: usize = 10_000;
+
+/// Who a worker is and what it offers.
+#[derive(Debug, Clone)]
+pub struct AgentConfig {
+    pub key: WorkerKey,
+    pub name: String,
+    /// The user who is said to own this machine.
+    pub owner: Option<String>,
+    pub capacity: Capacity,
+    pub isolation: Isolation,
+    pub isolation_notes: Vec<String>,
+}
+
+/// The worker's state: its session, and every attempt that it holds.
+#[derive(Debug)]
+pub struct Agent {
+    config: AgentConfig,
+    session: Session,
+    held: BTreeMap<AttemptId, Held>,
+    /// Counts starts, so that those that wait for room keep their order.
+    arrivals: u64,
+    /// When to end at the latest, once the worker is leaving.
+    leaving: Option<Leaving>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    Until { ms: u64 },
+    Left,
+}
+
+impl Agent {
+    /// A worker that holds nothing and is not connected.
+    pub fn new(config: AgentConfig) -> Self {
+        Self { config, session: Session::new(), held: BTreeMap::new(), arrivals: 0, leaving: None }
+    }
+
+    /// Applies one input and appends what is to be done about it.
+    ///
+    /// `now_ms` never falls; it counts milliseconds from any origin, suspended time included.
+    pub fn handle(&mut self, now_ms: u64, input: AgentInput, effects: &mut AgentEffects) {
+        match input {
+            AgentInput::Recovered(ended) => {
+                for ended in ended {
+                    self.held.insert(ended.attempt, Held::spooled(ended));
+                }
+            }
+            AgentInput::Connected => self.on_connected(now_ms, effects),
+            AgentInput::Disconnected => self.on_disconnected(),
+            AgentInput::Received(message) => self.on_message(now_ms, message, effects),
+            AgentInput::Progress { attempt, progress } => {
+                self.on_progress(attempt, progress, effects);
+            }
+            AgentInput::Finished(ended) => self.on_finished(*ended, effects),
+            AgentInput::Gone { attempt } => {
+                self.held.remove(&attempt);
+            }
+            AgentInput::Uploaded { attempt } => self.on_uploaded(attempt, effects),
+            AgentInput::UploadFailed { attempt } => self.on_upload_failed(now_ms, attempt),
+            AgentInput::Tick { load, jitter_permille } => {
+                if let Some(sequence) = self.session.heartbeat_due(now_ms, jitter_permille) {
+                    let attempts = self.attempts();
+                    self.session.remember_heartbeat(now_ms, sequence, attempts.clone());
+                    effects.send(ToManager::Heartbeat { sequence, attempts, load });
+                }
+                self.on_silence(now_ms, effects);
+            }
+            AgentInput::Leave => self.on_leave(now_ms, effects),
+        }
+        self.end_overdue_leases(now_ms, effects);
+        self.deliver(now_ms, effects);
+        self.start_what_fits(effects);
+        self.finish_leaving(now_ms, effects);
+    }
+
+    /// When the next tick is due, in the milliseconds of [`Self::handle`]; none if only events
+    /// from outside can matter.
+    pub fn next_deadline(&self) -> Option<u64> {
+        let leaving = match self.leaving {
+            Some(Leaving::Until { ms }) => Some(ms),
+            Some(Leaving::Left) | None => None,
+        };
+        let held = self.held.values().filter_map(|held| held.deadline(&self.session));
+        held.chain(self.session.deadline()).chain(leaving).min()
+    }
+
+    /// Attempts that run, wait or stop here, or whose end waits to be confirmed; in order.
+    pub fn attempts(&self) -> Vec<AttemptId> {
+        self.held.iter().filter(|(_, held)| held.is_listed()).map(|(&id, _)| id).collect()
+    }
+
+    /// What the attempts that run or are still dying take up, in all.
+    pub fn room_in_use(&self) -> Room {
+        let mut room = Room::default();
+        for needs in self.held.values().filter_map(Held::room) {
+            room.add(needs);
+        }
+        room
+    }
+
+    fn on_connected(&mut self, now_ms: u64, effects: &mut AgentEffects) {
+        self.session.connected(now_ms);
+        effects.send(ToManager::Join(Box::new(Join {
+            key: self.config.key,
+            name: self.config.name.clone(),
+            owner: self.config.owner.clone(),
+            capacity: self.config.capacity.clone(),
+            isolation: self.config.isolation,
+            isolation_notes: self.config.isolation_notes.clone(),
+            attempts: self.attempts(),
+        })));
+    }
+
+    fn on_disconnected(&mut self) {
+        self.session.disconnected();
+        for held in self.held.values_mut() {
+            held.forget_delivery();
+        }
+    }
+
+    fn on_message(&mut self, now_ms: u64, message: ToWorker, effects: &mut AgentEffects) {
+        self.session.heard(now_ms);
+        match message {
+            ToWorker::Welcome { worker: _, heartbeat_ms, lease_ms, approval } => {
+                self.session.welcomed(now_ms, heartbeat_ms, lease_ms);
+                effects.push(AgentEffect::Approval(approval));
+                self.repeat_progress(effects);
+            }
+            ToWorker::Approved { owner } => {
+                effects.push(AgentEffect::Approval(Approval::Owned { by: owner }));
+            }
+            ToWorker::Start { attempt, spec } => self.on_start(now_ms, attempt, spec, effects),
+            ToWorker::Cancel { attempt } => self.stop(attempt, Outcome::Cancelled, effects),
+            ToWorker::Drop { attempt } => self.on_drop(attempt, effects),
+            ToWorker::Stored { attempt } => {
+                if let Some(Held::Spooled { .. }) = self.held.get(&attempt) {
+                    self.held.remove(&attempt);
+                    effects.push(AgentEffect::Unspool { attempt });
+                }
+            }
+            ToWorker::Renewed { sequence } => {
+                for (attempt, lease_until_ms) in self.session.renewed(sequence) {
+                    if let Some(held) = self.held.get_mut(&attempt) {
+                        held.renew(lease_until_ms);
+                    }
+                }
+            }
+            ToWorker::Closing { reason } => {
+                self.hang_up(reason, effects);
+            }
+        }
+    }
+
+    fn on_start(
+        &mut self,
+        now_ms: u64,
+        attempt: AttemptId,
+        spec: Box<TaskSpec>,
+        effects: &mut AgentEffects,
+    ) {
+        if self.held.contains_key(&attempt) || self.held.len() >= ATTEMPTS_MAX {
+            return;
+        }
+        let refusal = if self.leaving.is_some() {
+            Some(WorkerFault::Leaving)
+        } else if !Room::default().takes(&spec.needs, &self.config.capacity) {
+            let message = "the task needs more than this machine offers".to_owned();
+            Some(WorkerFault::Sandbox { message })
+        } else if spec.isolation > self.config.isolation {
+            let message = "the task asks for a stronger sandbox than this machine has".to_owned();
+            Some(WorkerFault::Sandbox { message })
+        } else {
+            None
+        };
+        if let Some(fault) = refusal {
+            self.spool_empty(attempt, Outcome::Returned(fault), effects);
+            return;
+        }
+        self.arrivals += 1;
+        let lease_until_ms = now_ms.saturating_add(self.session.lease_ms());
+        let waiting = Held::Waiting { spec, lease_until_ms, arrival: self.arrivals };
+        self.held.insert(attempt, waiting);
+    }
+
+    /// Ends an attempt so that its manager hears about it; what is over already stays as it is.
+    fn stop(&mut self, attempt: AttemptId, outcome: Outcome, effects: &mut AgentEffects) {
+        match self.held.get_mut(&attempt) {
+            Some(Held::Waiting { .. }) => self.spool_empty(attempt, outcome, effects),
+            Some(held @ Held::Running { .. }) => {
+                held.begin_stopping();
+                let order = StopOrder::Report(outcome);
+                effects.push(AgentEffect::Stop { attempt, order });
+            }
+            Some(
+                Held::Stopping { .. }
+                | Held::Forgotten { .. }
+                | Held::Spooling
+                | Held::Spooled { .. },
+            )
+            | None => {}
+        }
+    }
+
+    fn on_drop(&mut self, attempt: AttemptId, effects: &mut AgentEffects) {
+        let Some(held) = self.held.remove(&attempt) else { return };
+        match held {
+            Held::Waiting { .. } => {}
+            Held::Running { needs, .. } | Held::Stopping { needs } => {
+                // Its room stays taken until it is dead.
+                self.held.insert(attempt, Held::Forgotten { needs: Some(needs) });
+                effects.push(AgentEffect::Stop { attempt, order: StopOrder::Forget });
+            }
+            Held::Forgotten { needs } => {
+                self.held.insert(attempt, Held::Forgotten { needs });
+            }
+            Held::Spooling => {
+                self.held.insert(attempt, Held::Forgotten { needs: None });
+            }
+            Held::Spooled { .. } => effects.push(AgentEffect::Unspool { attempt }),
+        }
+    }
+
+    fn on_progress(&mut self, attempt: AttemptId, progress: Progress, effects: &mut AgentEffects) {
+        let Some(Held::Running { phase, .. }) = self.held.get_mut(&attempt) else { return };
+        let message = match progress {
+            Progress::Preparing { step } => {
+                *phase = Phase::Preparing { step: step.clone() };
+                ToManager::Preparing { attempt, step }
+            }
+            Progress::Started => {
+                *phase = Phase::Started;
+                ToManager::Started { attempt }
+            }
+            Progress::Printed { stream, offset_bytes, bytes } => {
+                ToManager::LogPiece { attempt, stream, offset_bytes, bytes }
+            }
+        };
+        if self.session.is_welcomed() {
+            effects.send(message);
+        }
+    }
+
+    /// A new session knows nothing of what the last one may have lost.
+    fn repeat_progress(&self, effects: &mut AgentEffects) {
+        for (&attempt, held) in &self.held {
+            match held {
+                Held::Running { phase: Phase::Preparing { step }, .. } => {
+                    effects.send(ToManager::Preparing { attempt, step: step.clone() });
+                }
+                Held::Running { phase: Phase::Started, .. } => {
+                    effects.send(ToManager::Started { attempt });
+                }
+                Held::Running { phase: Phase::New, .. }
+                | Held::Waiting { .. }
+                | Held::Stopping { .. }
+                | Held::Forgotten { .. }
+                | Held::Spooling
+                | Held::Spooled { .. } => {}
+            }
+        }
+    }
+
+    fn on_silence(&mut self, now_ms: u64, effects: &mut AgentEffects) {
+        if let Some(silent_ms) = self.session.too_silent(now_ms) {
+            let reason = format!("no word from the manager for {silent_ms} ms");
+            self.hang_up(reason, effects);
+        }
+    }
+
+    /// Counts as disconnected from now on, so that no deadline of the old session stays.
+    fn hang_up(&mut self, reason: String, effects: &mut AgentEffects) {
+        effects.push(AgentEffect::Disconnect { reason });
+        self.on_disconnected();
+    }
+
+    fn end_overdue_leases(&mut self, now_ms: u64, effects: &mut AgentEffects) {
+        let overdue = |held: &Held| held.lease_until_ms().is_some_and(|until| until <= now_ms);
+        let attempts: Vec<AttemptId> =
+            self.held.iter().filter(|(_, held)| overdue(held)).map(|(&id, _)| id).collect();
+        for attempt in attempts {
+            self.stop(attempt, Outcome::Returned(WorkerFault::LeaseOver), effects);
+        }
+    }
+
+    /// Starts what waits, in the order of arrival, as far as the room beside the rest allows.
+    ///
+    /// The manager counts an attempt as gone when it has been told, which can be before its last
+    /// process is dead; waiting here is what keeps the machine from being overfilled.
+    fn start_what_fits(&mut self, effects: &mut AgentEffects) {
+        let mut waiting: Vec<(u64, AttemptId)> =
+            self.held.iter().filter_map(|(&id, held)| Some((held.arrival()?, id))).collect();
+        if waiting.is_empty() {
+            return;
+        }
+        waiting.sort_unstable();
+        let mut room = self.room_in_use();
+        for (_, attempt) in waiting {
+            let Some(held) = self.held.get_mut(&attempt) else { continue };
+            let Held::Waiting { spec, lease_until_ms, .. } = held else { continue };
+            if room.takes(&spec.needs, &self.config.capacity) {
+                room.add(&spec.needs);
+                let (needs, lease_until_ms) = (spec.needs, *lease_until_ms);
+                effects.push(AgentEffect::Run { attempt, spec: spec.clone() });
+                *held = Held::Running { needs, lease_until_ms, phase: Phase::New };
+            }
+        }
+    }
+}

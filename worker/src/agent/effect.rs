@@ -1,0 +1,105 @@
+//! What goes into the agent and what comes out of it, as plain values.
+
+use campusgrid_protocol::id::AttemptId;
+use campusgrid_protocol::message::{Approval, ToManager, ToWorker};
+use campusgrid_protocol::resource::Load;
+use campusgrid_protocol::task::{Ended, Outcome, Stream, TaskSpec};
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AgentInput {
+    /// The worker has started; these ends were found in its spool.
+    Recovered(Vec<Ended>),
+    /// A connection stands and both hellos were said.
+    Connected,
+    /// The connection is gone, by whoever's will.
+    Disconnected,
+    Received(ToWorker),
+    /// Something to report of an attempt that was told to run.
+    Progress {
+        attempt: AttemptId,
+        progress: Progress,
+    },
+    /// The attempt is over and its end is on disk in the spool.
+    Finished(Box<Ended>),
+    /// The attempt is over and was to be forgotten: nothing of it is in the spool.
+    Gone {
+        attempt: AttemptId,
+    },
+    /// The manager has all blobs of the attempt's end.
+    Uploaded {
+        attempt: AttemptId,
+    },
+    /// The blobs could not be brought to the manager, for now.
+    UploadFailed {
+        attempt: AttemptId,
+    },
+    /// The time given by [`super::Agent::next_deadline`] has come. Any other time is harmless.
+    Tick {
+        load: Load,
+        /// Drawn anew by the driver for each tick, from -100 to 100: how much later than usual, in
+        /// thousandths, the heartbeat after this one is to be.
+        jitter_permille: i16,
+    },
+    /// The owner ends the worker.
+    Leave,
+}
+
+/// How far an attempt has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// What is being made ready, in words.
+    Preparing { step: String },
+    /// The task's own clock runs.
+    Started,
+    /// A stream grew; pieces may be missing, which the offset shows.
+    Printed { stream: Stream, offset_bytes: u64, bytes: Vec<u8> },
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AgentEffect {
+    /// Send on the present connection; without one the message is dropped.
+    Send(ToManager),
+    /// Run this attempt.
+    Run { attempt: AttemptId, spec: Box<TaskSpec> },
+    /// Stop an attempt that was told to run. A later order replaces an earlier one.
+    Stop { attempt: AttemptId, order: StopOrder },
+    /// Put this end into the spool, then say [`AgentInput::Finished`].
+    Spool(Box<Ended>),
+    /// Delete this end from the spool.
+    Unspool { attempt: AttemptId },
+    /// Bring the blobs of this end to the manager.
+    Upload { attempt: AttemptId },
+    /// Close the connection, and dial again.
+    Disconnect { reason: String },
+    /// Tell the owner whether this machine is known to be theirs.
+    Approval(Approval),
+    /// All is said: end the worker.
+    Left,
+}
+
+/// Why a run is stopped, which decides what becomes of its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StopOrder {
+    /// Spool its end with this outcome; if it ended by itself before, its own outcome stands.
+    Report(Outcome),
+    /// Leave no trace of it.
+    Forget,
+}
+
+/// Effects in the order in which they are to be carried out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AgentEffects {
+    pub effects: Vec<AgentEffect>,
+}
+
+impl AgentEffects {
+    pub(super) fn push(&mut self, effect: AgentEffect) {
+        self.effects.push(effect);
+    }
+
+    pub(super) fn send(&mut self, message: ToManager) {
+        self.push(AgentEffect::Send(message));
+    }
+}

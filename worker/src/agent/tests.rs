@@ -1,0 +1,703 @@
+//! Every rule of the agent as a script: lines of "time what-happens" in, effects out.
+
+use campusgrid_protocol::id::{AttemptId, BlobHash, WorkerId, WorkerKey};
+use campusgrid_protocol::message::{Approval, ToManager, ToWorker};
+use campusgrid_protocol::resource::{Capacity, Isolation, Load, Needs};
+use campusgrid_protocol::task::{
+    BlobRef, Ended, Outcome, Output, Stream, TaskSpec, Work, WorkerFault,
+};
+use expect_test::{Expect, expect};
+use proptest::prelude::*;
+
+use super::effect::{AgentEffect, AgentEffects, AgentInput, Progress, StopOrder};
+use super::{Agent, AgentConfig};
+
+fn agent() -> Agent {
+    Agent::new(AgentConfig {
+        key: WorkerKey([7; 32]),
+        name: "laptop".to_owned(),
+        owner: None,
+        capacity: Capacity { cpu_millis: 4000, ram_mib: 1000, disk_mib: 1000, gpus: Vec::new() },
+        isolation: Isolation::Full,
+        isolation_notes: Vec::new(),
+    })
+}
+
+fn id(text: &str) -> AttemptId {
+    format!("{text}#1").parse().unwrap()
+}
+
+fn spec(cores: u32) -> Box<TaskSpec> {
+    let cpu_millis = cores * 1000;
+    Box::new(TaskSpec {
+        work: Work::Shell { command: "true".to_owned() },
+        needs: Needs { cpu_millis, ram_mib: 1, disk_mib: 1, gpus: 0, gpu_memory_mib: 0 },
+        time_limit_s: 60,
+        isolation: Isolation::Full,
+        tasks: 1,
+    })
+}
+
+fn ended(attempt: AttemptId) -> Ended {
+    Ended::empty(attempt, Outcome::Succeeded)
+}
+
+fn with_output(attempt: AttemptId) -> Ended {
+    let blob = BlobRef { hash: BlobHash([1; 32]), size_bytes: 3 };
+    Ended { outputs: vec![Output { path: "out.txt".to_owned(), blob }], ..ended(attempt) }
+}
+
+fn input(words: &[&str]) -> AgentInput {
+    let received = AgentInput::Received;
+    match *words {
+        ["recovered", a] => AgentInput::Recovered(vec![ended(id(a))]),
+        ["connected"] => AgentInput::Connected,
+        ["disconnected"] => AgentInput::Disconnected,
+        ["welcome"] => received(ToWorker::Welcome {
+            worker: WorkerId(1),
+            heartbeat_ms: 10_000,
+            lease_ms: 90_000,
+            approval: Approval::Waiting { code: "ABCD-EFGH".to_owned() },
+        }),
+        ["approved"] => received(ToWorker::Approved { owner: "ada".to_owned() }),
+        ["start", a, cores] => {
+            let spec = spec(cores.parse().unwrap());
+            received(ToWorker::Start { attempt: id(a), spec })
+        }
+        ["cancel", a] => received(ToWorker::Cancel { attempt: id(a) }),
+        ["drop", a] => received(ToWorker::Drop { attempt: id(a) }),
+        ["stored", a] => received(ToWorker::Stored { attempt: id(a) }),
+        ["renewed", sequence] => {
+            received(ToWorker::Renewed { sequence: sequence.parse().unwrap() })
+        }
+        ["closing"] => received(ToWorker::Closing { reason: "newer session".to_owned() }),
+        ["preparing", a] => {
+            let progress = Progress::Preparing { step: "packages".to_owned() };
+            AgentInput::Progress { attempt: id(a), progress }
+        }
+        ["started", a] => AgentInput::Progress { attempt: id(a), progress: Progress::Started },
+        ["printed", a] => {
+            let stream = Stream::Stdout;
+            let progress = Progress::Printed { stream, offset_bytes: 5, bytes: b"hi".to_vec() };
+            AgentInput::Progress { attempt: id(a), progress }
+        }
+        ["finished", a] => AgentInput::Finished(Box::new(ended(id(a)))),
+        ["finished-with-output", a] => AgentInput::Finished(Box::new(with_output(id(a)))),
+        ["gone", a] => AgentInput::Gone { attempt: id(a) },
+        ["uploaded", a] => AgentInput::Uploaded { attempt: id(a) },
+        ["upload-failed", a] => AgentInput::UploadFailed { attempt: id(a) },
+        ["tick"] => AgentInput::Tick { load: Load::default(), jitter_permille: 0 },
+        ["tick", jitter] => {
+            let jitter_permille = jitter.parse().unwrap();
+            AgentInput::Tick { load: Load::default(), jitter_permille }
+        }
+        ["leave"] => AgentInput::Leave,
+        _ => panic!("no such input: {words:?}"),
+    }
+}
+
+fn list(attempts: &[AttemptId]) -> String {
+    attempts.iter().map(|attempt| format!(" {}", attempt.task)).collect()
+}
+
+fn show(effect: &AgentEffect) -> String {
+    match effect {
+        AgentEffect::Send(ToManager::Join(join)) => format!("send join{}", list(&join.attempts)),
+        AgentEffect::Send(ToManager::Heartbeat { sequence, attempts, .. }) => {
+            format!("send heartbeat {sequence}:{}", list(attempts))
+        }
+        AgentEffect::Send(ToManager::Preparing { attempt, step }) => {
+            format!("send preparing {} {step}", attempt.task)
+        }
+        AgentEffect::Send(ToManager::Started { attempt }) => {
+            format!("send started {}", attempt.task)
+        }
+        AgentEffect::Send(ToManager::LogPiece { attempt, offset_bytes, .. }) => {
+            format!("send log of {} at {offset_bytes}", attempt.task)
+        }
+        AgentEffect::Send(ToManager::Ended(ended)) => {
+            format!("send ended {} {}", ended.attempt.task, outcome(&ended.outcome))
+        }
+        AgentEffect::Send(ToManager::Leaving) => "send leaving".to_owned(),
+        AgentEffect::Run { attempt, .. } => format!("run {}", attempt.task),
+        AgentEffect::Stop { attempt, order: StopOrder::Report(why) } => {
+            format!("stop {}, report {}", attempt.task, outcome(why))
+        }
+        AgentEffect::Stop { attempt, order: StopOrder::Forget } => {
+            format!("stop {}, forget", attempt.task)
+        }
+        AgentEffect::Spool(ended) => {
+            format!("spool {} {}", ended.attempt.task, outcome(&ended.outcome))
+        }
+        AgentEffect::Unspool { attempt } => format!("unspool {}", attempt.task),
+        AgentEffect::Upload { attempt } => format!("upload {}", attempt.task),
+        AgentEffect::Disconnect { reason } => format!("disconnect: {reason}"),
+        AgentEffect::Approval(Approval::Owned { by }) => format!("owned by {by}"),
+        AgentEffect::Approval(Approval::Waiting { code }) => format!("waiting for {code}"),
+        AgentEffect::Left => "left".to_owned(),
+    }
+}
+
+fn outcome(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Returned(fault) => format!("{fault:?}").to_lowercase(),
+        Outcome::Succeeded | Outcome::Failed(_) | Outcome::Cancelled => {
+            format!("{outcome:?}").to_lowercase()
+        }
+    }
+}
+
+/// Runs `script` after a first session is welcomed at 0 s; times are seconds.
+fn check(script: &str, expected: Expect) {
+    let welcomed = format!("0 connected\n0 welcome\n0 tick\n{script}");
+    let said = play(&welcomed);
+    let rest = said.split_once("heartbeat 1:\n").unwrap().1;
+    expected.assert_eq(rest);
+}
+
+fn play(script: &str) -> String {
+    let mut agent = agent();
+    let mut said = String::new();
+    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let now_ms = words[0].parse::<u64>().unwrap() * 1000;
+        let mut effects = AgentEffects::default();
+        agent.handle(now_ms, input(&words[1..]), &mut effects);
+        for effect in &effects.effects {
+            said.push_str(&format!("{:>3} {}\n", words[0], show(effect)));
+        }
+    }
+    let next = agent.next_deadline().map_or_else(|| "never".to_owned(), |ms| ms.to_string());
+    said.push_str(&format!("then{}; next at {next}\n", list(&agent.attempts())));
+    said
+}
+
+#[test]
+fn a_task_runs_is_reported_and_forgotten() {
+    check(
+        "1 start 1.0 1
+         2 preparing 1.0
+         3 started 1.0
+         4 printed 1.0
+         5 finished 1.0
+         6 stored 1.0",
+        expect![[r#"
+              1 run 1.0
+              2 send preparing 1.0 packages
+              3 send started 1.0
+              4 send log of 1.0 at 5
+              5 send ended 1.0 succeeded
+              6 unspool 1.0
+            then; next at 10000
+        "#]],
+    );
+}
+
+#[test]
+fn a_repeated_start_changes_nothing() {
+    check(
+        "1 start 1.0 1
+         2 start 1.0 1
+         3 finished 1.0
+         4 start 1.0 1",
+        expect![[r#"
+              1 run 1.0
+              3 send ended 1.0 succeeded
+            then 1.0; next at 10000
+        "#]],
+    );
+}
+
+#[test]
+fn a_start_waits_until_what_is_dying_is_dead() {
+    check(
+        "1 start 1.0 4
+         2 cancel 1.0
+         2 start 2.0 4
+         3 tick
+         4 finished 1.0",
+        expect![[r#"
+              1 run 1.0
+              2 stop 1.0, report cancelled
+              4 send ended 1.0 succeeded
+              4 run 2.0
+            then 1.0 2.0; next at 10000
+        "#]],
+    );
+}
+
+#[test]
+fn a_dropped_attempt_holds_its_room_until_it_is_gone_and_is_not_listed() {
+    check(
+        "1 start 1.0 4
+         2 drop 1.0
+         2 start 2.0 4
+         10 tick
+         11 gone 1.0",
+        expect![[r#"
+              1 run 1.0
+              2 stop 1.0, forget
+             10 send heartbeat 2: 2.0
+             11 run 2.0
+            then 2.0; next at 20000
+        "#]],
+    );
+}
+
+#[test]
+fn a_start_that_never_fits_is_returned() {
+    check(
+        "1 start 1.0 5
+         1 finished 1.0",
+        expect![[r#"
+              1 spool 1.0 sandbox { message: "the task needs more than this machine offers" }
+              1 send ended 1.0 succeeded
+            then 1.0; next at 10000
+        "#]],
+    );
+}
+
+#[test]
+fn what_waits_is_started_in_order_and_a_smaller_one_may_pass() {
+    check(
+        "1 start 1.0 3
+         1 start 2.0 2
+         1 start 3.0 1
+         1 start 4.0 1
+         2 finished 1.0",
+        expect![[r#"
+              1 run 1.0
+              1 run 3.0
+              2 send ended 1.0 succeeded
+              2 run 2.0
+              2 run 4.0
+            then 1.0 2.0 3.0 4.0; next at 10000
+        "#]],
+    );
+}
+
+#[test]
+fn a_cancelled_attempt_that_waits_is_reported_without_a_run() {
+    check(
+        "1 start 1.0 4
+         1 start 2.0 4
+         2 cancel 2.0
+         2 finished 2.0
+         3 stored 2.0",
+        expect![[r#"
+              1 run 1.0
+              2 spool 2.0 cancelled
+              2 send ended 2.0 succeeded
+              3 unspool 2.0
+            then 1.0; next at 10000
+        "#]],
+    );
+}
+
+#[test]
+fn cancel_twice_stops_once_and_a_drop_replaces_it() {
+    check(
+        "1 start 1.0 4
+         2 cancel 1.0
+         2 cancel 1.0
+         3 drop 1.0
+         3 drop 1.0
+         4 finished 1.0",
+        expect![[r#"
+              1 run 1.0
+              2 stop 1.0, report cancelled
+              3 stop 1.0, forget
+              4 unspool 1.0
+            then; next at 10000
+        "#]],
+    );
+}
+
+#[test]
+fn a_drop_of_a_spooled_end_deletes_it() {
+    check(
+        "1 start 1.0 4
+         2 finished 1.0
+         3 drop 1.0",
+        expect![[r#"
+              1 run 1.0
+              2 send ended 1.0 succeeded
+              3 unspool 1.0
+            then; next at 10000
+        "#]],
+    );
+}
+
+#[test]
+fn a_heartbeat_lists_what_runs_waits_and_is_spooled() {
+    check(
+        "1 start 1.0 4
+         1 start 2.0 4
+         1 finished 1.0
+         1 start 3.0 4
+         10 tick -100
+         19 tick 100
+         29 tick
+         30 tick",
+        expect![[r#"
+              1 run 1.0
+              1 send ended 1.0 succeeded
+              1 run 2.0
+             10 send heartbeat 2: 1.0 2.0 3.0
+             19 send heartbeat 3: 1.0 2.0 3.0
+             30 send heartbeat 4: 1.0 2.0 3.0
+            then 1.0 2.0 3.0; next at 31000
+        "#]],
+    );
+}
+
+#[test]
+fn a_lease_is_renewed_from_the_sending_of_the_heartbeat_that_listed_it() {
+    check(
+        "5 start 1.0 1
+         10 tick
+         15 start 2.0 1
+         29 renewed 2
+         30 disconnected",
+        expect![[r#"
+              5 run 1.0
+             10 send heartbeat 2: 1.0
+             15 run 2.0
+            then 1.0 2.0; next at 100000
+        "#]],
+    );
+}
+
+#[test]
+fn an_answer_to_no_heartbeat_renews_nothing() {
+    check(
+        "5 start 1.0 1
+         6 renewed 77
+         6 disconnected",
+        expect![[r#"
+              5 run 1.0
+            then 1.0; next at 95000
+        "#]],
+    );
+}
+
+#[test]
+fn an_attempt_is_returned_when_its_lease_is_over() {
+    check(
+        "1 start 1.0 4
+         1 start 2.0 4
+         2 disconnected
+         90 tick
+         91 tick
+         92 finished 2.0
+         93 finished 1.0
+         94 connected
+         94 welcome",
+        expect![[r#"
+              1 run 1.0
+             91 stop 1.0, report leaseover
+             91 spool 2.0 leaseover
+             94 send join 1.0 2.0
+             94 waiting for ABCD-EFGH
+             94 send ended 1.0 succeeded
+             94 send ended 2.0 succeeded
+            then 1.0 2.0; next at 94000
+        "#]],
+    );
+}
+
+#[test]
+fn an_end_is_repeated_at_each_connection_until_it_is_stored() {
+    check(
+        "1 start 1.0 1
+         2 disconnected
+         3 finished 1.0
+         4 connected
+         4 welcome
+         5 disconnected
+         6 connected
+         6 welcome
+         7 stored 1.0
+         7 stored 1.0",
+        expect![[r#"
+              1 run 1.0
+              4 send join 1.0
+              4 waiting for ABCD-EFGH
+              4 send ended 1.0 succeeded
+              6 send join 1.0
+              6 waiting for ABCD-EFGH
+              6 send ended 1.0 succeeded
+              7 unspool 1.0
+            then; next at 6000
+        "#]],
+    );
+}
+
+#[test]
+fn blobs_are_uploaded_before_the_end_is_sent_and_again_in_a_new_session() {
+    check(
+        "1 start 1.0 1
+         2 finished-with-output 1.0
+         3 upload-failed 1.0
+         7 tick
+         8 tick
+         9 uploaded 1.0
+         10 disconnected
+         11 connected
+         11 welcome
+         12 disconnected
+         13 uploaded 1.0
+         14 connected
+         14 welcome
+         15 uploaded 1.0",
+        expect![[r#"
+              1 run 1.0
+              2 upload 1.0
+              8 upload 1.0
+              9 send ended 1.0 succeeded
+             11 send join 1.0
+             11 waiting for ABCD-EFGH
+             11 upload 1.0
+             14 send join 1.0
+             14 waiting for ABCD-EFGH
+             14 upload 1.0
+             15 send ended 1.0 succeeded
+            then 1.0; next at 14000
+        "#]],
+    );
+}
+
+#[test]
+fn progress_is_repeated_in_a_new_session_and_log_pieces_are_not() {
+    check(
+        "1 start 1.0 1
+         1 start 2.0 1
+         2 disconnected
+         3 preparing 1.0
+         3 started 2.0
+         3 printed 2.0
+         4 connected
+         4 started 2.0
+         5 welcome",
+        expect![[r#"
+              1 run 1.0
+              1 run 2.0
+              4 send join 1.0 2.0
+              5 waiting for ABCD-EFGH
+              5 send preparing 1.0 packages
+              5 send started 2.0
+            then 1.0 2.0; next at 5000
+        "#]],
+    );
+}
+
+#[test]
+fn a_silent_manager_is_hung_up_on() {
+    check(
+        "5 approved
+         10 tick
+         20 tick
+         30 tick
+         34 tick
+         35 tick
+         36 tick",
+        expect![[r#"
+              5 owned by ada
+             10 send heartbeat 2:
+             20 send heartbeat 3:
+             30 send heartbeat 4:
+             35 disconnect: no word from the manager for 30000 ms
+            then; next at never
+        "#]],
+    );
+}
+
+#[test]
+fn a_manager_that_never_welcomes_is_hung_up_on() {
+    expect![[r#"
+          0 send join
+         30 disconnect: no word from the manager for 30000 ms
+        then; next at never
+    "#]]
+    .assert_eq(&play("0 connected\n29 tick\n30 tick"));
+}
+
+#[test]
+fn a_session_that_the_manager_closes_is_over() {
+    check(
+        "1 closing",
+        expect![[r#"
+          1 disconnect: newer session
+        then; next at never
+    "#]],
+    );
+}
+
+#[test]
+fn what_is_found_in_the_spool_is_listed_and_sent() {
+    expect![[r#"
+          0 send join 5.0
+          1 waiting for ABCD-EFGH
+          1 send ended 5.0 succeeded
+          1 send heartbeat 1: 5.0
+        then 5.0; next at 11000
+    "#]]
+    .assert_eq(&play("0 recovered 5.0\n0 connected\n1 welcome\n1 tick"));
+}
+
+#[test]
+fn leaving_returns_everything_waits_for_confirmation_and_says_goodbye() {
+    check(
+        "1 start 1.0 4
+         1 start 2.0 4
+         2 leave
+         2 finished 2.0
+         3 start 3.0 1
+         3 finished 3.0
+         4 finished 1.0
+         5 stored 1.0
+         5 stored 2.0
+         5 stored 3.0
+         6 leave",
+        expect![[r#"
+              1 run 1.0
+              2 stop 1.0, report leaving
+              2 spool 2.0 leaving
+              2 send ended 2.0 succeeded
+              3 spool 3.0 leaving
+              3 send ended 3.0 succeeded
+              4 send ended 1.0 succeeded
+              5 unspool 1.0
+              5 unspool 2.0
+              5 unspool 3.0
+              5 send leaving
+              5 left
+            then; next at 10000
+        "#]],
+    );
+}
+
+#[test]
+fn leaving_does_not_wait_for_a_manager_for_ever_nor_for_an_absent_one() {
+    check(
+        "1 start 1.0 4
+         2 leave
+         3 finished 1.0
+         11 tick
+         12 tick",
+        expect![[r#"
+              1 run 1.0
+              2 stop 1.0, report leaving
+              3 send ended 1.0 succeeded
+             11 send heartbeat 2: 1.0
+             12 send leaving
+             12 left
+            then 1.0; next at 21000
+        "#]],
+    );
+    check(
+        "1 start 1.0 4
+         1 disconnected
+         2 leave
+         3 finished 1.0",
+        expect![[r#"
+              1 run 1.0
+              2 stop 1.0, report leaving
+              3 left
+            then 1.0; next at never
+        "#]],
+    );
+}
+
+#[test]
+fn a_stronger_sandbox_than_there_is_returns_the_task() {
+    let mut agent = agent();
+    agent.config.isolation = Isolation::None;
+    let mut effects = AgentEffects::default();
+    agent.handle(0, input(&["start", "1.0", "1"]), &mut effects);
+    let AgentEffect::Spool(ended) = &effects.effects[0] else { panic!("{effects:?}") };
+    assert!(matches!(ended.outcome, Outcome::Returned(WorkerFault::Sandbox { .. })));
+}
+
+/// A step of a random walk: which kind, which attempt, how much later.
+fn steps() -> impl Strategy<Value = Vec<(u8, u8, u16)>> {
+    prop::collection::vec((0..16u8, 0..6u8, 0..40_000u16), 0..200)
+}
+
+proptest! {
+    /// Whatever comes in whatever order, the machine is never overfilled, and once everything is
+    /// dead, on disk and confirmed, nothing is left.
+    #[test]
+    fn a_random_walk_never_overfills_and_leaves_nothing(steps in steps()) {
+        let mut agent = agent();
+        let mut now_ms = 0;
+        let mut running: Vec<AttemptId> = Vec::new();
+        let mut spooling: Vec<Ended> = Vec::new();
+        for (kind, number, pause_ms) in steps {
+            now_ms += u64::from(pause_ms);
+            let attempt = format!("{number}.0");
+            let cores = (number % 4 + 1).to_string();
+            let next = match kind {
+                0 => input(&["connected"]),
+                1 => input(&["disconnected"]),
+                2 => input(&["welcome"]),
+                3..=6 => input(&["start", &attempt, &cores]),
+                7 => input(&["cancel", &attempt]),
+                8 => input(&["drop", &attempt]),
+                9 => input(&["stored", &attempt]),
+                10 => input(&["renewed", &attempt[..1]]),
+                11 if !running.is_empty() => {
+                    AgentInput::Finished(Box::new(ended(running.swap_remove(0))))
+                }
+                12 if !running.is_empty() => AgentInput::Gone { attempt: running.swap_remove(0) },
+                13 if !spooling.is_empty() => {
+                    AgentInput::Finished(Box::new(spooling.swap_remove(0)))
+                }
+                _ => input(&["tick"]),
+            };
+            // A run may be forgotten only after the agent asked for it.
+            let mut effects = AgentEffects::default();
+            agent.handle(now_ms, next, &mut effects);
+            take_up(effects, &mut running, &mut spooling);
+            prop_assert!(agent.room_in_use().cpu_millis <= 4000);
+        }
+        let mut effects = AgentEffects::default();
+        agent.handle(now_ms, AgentInput::Connected, &mut effects);
+        agent.handle(now_ms, input(&["welcome"]), &mut effects);
+        take_up(effects, &mut running, &mut spooling);
+        while !agent.attempts().is_empty() || !running.is_empty() || !spooling.is_empty() {
+            let mut effects = AgentEffects::default();
+            for attempt in std::mem::take(&mut running) {
+                agent.handle(now_ms, AgentInput::Finished(Box::new(ended(attempt))), &mut effects);
+            }
+            for ended in std::mem::take(&mut spooling) {
+                agent.handle(now_ms, AgentInput::Finished(Box::new(ended)), &mut effects);
+            }
+            for attempt in agent.attempts() {
+                let stored = AgentInput::Received(ToWorker::Stored { attempt });
+                agent.handle(now_ms, stored, &mut effects);
+            }
+            take_up(effects, &mut running, &mut spooling);
+        }
+        prop_assert_eq!(agent.room_in_use(), super::room::Room::default());
+    }
+}
+
+fn take_up(effects: AgentEffects, running: &mut Vec<AttemptId>, spooling: &mut Vec<Ended>) {
+    for effect in effects.effects {
+        match effect {
+            AgentEffect::Run { attempt, .. } => {
+                assert!(!running.contains(&attempt), "{attempt} runs twice");
+                running.push(attempt);
+            }
+            AgentEffect::Spool(ended) => spooling.push(*ended),
+            AgentEffect::Send(_)
+            | AgentEffect::Stop { .. }
+            | AgentEffect::Unspool { .. }
+            | AgentEffect::Upload { .. }
+            | AgentEffect::Disconnect { .. }
+            | AgentEffect::Approval(_)
+            | AgentEffect::Left => {}
+        }
+    }
+}

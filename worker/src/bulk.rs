@@ -1,0 +1,107 @@
+//! Brings the blobs of an ended attempt to the manager, on a connection of their own so that a
+//! heartbeat never waits behind one.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use campusgrid_protocol::frame;
+use campusgrid_protocol::hello::ConnectionKind;
+use campusgrid_protocol::id::{AttemptId, WorkerKey};
+use campusgrid_protocol::message::{BulkToManager, BulkToWorker, CHUNK_MAX_BYTES};
+use campusgrid_protocol::task::BlobRef;
+use futures_util::{SinkExt, StreamExt};
+use tokio::fs::File;
+use tokio::io::AsyncReadExt;
+use tokio::time::timeout;
+
+use crate::error::WorkerError;
+use crate::hello::{Frames, ManagerAddress, dial};
+
+/// For each answer and each chunk.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A blob and the file that holds it.
+#[derive(Debug, Clone)]
+pub(crate) struct LocalBlob {
+    pub(crate) blob: BlobRef,
+    pub(crate) file: PathBuf,
+}
+
+/// Uploads what the manager does not have yet; a blob that it has costs one message.
+///
+/// # Errors
+///
+/// Those of the connection, `UploadRefused`, `UploadAnswer`, `ReadBlob`. Blobs before the one that
+/// failed stay with the manager.
+pub(crate) async fn upload(
+    manager: &ManagerAddress,
+    key: WorkerKey,
+    attempt: AttemptId,
+    blobs: &[LocalBlob],
+) -> Result<(), WorkerError> {
+    let mut bulk = Bulk { frames: dial(manager, ConnectionKind::Bulk).await?, manager };
+    bulk.send(&BulkToManager::Open { key, attempt }).await?;
+    match bulk.answer().await? {
+        Answer::Ready => {}
+        Answer::Received => return Err(WorkerError::UploadAnswer),
+    }
+    for local in blobs {
+        bulk.send(&BulkToManager::Blob(local.blob)).await?;
+        match bulk.answer().await? {
+            Answer::Received => continue,
+            Answer::Ready => bulk.send_content(local).await?,
+        }
+        match bulk.answer().await? {
+            Answer::Received => {}
+            Answer::Ready => return Err(WorkerError::UploadAnswer),
+        }
+    }
+    Ok(())
+}
+
+enum Answer {
+    Ready,
+    Received,
+}
+
+struct Bulk<'a> {
+    frames: Frames,
+    manager: &'a ManagerAddress,
+}
+
+impl Bulk<'_> {
+    async fn send(&mut self, message: &BulkToManager) -> Result<(), WorkerError> {
+        let payload = frame::encode(message).map_err(|source| WorkerError::Frame { source })?;
+        let sent = timeout(LIMIT, self.frames.send(payload)).await;
+        sent.map_err(|_| self.silence())?.map_err(|source| WorkerError::Send { source })
+    }
+
+    async fn answer(&mut self) -> Result<Answer, WorkerError> {
+        let next = timeout(LIMIT, self.frames.next()).await.map_err(|_| self.silence())?;
+        let payload = next.ok_or(WorkerError::Closed)?;
+        let payload = payload.map_err(|source| WorkerError::Receive { source })?;
+        match frame::decode(&payload).map_err(|source| WorkerError::Frame { source })? {
+            BulkToWorker::Ready => Ok(Answer::Ready),
+            BulkToWorker::Received => Ok(Answer::Received),
+            BulkToWorker::Refused { reason } => Err(WorkerError::UploadRefused { reason }),
+        }
+    }
+
+    async fn send_content(&mut self, local: &LocalBlob) -> Result<(), WorkerError> {
+        let failed = |source| WorkerError::ReadBlob { path: local.file.clone(), source };
+        let mut file = File::open(&local.file).await.map_err(failed)?;
+        let mut left = local.blob.size_bytes;
+        while left > 0 {
+            let length = CHUNK_MAX_BYTES.min(usize::try_from(left).unwrap_or(usize::MAX));
+            let mut chunk = vec![0; length];
+            file.read_exact(&mut chunk).await.map_err(failed)?;
+            self.send(&BulkToManager::Chunk(chunk)).await?;
+            left -= length as u64;
+        }
+        Ok(())
+    }
+
+    fn silence(&self) -> WorkerError {
+        WorkerError::Silence { manager: self.manager.to_string(), limit_s: LIMIT.as_secs() }
+    }
+}

@@ -1,0 +1,57 @@
+//! Why the worker could not do what it tried, by operation.
+
+use std::path::PathBuf;
+
+use campusgrid_protocol::frame::FrameError;
+use campusgrid_protocol::hello::HelloError;
+
+/// Everything that can fail in a worker but for tasks and their environments.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    #[error("failed to make the directory {path}")]
+    MakeDirectory { path: PathBuf, source: std::io::Error },
+    #[error("another worker already uses {path}; give each its own --data-dir")]
+    DirectoryInUse { path: PathBuf },
+    #[error("failed to read the identity in {path}")]
+    ReadIdentity { path: PathBuf, source: std::io::Error },
+    #[error("the identity in {path} has {found} bytes instead of 32; remove it to join anew")]
+    DamagedIdentity { path: PathBuf, found: usize },
+    #[error("failed to write the identity to {path}")]
+    WriteIdentity { path: PathBuf, source: std::io::Error },
+    #[error("the system gives no random bytes")]
+    Random { source: getrandom::Error },
+    #[error("failed to read the spool {path}")]
+    ReadSpool { path: PathBuf, source: std::io::Error },
+    #[error("failed to keep a result in {path}")]
+    Spool { path: PathBuf, source: std::io::Error },
+    #[error("a result is too long to be kept")]
+    EncodeResult { source: FrameError },
+    #[error("failed to read what the task printed from {path}")]
+    ReadLog { path: PathBuf, source: std::io::Error },
+    #[error("failed to connect to {manager}")]
+    Dial { manager: String, source: std::io::Error },
+    #[error("{manager} gave no answer for {limit_s} s")]
+    Silence { manager: String, limit_s: u64 },
+    #[error("failed to send to the manager")]
+    Send { source: std::io::Error },
+    #[error("failed to receive from the manager")]
+    Receive { source: std::io::Error },
+    #[error("the manager closed the connection")]
+    Closed,
+    #[error("the manager speaks another language")]
+    Hello { source: HelloError },
+    #[error("a message is malformed")]
+    Frame { source: FrameError },
+    #[error("the manager refused an upload: {reason}")]
+    UploadRefused { reason: String },
+    #[error("the manager's answer to an upload makes no sense")]
+    UploadAnswer,
+    #[error("failed to read the blob {path}")]
+    ReadBlob { path: PathBuf, source: std::io::Error },
+    #[error("the system tells nothing of its memory or disks")]
+    Probe { source: sysinfo::Error },
+    #[error("failed to finish work on another thread")]
+    BlockingWork { source: tokio::task::JoinError },
+    #[error("failed to listen for signals")]
+    Signals { source: std::io::Error },
+}

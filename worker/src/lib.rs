@@ -1,0 +1,16 @@
+//! The daemon that runs other people's tasks in a sandbox on a shared laptop, room by room.
+
+pub mod agent;
+mod backoff;
+mod bulk;
+pub mod clock;
+pub mod config;
+pub mod connection;
+pub mod daemon;
+pub mod environment;
+pub mod error;
+mod hello;
+mod identity;
+pub mod probe;
+pub mod run;
+pub mod spool;

@@ -1,0 +1,151 @@
+//! Runs one attempt from its start to its end in the spool: environment, sandbox, live log, result.
+
+mod course;
+mod live_log;
+mod outcome;
+mod plan;
+mod settle;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use campusgrid_protocol::id::AttemptId;
+use campusgrid_protocol::task::{Ended, Outcome, TaskSpec};
+use campusgrid_sandbox::plan::Report;
+use campusgrid_sandbox::sandbox::Sandbox;
+use tokio::sync::{mpsc, watch};
+use tracing::{Instrument, debug, info, info_span, warn};
+
+use self::course::Course;
+use self::outcome::fault;
+use crate::agent::effect::{AgentInput, StopOrder};
+use crate::config::TaskLimits;
+use crate::environment::Environments;
+use crate::error::WorkerError;
+use crate::spool::{NewBlob, Spool};
+
+/// What every run needs.
+#[derive(Debug)]
+pub(crate) struct Runner {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) environments: Environments,
+    pub(crate) spool: Spool,
+    /// Where logs and outputs are collected, on the spool's file system.
+    pub(crate) runs_dir: PathBuf,
+    pub(crate) limits: TaskLimits,
+}
+
+/// The order to stop, once there is one; the newest counts.
+pub(crate) type StopOrders = watch::Receiver<Option<StopOrder>>;
+
+/// An end as it is about to be spooled.
+struct Settled {
+    ended: Ended,
+    blobs: Vec<NewBlob>,
+}
+
+impl Runner {
+    /// Runs an attempt and tells the agent how it goes; the last input is `Finished` or `Gone`.
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        attempt: AttemptId,
+        spec: Box<TaskSpec>,
+        orders: StopOrders,
+        inputs: mpsc::Sender<AgentInput>,
+    ) {
+        let span = info_span!("run", %attempt);
+        async {
+            let results = self.runs_dir.join(attempt.to_string());
+            let course = Course {
+                runner: &self,
+                attempt,
+                spec: &spec,
+                orders: &orders,
+                inputs: &inputs,
+                results: &results,
+            };
+            let came = course.run().await;
+            let forget = matches!(*orders.borrow(), Some(StopOrder::Forget));
+            let last = if forget {
+                info!("dropped");
+                AgentInput::Gone { attempt }
+            } else {
+                let ended = self.settle(attempt, came).await;
+                info!(
+                    outcome = outcome::word(&ended.outcome),
+                    duration_ms = ended.usage.run_ms,
+                    "ended"
+                );
+                AgentInput::Finished(Box::new(ended))
+            };
+            // A daemon that is gone has no use for it; the end is on disk.
+            let _ = inputs.send(last).await;
+            if let Err(error) = tokio::fs::remove_dir_all(&results).await {
+                debug!("nothing to sweep after the run: {error}");
+            }
+        }
+        .instrument(span)
+        .await;
+    }
+
+    /// Spools an end that has no run behind it.
+    pub(crate) async fn spool_empty(
+        self: Arc<Self>,
+        ended: Box<Ended>,
+        inputs: mpsc::Sender<AgentInput>,
+    ) {
+        let ended = self.store(Settled { ended: *ended, blobs: Vec::new() }).await;
+        let _ = inputs.send(AgentInput::Finished(Box::new(ended))).await;
+    }
+
+    /// Turns what came of an attempt into its end and spools that.
+    async fn settle(&self, attempt: AttemptId, came: Result<(Report, Outcome), Outcome>) -> Ended {
+        let settled = match came {
+            Err(outcome) => {
+                Ok(Settled { ended: Ended::empty(attempt, outcome), blobs: Vec::new() })
+            }
+            Ok((report, outcome)) => {
+                blocking(move || settle::settle(attempt, report, outcome)).await
+            }
+        };
+        let settled = settled.unwrap_or_else(|error| self.lost(attempt, error));
+        self.store(settled).await
+    }
+
+    /// Spools an end; one that cannot be kept is replaced by the worker's own failure to do so.
+    async fn store(&self, settled: Settled) -> Ended {
+        let attempt = settled.ended.attempt;
+        let (spool, again) = (self.spool.clone(), self.spool.clone());
+        let stored = blocking(move || {
+            spool.store(&settled.ended, &settled.blobs)?;
+            Ok(settled.ended)
+        });
+        match stored.await {
+            Ok(ended) => ended,
+            Err(error) => {
+                let lost = self.lost(attempt, error).ended;
+                let kept = lost.clone();
+                if let Err(error) = blocking(move || again.store(&kept, &[])).await {
+                    // It is sent all the same; only a crash before that would lose it.
+                    warn!("not even a failure can be kept: {:#}", anyhow::Error::new(error));
+                }
+                lost
+            }
+        }
+    }
+
+    fn lost(&self, attempt: AttemptId, error: WorkerError) -> Settled {
+        tracing::error!("a result is lost: {:#}", anyhow::Error::new(error));
+        let outcome = fault("its result could not be kept on the worker's disk".to_owned());
+        Settled { ended: Ended::empty(attempt, outcome), blobs: Vec::new() }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, WorkerError> + Send + 'static,
+) -> Result<T, WorkerError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(WorkerError::BlockingWork { source: error }),
+    }
+}

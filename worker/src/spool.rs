@@ -1,0 +1,195 @@
+//! Results that wait to be confirmed: on disk before the manager hears of them, until it has them.
+//!
+//! ```text
+//! spool/12.0#1.ended         the end: magic, BLAKE3 of the rest, encoded `Ended`; its rename into
+//!                            place is what makes the result durable
+//! spool/12.0#1.blobs/HASH    its logs and outputs, if they are too long to travel with it
+//! spool/*.new                not finished when the worker died: removed
+//! spool/*.damaged            set aside, for a person to look at
+//! ```
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use campusgrid_protocol::frame;
+use campusgrid_protocol::id::{AttemptId, BlobHash};
+use campusgrid_protocol::task::{BlobRef, Content, Ended};
+use tracing::warn;
+
+use crate::bulk::LocalBlob;
+use crate::error::WorkerError;
+
+/// Opens every file; its number rises with any change of what follows.
+const MAGIC: &[u8; 8] = b"CGEND\0\0\x01";
+
+const HASH_BYTES: usize = 32;
+
+/// The spool's directory. All calls block on the disk.
+#[derive(Debug, Clone)]
+pub struct Spool {
+    dir: PathBuf,
+}
+
+/// A file that becomes a blob of the spool.
+#[derive(Debug, Clone)]
+pub struct NewBlob {
+    pub hash: BlobHash,
+    /// Moved away by [`Spool::store`]; must be on the spool's file system.
+    pub file: PathBuf,
+}
+
+impl Spool {
+    /// Opens the spool beneath `data_dir` and reads the ends that wait in it.
+    ///
+    /// What cannot be read is set aside with a warning: its task will run again elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// `MakeDirectory`, `ReadSpool`.
+    pub fn open(data_dir: &Path) -> Result<(Self, Vec<Ended>), WorkerError> {
+        let dir = data_dir.join("spool");
+        fs::create_dir_all(&dir)
+            .map_err(|source| WorkerError::MakeDirectory { path: dir.clone(), source })?;
+        let spool = Self { dir };
+        let recovered = spool
+            .recover()
+            .map_err(|source| WorkerError::ReadSpool { path: spool.dir.clone(), source })?;
+        Ok((spool, recovered))
+    }
+
+    /// Keeps an end and its blobs; when this returns they survive a loss of power.
+    ///
+    /// Costs two syncs, and two more with blobs and one for each of them.
+    ///
+    /// # Errors
+    ///
+    /// `EncodeResult`, `Spool`; nothing is then kept.
+    pub fn store(&self, ended: &Ended, blobs: &[NewBlob]) -> Result<(), WorkerError> {
+        let payload =
+            frame::encode(ended).map_err(|source| WorkerError::EncodeResult { source })?;
+        let path = self.end_path(ended.attempt);
+        let write = || {
+            if !blobs.is_empty() {
+                self.take_blobs(ended.attempt, blobs)?;
+            }
+            let new = path.with_extension("new");
+            let mut file = File::create(&new)?;
+            let hash = blake3::hash(&payload);
+            file.write_all(&[MAGIC.as_slice(), hash.as_bytes(), &payload].concat())?;
+            file.sync_data()?;
+            fs::rename(&new, &path)?;
+            self.sync()
+        };
+        write().map_err(|source| {
+            let _ = fs::remove_file(path.with_extension("new"));
+            let _ = fs::remove_dir_all(self.blobs_path(ended.attempt));
+            WorkerError::Spool { path: path.clone(), source }
+        })
+    }
+
+    /// Forgets an end. Not synced: after a loss of power it would be sent once more, which is
+    /// harmless.
+    pub fn remove(&self, attempt: AttemptId) {
+        let gone = fs::remove_file(self.end_path(attempt));
+        let blobs = self.blobs_path(attempt);
+        let gone = gone.and_then(|()| match fs::remove_dir_all(blobs) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        });
+        if let Err(error) = gone {
+            warn!(%attempt, "a confirmed result could not be deleted: {error}");
+        }
+    }
+
+    /// The blobs of an end and where they lie, each once.
+    pub(crate) fn blobs(&self, ended: &Ended) -> Vec<LocalBlob> {
+        let dir = self.blobs_path(ended.attempt);
+        let mut blobs: Vec<BlobRef> = blobs_of(ended).collect();
+        blobs.sort_unstable_by_key(|blob| blob.hash);
+        blobs.dedup();
+        let local = |blob: BlobRef| LocalBlob { blob, file: dir.join(blob.hash.to_string()) };
+        blobs.into_iter().map(local).collect()
+    }
+
+    fn take_blobs(&self, attempt: AttemptId, blobs: &[NewBlob]) -> std::io::Result<()> {
+        let dir = self.blobs_path(attempt);
+        fs::create_dir_all(&dir)?;
+        for blob in blobs {
+            File::open(&blob.file)?.sync_all()?;
+            fs::rename(&blob.file, dir.join(blob.hash.to_string()))?;
+        }
+        File::open(&dir)?.sync_all()
+    }
+
+    fn recover(&self) -> std::io::Result<Vec<Ended>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            names.extend(entry?.file_name().into_string());
+        }
+        names.sort_unstable();
+        let mut recovered = Vec::new();
+        for name in &names {
+            let path = self.dir.join(name);
+            if name.ends_with(".new") {
+                fs::remove_file(&path)?;
+            } else if let Some(stem) = name.strip_suffix(".blobs") {
+                if !names.contains(&format!("{stem}.ended")) {
+                    fs::remove_dir_all(&path)?;
+                }
+            } else if let Some(stem) = name.strip_suffix(".ended") {
+                match self.read_end(stem, &path) {
+                    Ok(ended) => recovered.push(ended),
+                    Err(why) => {
+                        warn!(file = %path.display(), "a kept result is set aside: it {why}");
+                        fs::rename(&path, path.with_extension("damaged"))?;
+                    }
+                }
+            }
+        }
+        Ok(recovered)
+    }
+
+    fn read_end(&self, stem: &str, path: &Path) -> Result<Ended, String> {
+        let bytes = fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
+        let rest = bytes.strip_prefix(MAGIC).ok_or("is of another version")?;
+        let (hash, payload) = rest.split_at_checked(HASH_BYTES).ok_or("is cut short")?;
+        if blake3::hash(payload).as_bytes() != hash {
+            return Err("has damaged bytes".to_owned());
+        }
+        let ended: Ended = frame::decode(payload).map_err(|error| error.to_string())?;
+        if ended.attempt.to_string() != stem {
+            return Err(format!("speaks of attempt {}", ended.attempt));
+        }
+        for local in self.blobs(&ended) {
+            let found = fs::metadata(&local.file).map(|file| file.len());
+            if found.ok() != Some(local.blob.size_bytes) {
+                return Err(format!("misses its blob {}", local.blob.hash));
+            }
+        }
+        Ok(ended)
+    }
+
+    fn end_path(&self, attempt: AttemptId) -> PathBuf {
+        self.dir.join(format!("{attempt}.ended"))
+    }
+
+    fn blobs_path(&self, attempt: AttemptId) -> PathBuf {
+        self.dir.join(format!("{attempt}.blobs"))
+    }
+
+    fn sync(&self) -> std::io::Result<()> {
+        File::open(&self.dir)?.sync_all()
+    }
+}
+
+fn blobs_of(ended: &Ended) -> impl Iterator<Item = BlobRef> {
+    let logs = [&ended.stdout, &ended.stderr].into_iter().filter_map(|log| match &log.content {
+        Content::Blob(blob) => Some(*blob),
+        Content::Inline(_) => None,
+    });
+    logs.chain(ended.outputs.iter().map(|output| output.blob))
+}

@@ -1,0 +1,116 @@
+//! Crashes at every point of a store, and files that are not what they should be.
+
+use std::fs;
+
+use campusgrid_protocol::id::{AttemptId, BlobHash};
+use campusgrid_protocol::task::{BlobRef, Ended, Outcome, Output};
+use tempfile::TempDir;
+
+use super::{NewBlob, Spool};
+
+fn dir() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn ended(attempt: &str) -> Ended {
+    Ended::empty(attempt.parse::<AttemptId>().unwrap(), Outcome::Succeeded)
+}
+
+/// An end with one output whose content is `bytes`, and the file it was collected into.
+fn with_output(dir: &TempDir, attempt: &str, bytes: &[u8]) -> (Ended, Vec<NewBlob>) {
+    let hash = BlobHash(*blake3::hash(bytes).as_bytes());
+    let file = dir.path().join("collected");
+    fs::write(&file, bytes).unwrap();
+    let blob = BlobRef { hash, size_bytes: bytes.len() as u64 };
+    let outputs = vec![Output { path: "a.txt".to_owned(), blob }];
+    (Ended { outputs, ..ended(attempt) }, vec![NewBlob { hash, file }])
+}
+
+fn names(dir: &TempDir) -> Vec<String> {
+    let entries = fs::read_dir(dir.path().join("spool")).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_result_survives_the_worker_until_it_is_removed() {
+    let dir = dir();
+    let (spool, recovered) = Spool::open(dir.path()).unwrap();
+    assert!(recovered.is_empty());
+    spool.store(&ended("12.0#1"), &[]).unwrap();
+    assert_eq!(names(&dir), ["12.0#1.ended"], "a small result is one file");
+    let (spool, recovered) = Spool::open(dir.path()).unwrap();
+    assert_eq!(recovered, [ended("12.0#1")]);
+    spool.remove(ended("12.0#1").attempt);
+    assert!(names(&dir).is_empty());
+}
+
+#[test]
+fn blobs_are_kept_with_their_result_and_go_with_it() {
+    let dir = dir();
+    let (spool, _) = Spool::open(dir.path()).unwrap();
+    let (ended, blobs) = with_output(&dir, "3.1#2", b"content");
+    spool.store(&ended, &blobs).unwrap();
+    let (spool, recovered) = Spool::open(dir.path()).unwrap();
+    assert_eq!(recovered.as_slice(), std::slice::from_ref(&ended));
+    let local = spool.blobs(&ended);
+    assert_eq!(fs::read(&local[0].file).unwrap(), b"content");
+    spool.remove(ended.attempt);
+    assert!(names(&dir).is_empty());
+}
+
+#[test]
+fn what_a_crash_left_half_written_is_swept() {
+    let dir = dir();
+    Spool::open(dir.path()).unwrap();
+    fs::write(dir.path().join("spool/1.0#1.new"), b"half").unwrap();
+    fs::create_dir(dir.path().join("spool/1.0#1.blobs")).unwrap();
+    fs::write(dir.path().join("spool/1.0#1.blobs/00"), b"blob").unwrap();
+    let (_, recovered) = Spool::open(dir.path()).unwrap();
+    assert!(recovered.is_empty());
+    assert!(names(&dir).is_empty());
+}
+
+#[test]
+fn a_damaged_result_is_set_aside_wherever_the_damage_is() {
+    let dir = dir();
+    let (spool, _) = Spool::open(dir.path()).unwrap();
+    let path = dir.path().join("spool/7.0#1.ended");
+    spool.store(&ended("7.0#1"), &[]).unwrap();
+    let whole = fs::read(&path).unwrap();
+    for at in 0..whole.len() {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 0x40;
+        for damaged in [&flipped[..], &whole[..at]] {
+            fs::write(&path, damaged).unwrap();
+            let (_, recovered) = Spool::open(dir.path()).unwrap();
+            assert!(recovered.is_empty(), "byte {at}");
+            assert_eq!(names(&dir), ["7.0#1.damaged"]);
+        }
+    }
+}
+
+#[test]
+fn a_result_under_another_name_or_without_its_blob_is_set_aside() {
+    let dir = dir();
+    let (spool, _) = Spool::open(dir.path()).unwrap();
+    spool.store(&ended("7.0#1"), &[]).unwrap();
+    fs::rename(dir.path().join("spool/7.0#1.ended"), dir.path().join("spool/8.0#1.ended")).unwrap();
+    let (ended, blobs) = with_output(&dir, "9.0#1", b"content");
+    spool.store(&ended, &blobs).unwrap();
+    fs::write(&spool.blobs(&ended)[0].file, b"conten").unwrap();
+    let (_, recovered) = Spool::open(dir.path()).unwrap();
+    assert!(recovered.is_empty());
+}
+
+#[test]
+fn a_result_that_cannot_be_kept_leaves_nothing() {
+    let dir = dir();
+    let (spool, _) = Spool::open(dir.path()).unwrap();
+    let (ended, blobs) = with_output(&dir, "9.0#1", b"content");
+    fs::remove_file(&blobs[0].file).unwrap();
+    spool.store(&ended, &blobs).unwrap_err();
+    assert!(names(&dir).is_empty());
+}

@@ -1,0 +1,251 @@
+//! The real worker binary against a made-up manager: sockets, sandbox, spool, signals.
+//!
+//! Where the sandbox does not work the same tests run without one, and say so.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests: helpers are not seen as such"
+)]
+
+mod manager;
+mod worker;
+
+use campusgrid_protocol::message::{Approval, ToManager, ToWorker};
+use campusgrid_protocol::resource::Isolation;
+use campusgrid_protocol::task::{Content, Ended, Failure, Outcome, Work, WorkerFault};
+
+use self::manager::Manager;
+use self::worker::Worker;
+
+fn owned() -> Approval {
+    Approval::Owned { by: "ada".to_owned() }
+}
+
+fn text(content: &Content) -> String {
+    match content {
+        Content::Inline(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Content::Blob(blob) => format!("blob of {} bytes", blob.size_bytes),
+    }
+}
+
+/// The whole environment of a job, from the index to the sandbox; skipped without either.
+#[test]
+fn a_package_is_there_for_the_task_that_asked_for_it() {
+    let Some(uv) = worker::uv() else {
+        eprintln!("skipped: uv is not installed");
+        return;
+    };
+    let manager = Manager::listen();
+    let _worker = Worker::start_with(&manager, &[], &uv);
+    let (mut link, _) = manager.welcome(owned());
+    let source = "import six, sys; print(six.__version__, sys.prefix)".to_owned();
+    link.start("1.0#1", Work::Python { source, requirements: vec!["six==1.16.0".to_owned()] });
+    let ended = link.end();
+    if let Outcome::Returned(fault) = &ended.outcome {
+        eprintln!("skipped: no package index: {fault}");
+        return;
+    }
+    let said = words(&ended);
+    assert!(said.starts_with("Succeeded \"1.16.0 /"), "{said}");
+}
+
+fn words(ended: &Ended) -> String {
+    format!(
+        "{:?} {:?} {:?}",
+        ended.outcome,
+        text(&ended.stdout.content),
+        text(&ended.stderr.content)
+    )
+}
+
+#[test]
+fn a_task_is_started_shown_live_reported_and_forgotten_once_it_is_stored() {
+    let manager = Manager::listen();
+    let worker = Worker::start(&manager, &["-n", "laptop", "-u", "ada", "--no-docker"]);
+    let (mut link, join) = manager.welcome(Approval::Waiting { code: "ABCD-EFGH".to_owned() });
+    assert_eq!((join.name.as_str(), join.owner.as_deref()), ("laptop", Some("ada")));
+    assert!(join.capacity.cpu_millis >= 1000 && join.attempts.is_empty());
+    worker.says(
+        "waiting for approval: enter code ABCD-EFGH on the dashboard's \"Workers\" page as ada",
+    );
+    link.send(&ToWorker::Approved { owner: "ada".to_owned() });
+    worker.says("approved: this machine works for ada");
+
+    link.shell("7.0#1", "echo hello; sleep 0.3; echo $CAMPUSGRID_JOB_ID; echo no >&2; exit 3");
+    let mut live = Vec::new();
+    let mut started = false;
+    let ended = loop {
+        match link.receive() {
+            ToManager::Started { .. } => started = true,
+            ToManager::LogPiece { bytes, .. } => live.extend(bytes),
+            ToManager::Ended(ended) => break ended,
+            ToManager::Heartbeat { .. } => {}
+            other @ (ToManager::Join(_) | ToManager::Preparing { .. } | ToManager::Leaving) => {
+                panic!("{other:?}")
+            }
+        }
+    };
+    assert!(started && String::from_utf8_lossy(&live).starts_with("hello\n"));
+    assert_eq!(ended.outcome, Outcome::Failed(Failure::ExitCode(3)));
+    assert_eq!(text(&ended.stdout.content), "hello\n7\n");
+    assert_eq!(text(&ended.stderr.content), "no\n");
+    assert!(ended.usage.run_ms >= 300);
+    assert_eq!(manager.uploads_so_far(), 0, "a small result needs no second connection");
+    assert_eq!(worker.spooled(), ["7.0#1.ended"]);
+    link.stored("7.0#1");
+    worker.wait_until_nothing_is_spooled();
+    assert_eq!(worker.terminate(), 0);
+    assert!(matches!(link.receive(), ToManager::Leaving));
+}
+
+#[test]
+fn outputs_and_long_logs_are_uploaded_before_the_end_is_sent() {
+    let manager = Manager::listen();
+    let worker = Worker::start(&manager, &[]);
+    let (mut link, _) = manager.welcome(owned());
+    link.shell("8.0#1", "printf result > $OUTPUT_DIR/a.txt; seq 20000");
+    let (attempt, mut blobs) = manager.take_upload();
+    assert_eq!(attempt.to_string(), "8.0#1");
+    let ended = link.end();
+    assert_eq!(ended.outcome, Outcome::Succeeded);
+    assert_eq!(ended.outputs[0].path, "a.txt");
+    blobs.sort_by_key(Vec::len);
+    assert_eq!(blobs[0], b"result");
+    assert!(blobs[1].starts_with(b"1\n2\n3\n") && blobs[1].ends_with(b"20000\n"));
+    link.stored("8.0#1");
+    worker.wait_until_nothing_is_spooled();
+}
+
+#[test]
+fn a_result_outlives_a_killed_worker_and_a_task_does_not() {
+    let manager = Manager::listen();
+    let mut worker = Worker::start(&manager, &[]);
+    let (mut link, first) = manager.welcome(owned());
+    link.shell("1.0#1", "echo done");
+    link.shell("2.0#1", "sleep 1000");
+    let before = link.end();
+    worker.kill_and_restart(&manager);
+    let (mut link, join) = manager.welcome(owned());
+    assert_eq!(join.key, first.key, "it is the same worker");
+    assert_eq!(join.attempts, [before.attempt], "the cut task is not listed");
+    assert_eq!(link.end(), before);
+    link.stored("1.0#1");
+    worker.wait_until_nothing_is_spooled();
+}
+
+#[test]
+fn a_cancelled_task_is_reported_and_a_dropped_one_is_not() {
+    let manager = Manager::listen();
+    let _worker = Worker::start(&manager, &[]);
+    let (mut link, _) = manager.welcome(owned());
+    link.shell("1.0#1", "echo a; exec sleep 1000");
+    link.shell("2.0#1", "exec sleep 1000");
+    let mut printed = false;
+    while !printed {
+        printed = matches!(link.receive(), ToManager::LogPiece { .. });
+    }
+    link.send(&ToWorker::Drop { attempt: "2.0#1".parse().unwrap() });
+    link.send(&ToWorker::Cancel { attempt: "1.0#1".parse().unwrap() });
+    let ended = link.end();
+    assert_eq!(
+        (ended.attempt.to_string().as_str(), &ended.outcome),
+        ("1.0#1", &Outcome::Cancelled)
+    );
+    assert_eq!(text(&ended.stdout.content), "a\n");
+    link.shell("3.0#1", "true");
+    assert_eq!(link.end().attempt.to_string(), "3.0#1");
+}
+
+#[test]
+fn a_worker_that_leaves_gives_back_what_it_runs() {
+    let manager = Manager::listen();
+    let worker = Worker::start(&manager, &[]);
+    let (mut link, _) = manager.welcome(owned());
+    link.shell("1.0#1", "echo a; exec sleep 1000");
+    while !matches!(link.receive(), ToManager::LogPiece { .. }) {}
+    worker.ask_to_leave();
+    assert_eq!(link.end().outcome, Outcome::Returned(WorkerFault::Leaving));
+    link.stored("1.0#1");
+    while !matches!(link.receive(), ToManager::Leaving) {}
+    assert_eq!(worker.wait(), 0);
+}
+
+#[test]
+fn a_lost_connection_is_made_again_and_what_ran_goes_on() {
+    let manager = Manager::listen();
+    let _worker = Worker::start(&manager, &[]);
+    let (mut link, _) = manager.welcome(owned());
+    link.shell("1.0#1", "echo a; sleep 1; echo b");
+    while !matches!(link.receive(), ToManager::LogPiece { .. }) {}
+    drop(link);
+    let (mut link, join) = manager.welcome(owned());
+    assert_eq!(join.attempts, ["1.0#1".parse().unwrap()]);
+    assert_eq!(text(&link.end().stdout.content), "a\nb\n");
+}
+
+#[test]
+fn c_is_compiled_and_its_errors_are_shown_as_such() {
+    let manager = Manager::listen();
+    let _worker = Worker::start(&manager, &[]);
+    let (mut link, _) = manager.welcome(owned());
+    let source = "#include <stdio.h>\n#include <omp.h>\nint main(void) { int n = 0;\n\
+                  #pragma omp parallel reduction(+:n)\nn += 1;\nprintf(\"%d\\n\", n > 0); }";
+    link.start("1.0#1", Work::C { source: source.to_owned() });
+    assert_eq!(words(&link.end()), "Succeeded \"1\\n\" \"\"");
+    link.start("2.0#1", Work::C { source: "int main(void) { retrun 0; }".to_owned() });
+    let ended = link.end();
+    assert_eq!(ended.outcome, Outcome::Failed(Failure::CompileError { code: 1 }));
+    assert!(text(&ended.stderr.content).contains("retrun"));
+}
+
+#[test]
+fn python_runs_without_requirements_and_bad_ones_are_its_submitters_fault() {
+    let manager = Manager::listen();
+    let _worker = Worker::start(&manager, &[]);
+    let (mut link, _) = manager.welcome(owned());
+    let python = |source: &str, requirements: &[&str]| Work::Python {
+        source: source.to_owned(),
+        requirements: requirements.iter().map(|&text| text.to_owned()).collect(),
+    };
+    link.start("1.0#1", python("print(sum(i * i for i in range(10)))", &[]));
+    assert_eq!(words(&link.end()), "Succeeded \"285\\n\" \"\"");
+    link.start("2.0#1", python("", &["--index-url=http://evil.example"]));
+    let ended = link.end();
+    assert!(matches!(ended.outcome, Outcome::Failed(Failure::Requirements { .. })), "{ended:?}");
+}
+
+#[test]
+fn without_a_sandbox_it_says_so_and_runs_what_it_is_given() {
+    let manager = Manager::listen();
+    let _worker = Worker::start(&manager, &["--unsafe-no-sandbox"]);
+    let (mut link, join) = manager.welcome(owned());
+    assert_eq!(join.isolation, Isolation::None);
+    assert!(join.isolation_notes[0].contains("not confined"), "{:?}", join.isolation_notes);
+    link.shell("1.0#1", "echo out > $OUTPUT_DIR/a.txt; pwd");
+    let (_, blobs) = manager.take_upload();
+    assert_eq!(blobs, [b"out\n"]);
+    assert_eq!(link.end().outcome, Outcome::Succeeded);
+}
+
+#[test]
+fn a_bad_configuration_is_told_whole_before_anything_is_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let output = worker::command(&data).args(["-p", "0", "-n", "", "-u", "a b"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    let said = String::from_utf8(output.stderr).unwrap();
+    for part in ["--port 0: must be 1 to 65535", "--user a b:", "--name :", "address is missing"] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert!(!data.exists());
+}
+
+#[test]
+fn two_workers_cannot_share_a_directory() {
+    let manager = Manager::listen();
+    let worker = Worker::start(&manager, &[]);
+    let (_link, _) = manager.welcome(owned());
+    let output = worker.another(&manager).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("another worker already uses"));
+}

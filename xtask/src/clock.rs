@@ -1,0 +1,24 @@
+//! The one place of this crate that reads the clock.
+
+use std::time::{Duration, Instant};
+
+/// Measures from its making on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stopwatch(Instant);
+
+impl Stopwatch {
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    pub(crate) fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+
+    /// What is left of `limit`; zero once it is over.
+    pub(crate) fn left_of(self, limit: Duration) -> Duration {
+        limit.saturating_sub(self.elapsed())
+    }
+}

@@ -1,0 +1,72 @@
+//! What the README names: `cargo xtask demo`, `test`, `tidy`, `bench`, `setup` and `screenshot`.
+//!
+//! Nothing here is part of the product; the product's binaries are run as a user would run them.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to a person")]
+
+mod account;
+mod bench;
+mod browser;
+mod client;
+mod clock;
+mod daemon;
+mod demo;
+mod grid;
+mod interrupt;
+mod places;
+mod program;
+mod setup;
+mod summary;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::places::Places;
+
+const USAGE: &str = "\
+Usage: cargo xtask COMMAND
+
+  demo [--once] [--data-dir DIR]  build, start a manager and a worker, run the example jobs, serve
+  test                            set up what tests need and run all of them
+  browser                         run the browser test alone
+  tidy                            check the rules of style that no other tool knows
+  setup                           install what the demo needs
+  setup test                      install what the tests need as well
+  bench latency                   time from submitting a job to seeing its result
+  bench idle                      processor and memory that idle daemons use
+  screenshot                      take docs/pictures/dashboard.png anew";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match run(&words) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(words: &[&str]) -> Result<ExitCode> {
+    let places = Places::find()?;
+    match words {
+        ["demo", options @ ..] => demo::run(&places, &demo::Options::parse(options)?),
+        ["test"] => test::run(&places),
+        ["browser"] => browser::run(&places),
+        ["tidy"] => tidy::run(&places),
+        ["setup"] => setup::run(&places, setup::Purpose::Demo).map(|()| ExitCode::SUCCESS),
+        ["setup", "test"] => setup::run(&places, setup::Purpose::Test).map(|()| ExitCode::SUCCESS),
+        ["bench", "latency"] => bench::latency(&places).map(|()| ExitCode::SUCCESS),
+        ["bench", "idle"] => bench::idle(&places).map(|()| ExitCode::SUCCESS),
+        ["screenshot"] => browser::screenshot(&places).map(|()| ExitCode::SUCCESS),
+        [] | ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        other => bail!("unknown command: {}\n\n{USAGE}", other.join(" ")),
+    }
+}

@@ -1,0 +1,48 @@
+//! `cargo xtask test`: all checks, each even if one before it failed, and a summary at the end.
+
+mod deny;
+mod runner;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::browser;
+use crate::clock::Stopwatch;
+use crate::interrupt::Daemons;
+use crate::places::Places;
+use crate::program;
+use crate::setup;
+use crate::summary::{Outcome, Summary};
+use crate::tidy;
+
+/// # Errors
+///
+/// When what the tests need cannot be had; failed checks are told by the exit status.
+pub(crate) fn run(places: &Places) -> Result<ExitCode> {
+    let daemons = Daemons::watched()?;
+    let clock = Stopwatch::start();
+    setup::install_packages(setup::Purpose::Test)?;
+    setup::uv(places)?;
+    let nextest = setup::cargo_nextest(places)?;
+    println!("set-up took {:.1} s", clock.elapsed().as_secs_f32());
+
+    let mut summary = Summary::default();
+    let cargo = |words: &[&str]| -> Result<Outcome> {
+        program::run(&mut program::cargo(&places.root, words))?;
+        Ok(Outcome::one_passed())
+    };
+    summary.part("fmt", || cargo(&["fmt", "--all", "--check"]));
+    summary.part("tidy", || tidy::check(places));
+    summary.part("deny", || deny::run(places));
+    summary.part("clippy", || {
+        let words = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+        cargo(&words)
+    });
+    summary.part("nextest", || runner::nextest(places, &nextest));
+    summary.part("doctests", || runner::doctests(places));
+    summary.part("browser", || browser::test(places, &daemons));
+
+    println!("\n{:.0} s in all\n{summary}", clock.elapsed().as_secs_f32());
+    Ok(if summary.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
