@@ -35,7 +35,6 @@ impl Grid {
     fn worker_views(&self) -> Vec<WorkerView> {
         let view = |worker: &crate::worker::Worker| WorkerView {
             id: worker.id,
-            key_hash: worker.key_hash,
             name: worker.name.clone(),
             owner: worker.owner,
             owner_name: self.users[&worker.owner].name.clone(),
@@ -72,7 +71,7 @@ impl Grid {
         match self.room_in_ms(shape) {
             Some(0) => "it is its turn; it starts in a moment".to_owned(),
             Some(ms) => format!("{able} busy; one has room in {} at the latest", duration(ms)),
-            None => format!("{able} busy"),
+            None => format!("{able} silent or about to leave; it starts when one is back"),
         }
     }
 

@@ -39,8 +39,9 @@ impl AccountId {
             1 => Some(Self::Mint),
             2 => Some(Self::Escrow),
             3 => Some(Self::Fee),
-            user => u64::try_from(user - 1000)
-                .ok()
+            user => user
+                .checked_sub(1000)
+                .and_then(|id| u64::try_from(id).ok())
                 .filter(|&id| id > 0)
                 .map(|id| Self::User(UserId(id))),
         }
@@ -209,12 +210,17 @@ impl Ledger {
     /// Pays an owner out of a task's hold, less the fee, and counts it on both sides.
     pub(crate) fn pay(&mut self, payment: Payment, at: Timestamp, changes: &mut Vec<Change>) {
         let Payment { attempt, submitter, owner, pay, fee } = payment;
+        if pay + fee == Micros::ZERO {
+            return; // Nothing moves, so no account may come to be.
+        }
         self.account_mut(AccountId::User(owner)).earned += pay;
         self.account_mut(AccountId::User(submitter)).spent += pay + fee;
         let (from, to) = (AccountId::Escrow, AccountId::User(owner));
         self.book(Entry { key: TransferKey::Pay(attempt), from, to, amount: pay }, at, changes);
         let to = AccountId::Fee;
         self.book(Entry { key: TransferKey::Fee(attempt), from, to, amount: fee }, at, changes);
+        // Not left to `book`: all of it may be the fee, and then no row names the owner.
+        changes.push(self.account_changed(AccountId::User(owner)));
         changes.push(self.account_changed(AccountId::User(submitter)));
     }
 

@@ -1,5 +1,7 @@
 //! Machines: joining, approval, heartbeats, results, leaving.
 
+use std::collections::BTreeSet;
+
 use campusgrid_protocol::id::{AttemptId, SessionId, UserId, WorkerId};
 use campusgrid_protocol::message::{Approval, ToWorker};
 use campusgrid_protocol::resource::Load;
@@ -22,7 +24,14 @@ impl Grid {
             load: Load::default(),
             connected_at: self.now,
             heard_at: self.now,
+            leaving: false,
         };
+        if self.newcomers.contains_key(&session) || self.worker_of_session.contains_key(&session) {
+            // Two machines on one session would leave a link behind that nothing removes.
+            self.on_gone(session);
+            effects.closes.push((session, "a session joins once".to_owned()));
+            return;
+        }
         self.close_older_sessions(&key_hash, effects);
         let Some(&id) = self.worker_of_key.get(&key_hash) else {
             self.last_worker = WorkerId(self.last_worker.0 + 1);
@@ -87,12 +96,13 @@ impl Grid {
         effects: &mut Effects,
     ) {
         self.renew((worker, session), attempts, effects);
+        let listed: BTreeSet<&AttemptId> = attempts.iter().collect();
         let lost: Vec<AttemptId> = self
             .occupancy
             .get(&worker)
             .into_iter()
             .flat_map(Occupancy::keys)
-            .filter(|attempt| !attempts.contains(attempt))
+            .filter(|attempt| !listed.contains(attempt))
             .copied()
             .collect();
         for attempt in lost {
@@ -138,9 +148,12 @@ impl Grid {
         if let Some(newcomer) = self.newcomers.get_mut(&session) {
             (newcomer.link.heard_at, newcomer.link.load) = (self.now, load);
         } else if let Some(&worker) = self.worker_of_session.get(&session) {
-            let link = self.links.get_mut(&worker).expect("a session in use has a link");
+            let link = self.links.get(&worker).expect("a session in use has a link");
+            if !self.is_heard(link) {
+                self.freed.insert(worker); // It has been passed over.
+            }
+            let link = self.links.get_mut(&worker).expect("it has just been there");
             (link.heard_at, link.load) = (self.now, load);
-            self.freed.insert(worker); // It may have been silent, and passed over for that.
             self.renew((worker, session), &attempts, effects);
         } else {
             return; // A session that a newer one has replaced.

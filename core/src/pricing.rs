@@ -25,15 +25,16 @@ pub fn price(prices: &Prices, needs: &Needs, run_ms: u64) -> Micros {
     const MIB: i128 = 1024;
     const MINUTE_MS: i128 = 60_000;
     const COMMON: i128 = MIB * MINUTE_MS; // A multiple of MILLI as well.
-    let term =
-        |price: Micros, amount: i128, unit: i128| i128::from(price.0) * amount * (COMMON / unit);
+    let term = |price: Micros, amount: i128, unit: i128| {
+        i128::from(price.0).saturating_mul(amount).saturating_mul(COMMON / unit)
+    };
     let sum = term(prices.base, 1, 1)
-        + term(prices.core, needs.cpu_millis.into(), MILLI)
-        + term(prices.ram_gib, needs.ram_mib.into(), MIB)
-        + term(prices.gpu, needs.gpus.into(), 1)
-        + term(prices.minute, run_ms.into(), MINUTE_MS);
-    let (sum, common) = (sum * i128::from(prices.rate_permille), COMMON * MILLI);
-    let rounded_up = (sum + common - 1) / common;
+        .saturating_add(term(prices.core, needs.cpu_millis.into(), MILLI))
+        .saturating_add(term(prices.ram_gib, needs.ram_mib.into(), MIB))
+        .saturating_add(term(prices.gpu, needs.gpus.into(), 1))
+        .saturating_add(term(prices.minute, run_ms.into(), MINUTE_MS));
+    let (sum, common) = (sum.saturating_mul(prices.rate_permille.into()), COMMON * MILLI);
+    let rounded_up = sum.saturating_add(common - 1) / common;
     Micros(i64::try_from(rounded_up).unwrap_or(i64::MAX))
 }
 

@@ -30,8 +30,18 @@ pub(crate) struct Queue {
 #[derive(Debug, Default)]
 struct Line {
     jobs: BTreeSet<JobId>,
-    /// Fits no machine as things are.
-    blocked: bool,
+    reach: Reach,
+}
+
+/// Where the tasks of a line may fit.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    #[default]
+    Anywhere,
+    /// They fitted nowhere, and since then only the machines that got room have changed.
+    Freed,
+    /// On no machine as things are.
+    Nowhere,
 }
 
 impl Queue {
@@ -58,22 +68,30 @@ impl Queue {
     }
 
     fn block(&mut self, shape: Shape) {
-        self.update(shape, |line| line.blocked = true);
+        self.update(shape, |line| line.reach = Reach::Nowhere);
     }
 
     fn unblock(&mut self, fits: impl Fn(&Shape) -> bool) {
-        let now_fits =
-            |(shape, line): (&Shape, &Line)| (line.blocked && fits(shape)).then_some(*shape);
+        let now_fits = |(shape, line): (&Shape, &Line)| {
+            (line.reach == Reach::Nowhere && fits(shape)).then_some(*shape)
+        };
         let shapes: Vec<Shape> = self.shapes.iter().filter_map(now_fits).collect();
         for shape in shapes {
-            self.update(shape, |line| line.blocked = false);
+            self.update(shape, |line| line.reach = Reach::Freed);
         }
+    }
+
+    /// The head that comes first, and where to look for room for it.
+    fn first(&self) -> Option<(JobId, Shape, Reach)> {
+        let &(job, shape) = self.open.first()?;
+        Some((job, shape, self.shapes[&shape].reach))
     }
 
     /// Keeps `open` true to the line across a change.
     fn update(&mut self, shape: Shape, change: impl FnOnce(&mut Line)) {
         let line = self.shapes.entry(shape).or_default();
-        let head = |line: &Line| line.jobs.first().filter(|_| !line.blocked).copied();
+        let head =
+            |line: &Line| line.jobs.first().filter(|_| line.reach != Reach::Nowhere).copied();
         if let Some(job) = head(line) {
             self.open.remove(&(job, shape));
         }
@@ -88,17 +106,27 @@ impl Grid {
     /// Places waiting tasks, first come first served, until nothing that waits fits what is free.
     ///
     /// Called once after a batch of inputs. Never gives a machine more than it has free. Costs
-    /// O(machines) per placement and O(shapes) per machine that got room.
+    /// O(shapes) per machine that got room, and per placement O(machines) for a shape that is new
+    /// and O(machines that got room) for one that has waited.
     pub fn dispatch(&mut self, effects: &mut Effects) {
-        for worker in std::mem::take(&mut self.freed) {
-            let Some(link) = self.links.get(&worker) else { continue };
-            let owner = self.workers[&worker].owner;
+        let freed = std::mem::take(&mut self.freed);
+        for worker in &freed {
+            let Some(link) = self.links.get(worker) else { continue };
+            let owner = self.workers[worker].owner;
             self.queue.unblock(|shape| {
                 admits(link.isolation, owner, shape) && link.free.fits(&shape.needs)
             });
         }
-        while let Some(&(job, shape)) = self.queue.open.first() {
-            match self.best_worker(&shape) {
+        while let Some((job, shape, reach)) = self.queue.first() {
+            let best = match reach {
+                Reach::Anywhere => self.best_worker(&shape, self.links.iter()),
+                Reach::Freed => {
+                    let links = freed.iter().filter_map(|id| self.links.get_key_value(id));
+                    self.best_worker(&shape, links)
+                }
+                Reach::Nowhere => None,
+            };
+            match best {
                 Some(worker) => self.lease(job, worker, effects),
                 None => self.queue.block(shape),
             }
@@ -108,9 +136,13 @@ impl Grid {
     /// The machine that the task fits most tightly. Ties go to the one that has been connected
     /// longest, which is the one least likely to leave, then to the lowest number: a fixed order,
     /// since random ties cost five points of GPU use.
-    fn best_worker(&self, shape: &Shape) -> Option<WorkerId> {
+    fn best_worker<'a>(
+        &self,
+        shape: &Shape,
+        links: impl Iterator<Item = (&'a WorkerId, &'a Link)>,
+    ) -> Option<WorkerId> {
         let takes = |&(id, link): &(&WorkerId, &Link)| {
-            self.is_heard(link)
+            self.takes_tasks(link)
                 && admits(link.isolation, self.workers[id].owner, shape)
                 && link.free.fits(&shape.needs)
         };
@@ -119,10 +151,15 @@ impl Grid {
             // Equal for all candidates but for what is free: comparing that compares what is left.
             (free.gpu_memory_mib.len(), free.cpu_millis, free.ram_mib, link.connected_at, **id)
         };
-        self.links.iter().filter(takes).min_by_key(tightness).map(|(&id, _)| id)
+        links.filter(takes).min_by_key(tightness).map(|(&id, _)| id)
     }
 
-    fn is_heard(&self, link: &Link) -> bool {
+    /// Whether a machine may get anything new, if it has room.
+    fn takes_tasks(&self, link: &Link) -> bool {
+        self.is_heard(link) && !link.leaving
+    }
+
+    pub(crate) fn is_heard(&self, link: &Link) -> bool {
         let silence_max_ms = u64::from(self.policy.heartbeat_ms) * u64::from(HEARTBEATS_MISSED);
         self.now.since_ms(link.heard_at) <= silence_max_ms
     }
@@ -155,10 +192,11 @@ impl Grid {
     }
 
     /// How long until a machine that could take the shape has room for it, if everything there runs
-    /// to its time limit. None if no connected machine could.
+    /// to its time limit. None if no machine that takes tasks right now could.
     pub(crate) fn room_in_ms(&self, shape: &Shape) -> Option<u64> {
         let able = self.links.iter().filter(|(id, link)| {
-            admits(link.isolation, self.workers[*id].owner, shape)
+            self.takes_tasks(link)
+                && admits(link.isolation, self.workers[*id].owner, shape)
                 && crate::worker::Free::whole(&link.capacity).fits(&shape.needs)
         });
         able.filter_map(|(id, link)| self.room_on_in_ms(*id, link, shape)).min()

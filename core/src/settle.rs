@@ -75,6 +75,13 @@ impl Grid {
         effects: &mut Effects,
     ) {
         let attempt = ended.attempt;
+        if *fault == WorkerFault::Leaving
+            && let Some(link) = self.links.get_mut(&lease.worker)
+        {
+            // Or it would be given the very task that it has just given back, again and again,
+            // since that costs no try.
+            link.leaving = true;
+        }
         let task = self.task_mut(attempt.task);
         let tries_left = task.tries_left - u32::from(fault.costs_a_try());
         if lease.cancelling || tries_left == 0 {

@@ -7,7 +7,7 @@ use campusgrid_protocol::resource::{Capacity, Isolation, Load, Needs};
 use campusgrid_protocol::task::TaskSpec;
 
 use crate::time::Timestamp;
-use crate::worker::{Free, KeyHash};
+use crate::worker::Free;
 
 /// What all pages show of the live grid.
 #[derive(Debug, Clone, Default)]
@@ -43,7 +43,6 @@ impl Shape {
 #[derive(Debug, Clone)]
 pub struct WorkerView {
     pub id: WorkerId,
-    pub key_hash: KeyHash,
     pub name: String,
     pub owner: UserId,
     pub owner_name: String,

@@ -31,6 +31,8 @@ pub struct Link {
     pub heard_at: Timestamp,
     /// What the capacity has left beside what runs there.
     pub free: Free,
+    /// It gives its tasks back because its owner wants it: it gets nothing more on this connection.
+    pub leaving: bool,
 }
 
 /// A machine that is connected and belongs to nobody yet. In memory only.

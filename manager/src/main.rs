@@ -1,6 +1,6 @@
 //! The `campusgrid-manager` command: serves, or checks the books.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use campusgrid_manager::blobs::Blobs;
 use campusgrid_manager::clock::Clock;
 use campusgrid_manager::config::Config;
 use campusgrid_manager::engine::run::Engine;
-use campusgrid_manager::fleet::Fleet;
+use campusgrid_manager::fleet::{Fleet, Limits};
 use campusgrid_manager::live::LiveLogs;
 use campusgrid_manager::readers::Readers;
 use campusgrid_manager::store::{Store, fsck};
@@ -128,7 +128,8 @@ fn check_books(data_dir: &Path) -> anyhow::Result<()> {
 fn serve(config: Config) -> anyhow::Result<()> {
     let levels = std::env::var("CAMPUSGRID_LOG").unwrap_or_else(|_| "info".to_owned());
     let levels: Targets = levels.parse().context("CAMPUSGRID_LOG names no log level")?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(std::io::stderr);
     tracing_subscriber::registry().with(levels).with(lines).init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -156,13 +157,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
 
     let shutdown = CancellationToken::new();
     let engineering = engine.start(shutdown.clone());
-    let fleet = Fleet {
-        engine: handle.clone(),
-        live: live.clone(),
-        blobs: blobs.clone(),
-        connections_max: config.connections_max,
-        blob_max_bytes: config.blob_max_bytes,
-    };
+    let limits =
+        Limits { connections_max: config.connections_max, blob_max_bytes: config.blob_max_bytes };
+    let fleet = Fleet::new(handle.clone(), live.clone(), blobs.clone(), limits);
     let fleet = tokio::spawn(fleet.run(workers, shutdown.clone()));
     let web = Web {
         engine: handle.clone(),

@@ -60,3 +60,6 @@ pub fn decode<M: DeserializeOwned>(payload: &[u8]) -> Result<M, FrameError> {
         trailing => Err(FrameError::Trailing { trailing }),
     }
 }
+
+#[cfg(test)]
+mod tests;

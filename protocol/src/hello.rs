@@ -84,7 +84,7 @@ pub fn from_manager(chosen: u16) -> [u8; HELLO_BYTES] {
     bytes
 }
 
-/// Reads the manager's answer: the version to speak.
+/// Reads the manager's answer: the version to speak, which is one that this build knows.
 ///
 /// # Errors
 ///
@@ -93,20 +93,106 @@ pub fn on_worker(bytes: &[u8; HELLO_BYTES]) -> Result<u16, HelloError> {
     if bytes[..4] != MAGIC {
         return Err(HelloError::NotCampusGrid);
     }
-    match u16::from_le_bytes([bytes[8], bytes[9]]) {
-        0 => {
-            let (manager_min, manager_max) = versions(bytes);
-            Err(HelloError::Version {
-                worker_min: PROTOCOL_VERSION_MIN,
-                worker_max: PROTOCOL_VERSION,
-                manager_min,
-                manager_max,
-            })
-        }
-        chosen => Ok(chosen),
+    let chosen = u16::from_le_bytes([bytes[8], bytes[9]]);
+    if !(PROTOCOL_VERSION_MIN..=PROTOCOL_VERSION).contains(&chosen) {
+        let (manager_min, manager_max) = versions(bytes);
+        return Err(HelloError::Version {
+            worker_min: PROTOCOL_VERSION_MIN,
+            worker_max: PROTOCOL_VERSION,
+            manager_min,
+            manager_max,
+        });
     }
+    Ok(chosen)
 }
 
 fn versions(bytes: &[u8; HELLO_BYTES]) -> (u16, u16) {
     (u16::from_le_bytes([bytes[4], bytes[5]]), u16::from_le_bytes([bytes[6], bytes[7]]))
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use proptest::prelude::*;
+
+    use super::{ConnectionKind, HELLO_BYTES, from_manager, from_worker, on_manager, on_worker};
+    use crate::message::PROTOCOL_VERSION;
+
+    fn bytes(start: &[u8]) -> [u8; HELLO_BYTES] {
+        let mut bytes = [0; HELLO_BYTES];
+        bytes[..start.len()].copy_from_slice(start);
+        bytes
+    }
+
+    fn check(hello: &[u8], manager: &Expect) {
+        let answer = on_manager(&bytes(hello));
+        let words = answer
+            .map(|(version, kind)| format!("{version} {kind:?}"))
+            .unwrap_or_else(|error| error.to_string());
+        manager.assert_eq(&words);
+    }
+
+    #[test]
+    fn the_layout_stays() {
+        assert_eq!(from_worker(ConnectionKind::Control), bytes(b"CGRD\x01\0\x01\0\x01"));
+        assert_eq!(from_worker(ConnectionKind::Bulk), bytes(b"CGRD\x01\0\x01\0\x02"));
+        assert_eq!(from_manager(0x0102), bytes(b"CGRD\x01\0\x01\0\x02\x01"));
+    }
+
+    #[test]
+    fn the_newest_version_that_both_speak_is_chosen() {
+        check(b"CGRD\x01\0\x01\0\x01", &expect!["1 Control"]);
+        check(b"CGRD\x01\0\x01\0\x02", &expect!["1 Bulk"]);
+        check(b"CGRD\x01\0\x09\0\x01", &expect!["1 Control"]);
+        check(b"CGRD\0\0\xff\xff\x01", &expect!["1 Control"]);
+    }
+
+    #[test]
+    fn what_the_zeros_say_is_left_to_later_versions() {
+        check(b"CGRD\x01\0\x01\0\x01\xff\xff\xff\xff\xff\xff\xff", &expect!["1 Control"]);
+    }
+
+    #[test]
+    fn a_mismatch_yields_a_sentence() {
+        check(b"CGRD\x02\0\x03\0\x01", &expect!["worker speaks protocol 2 to 3, manager 1 to 1"]);
+        check(b"CGRD\0\0\0\0\x01", &expect!["worker speaks protocol 0 to 0, manager 1 to 1"]);
+        check(b"CGRD\x05\0\x01\0\x01", &expect!["worker speaks protocol 5 to 1, manager 1 to 1"]);
+    }
+
+    #[test]
+    fn garbage_is_told_apart() {
+        check(b"", &expect!["the other end does not speak CampusGrid"]);
+        check(b"GET / HTTP/1.1\r\n", &expect!["the other end does not speak CampusGrid"]);
+        check(b"\x16\x03\x01\x02\0\x01", &expect!["the other end does not speak CampusGrid"]);
+        check(b"cgrd\x01\0\x01\0\x01", &expect!["the other end does not speak CampusGrid"]);
+        check(b"CGRD\x01\0\x01\0\0", &expect!["kind of connection 0 is unknown"]);
+        check(b"CGRD\x01\0\x01\0\x03", &expect!["kind of connection 3 is unknown"]);
+    }
+
+    #[test]
+    fn a_worker_takes_only_an_answer_that_it_can_speak() {
+        assert_eq!(on_worker(&from_manager(PROTOCOL_VERSION)), Ok(PROTOCOL_VERSION));
+        for (answer, words) in [
+            (from_manager(0), "worker speaks protocol 1 to 1, manager 1 to 1"),
+            (bytes(b"CGRD\x02\0\x04\0\0\0"), "worker speaks protocol 1 to 1, manager 2 to 4"),
+            (bytes(b"CGRD\x02\0\x04\0\x04\0"), "worker speaks protocol 1 to 1, manager 2 to 4"),
+            (bytes(b"HTTP/1.1 400 Bad"), "the other end does not speak CampusGrid"),
+        ] {
+            assert_eq!(on_worker(&answer).unwrap_err().to_string(), words);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in any::<[u8; HELLO_BYTES]>(), tail in any::<[u8; 12]>()) {
+            let mut ours = *b"CGRD............";
+            ours[4..].copy_from_slice(&tail);
+            for bytes in [bytes, ours] {
+                if let Ok((version, _)) = on_manager(&bytes) {
+                    prop_assert_eq!(on_worker(&from_manager(version)), Ok(version));
+                }
+                let _ = on_worker(&bytes);
+            }
+        }
+    }
 }

@@ -71,13 +71,15 @@ impl FromStr for AttemptId {
     fn from_str(text: &str) -> Result<Self, NotAnAttempt> {
         let (task, number) = text.split_once('#').ok_or(NotAnAttempt)?;
         let (job, index) = task.split_once('.').ok_or(NotAnAttempt)?;
-        Ok(Self {
+        let attempt = Self {
             task: TaskId {
                 job: JobId(job.parse().map_err(|_| NotAnAttempt)?),
                 index: index.parse().map_err(|_| NotAnAttempt)?,
             },
             number: number.parse().map_err(|_| NotAnAttempt)?,
-        })
+        };
+        // One name for one attempt: `01` and `+1` would be others.
+        if attempt.to_string() == text { Ok(attempt) } else { Err(NotAnAttempt) }
     }
 }
 
@@ -106,5 +108,61 @@ impl fmt::Display for BlobHash {
 impl fmt::Debug for BlobHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{AttemptId, BlobHash, JobId, TaskId};
+
+    #[test]
+    fn an_attempt_has_one_name() {
+        for text in [
+            "",
+            "1",
+            "1.2",
+            "1#2",
+            "#",
+            ".#",
+            "1.2#",
+            "1.2#3#4",
+            "1.2.3#4",
+            "-1.2#3",
+            "+1.2#3",
+            "01.2#3",
+            "1.2#03",
+            " 1.2#3",
+            "1.2#3\n",
+            "1.4294967296#1",
+            "18446744073709551616.0#1",
+            "../1.2#3",
+            "١.2#3",
+        ] {
+            assert!(text.parse::<AttemptId>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_hash_is_written_in_hexadecimal() {
+        let mut bytes = [0; 32];
+        bytes[0] = 0xab;
+        let text = format!("ab{}", "0".repeat(62));
+        assert_eq!(BlobHash(bytes).to_string(), text);
+        assert_eq!(format!("{:?}", BlobHash(bytes)), text);
+    }
+
+    proptest! {
+        #[test]
+        fn an_attempt_reads_as_written(job in any::<u64>(), index in any::<u32>(), number in any::<u32>()) {
+            let attempt = AttemptId { task: TaskId { job: JobId(job), index }, number };
+            prop_assert_eq!(attempt.to_string().parse(), Ok(attempt));
+        }
+
+        #[test]
+        fn no_text_panics(text in any::<String>()) {
+            let _ = text.parse::<AttemptId>();
+        }
     }
 }

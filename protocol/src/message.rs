@@ -127,3 +127,6 @@ pub enum BulkToWorker {
     /// The connection is over, and why, in words.
     Refused { reason: String },
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,12 @@
 //! The cgroups that hold the limits of tasks, on either version of the interface.
 //!
 //! Groups are made beneath the one that the worker itself is in, so that a limit somebody set for
-//! the worker also binds its tasks. Each value written is read back: a limit that did not take is
+//! the worker also binds its tasks; only root's on cgroup v2 are in a place of their own. Each value written is read back: a limit that did not take is
 //! an error before the task starts.
 
 pub(crate) mod layout;
+mod mounts;
+mod v2;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -107,7 +109,7 @@ impl Cgroup {
                 set_cores(&cpuset.join(&self.name).join("cpuset.cpus"), &cpus)?;
                 set("processes", &pids.join(&self.name).join("pids.max"), &processes)
             }
-            Layout::V2 { base, .. } => {
+            Layout::V2 { base, has_cpuset } => {
                 let group = base.join(&self.name);
                 set("memory", &group.join("memory.max"), &ram)?;
                 let swap = group.join("memory.swap.max");
@@ -116,10 +118,17 @@ impl Cgroup {
                 }
                 let quota = format!("{quota_us} {CPU_PERIOD_US}");
                 set("cpu", &group.join("cpu.max"), &quota)?;
-                set_cores(&group.join("cpuset.cpus"), &cpus)?;
+                if *has_cpuset {
+                    set_cores(&group.join("cpuset.cpus"), &cpus)?;
+                }
                 set("processes", &group.join("pids.max"), &processes)
             }
         }
+    }
+
+    /// See [`Layout::pins_cores`].
+    pub(crate) fn pins_cores(&self) -> bool {
+        self.layout.pins_cores()
     }
 
     /// What was counted so far; what cannot be read counts as nothing.
@@ -239,7 +248,9 @@ mod tests {
     fn on_v2_each_limit_goes_to_its_file_in_the_form_that_is_read_back() {
         let base = std::env::temp_dir().join(format!("campusgrid-v2-{}", std::process::id()));
         fs::create_dir(&base).unwrap();
-        let group = Cgroup::make(&Layout::V2 { base: base.clone() }, "task".into()).unwrap();
+        let group =
+            Cgroup::make(&Layout::V2 { base: base.clone(), has_cpuset: true }, "task".into())
+                .unwrap();
         let limits = Limits {
             cpu_millis: 1500,
             ram_mib: 64,

@@ -1,9 +1,11 @@
 //! A helper that waits for its task: process, pipes, cgroup and uid, made before the task comes.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -63,7 +65,7 @@ impl Lane {
         // No `pre_exec` and no inherited descriptors: so this is posix_spawn, which costs the same
         // however big the daemon is.
         let mut command = Command::new(helper);
-        command.arg(HELPER_ARGUMENT).env_clear().current_dir("/");
+        command.arg0("campusgrid-sandbox").arg(HELPER_ARGUMENT).env_clear().current_dir("/");
         command.stdin(Stdio::from(OwnedFd::from(theirs)));
         let child = command
             .stdout(Stdio::piped())
@@ -91,14 +93,15 @@ impl Lane {
         }
     }
 
-    /// The walls around a task with these limits in this lane.
-    pub(crate) fn walls(&self, plan: &Plan) -> Walls {
+    /// The walls around a task with these limits and cores in this lane.
+    pub(crate) fn walls(&self, plan: &Plan, cores: Option<BTreeSet<u32>>) -> Walls {
         match &self.berth {
-            Berth::Confined { bwrap, job_uid, .. } => Walls::Namespaces {
+            Berth::Confined { bwrap, job_uid, cgroup } => Walls::Namespaces {
                 bwrap: bwrap.to_path_buf(),
                 job_uid: *job_uid,
                 scratch_bytes: u64::from(plan.limits.scratch_mib) * 1024 * 1024,
                 scratch_files: u64::from(plan.limits.scratch_files),
+                cores: cores.filter(|_| !cgroup.pins_cores()),
             },
             Berth::Bare { directory } => Walls::Nothing { directory: directory.clone() },
         }

@@ -3,6 +3,7 @@
 //! The daemon sends one order (length, JSON, contents of files), later single bytes; the helper
 //! answers with one JSON event a line. The end of the daemon's side means: kill everything, exit.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,8 @@ pub(crate) enum Walls {
         job_uid: Option<u32>,
         scratch_bytes: u64,
         scratch_files: u64,
+        /// The cores that the task begins with, where no cgroup says so.
+        cores: Option<BTreeSet<u32>>,
     },
     /// Nothing; this directory stands for the scratch space.
     Nothing { directory: PathBuf },

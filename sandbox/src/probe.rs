@@ -77,10 +77,15 @@ async fn full(config: &SandboxConfig) -> Result<(Sandbox, Strength), Missing> {
     let cpus = layout.cpus();
     let first_job_uid = Uid::effective().is_root().then_some(config.first_job_uid);
     let note_limits = format!(
-        "memory, processor, cores and processes are limited through cgroup {}; {} cores",
+        "memory, processor time and processes are limited through cgroup {}",
         layout.version(),
-        cpus.len()
     );
+    let how = if layout.pins_cores() {
+        "and cannot use others"
+    } else {
+        "and could move to others, but gets no more time than its share: there is no cpuset"
+    };
+    let note_cores = format!("{} cores; a task sees those it is granted, {how}", cpus.len());
     let recipe = Recipe {
         helper: config.helper.clone(),
         kind: Kind::Confined { bwrap: Arc::from(bwrap), layout, first_job_uid },
@@ -95,6 +100,7 @@ async fn full(config: &SandboxConfig) -> Result<(Sandbox, Strength), Missing> {
     let notes = vec![
         format!("namespaces through bubblewrap {version}: no network, read-only system"),
         note_limits,
+        note_cores,
         "scratch space and its number of files are hard limits; both count as memory".to_owned(),
         user,
         "system calls are not filtered".to_owned(),
@@ -158,26 +164,46 @@ fn find_bwrap() -> Result<(PathBuf, String), Missing> {
 }
 
 fn cgroups_missing(error: &SandboxError) -> Missing {
+    let what = chain(error);
     let is_v2 = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
     if !is_v2 {
         return Missing::new(
-            format!("{}; this machine has cgroup v1, which only root may use", chain(error)),
+            format!("{what}; this machine has cgroup v1, which only root may use"),
             "sudo campusgrid-worker …, or start the machine with \
              systemd.unified_cgroup_hierarchy=1",
         );
     }
-    let mut missing = Missing::new(
-        chain(error),
-        "systemd-run --user --scope -p Delegate=yes campusgrid-worker … (as root: without --user)",
+    if Uid::effective().is_root() {
+        return Missing::new(
+            format!("{what}; root can make groups everywhere but in most containers"),
+            "start the worker outside of the container",
+        );
+    }
+    let start = "systemd-run --user --scope -p Delegate=yes campusgrid-worker …";
+    let Some(list) = user_controllers() else {
+        return Missing::new(
+            format!("{what}; systemd does not care for this user's processes"),
+            "sudo campusgrid-worker …, or log in through ssh or the screen, and not through su",
+        );
+    };
+    if ["memory", "pids", "cpu"].iter().all(|name| list.split_whitespace().any(|has| has == *name))
+    {
+        return Missing::new(what, start);
+    }
+    let mend = format!(
+        "sudo mkdir -p /etc/systemd/system/user@.service.d && printf \
+         '[Service]\\nDelegate=cpu cpuset memory pids\\n' | sudo tee \
+         /etc/systemd/system/user@.service.d/campusgrid.conf && sudo systemctl daemon-reload; \
+         then log in again, and: {start}"
     );
-    missing.0.push(
-        "if a controller is not delegated to users: sudo mkdir -p \
-         /etc/systemd/system/user@.service.d && printf '[Service]\\nDelegate=cpu cpuset memory \
-         pids\\n' | sudo tee /etc/systemd/system/user@.service.d/campusgrid.conf && sudo systemctl \
-         daemon-reload, then log in again"
-            .to_owned(),
-    );
-    missing
+    Missing::new(format!("{what}; systemd hands only {} to users", list.trim()), &mend)
+}
+
+/// What systemd hands to this user on cgroup v2; `None` where the user has no systemd.
+fn user_controllers() -> Option<String> {
+    let uid = Uid::effective();
+    let group = format!("/sys/fs/cgroup/user.slice/user-{uid}.slice/user@{uid}.service");
+    fs::read_to_string(Path::new(&group).join("cgroup.controllers")).ok()
 }
 
 /// Looks for what is known to forbid namespaces; otherwise the error has to speak for itself.

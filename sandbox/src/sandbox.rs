@@ -101,7 +101,8 @@ impl Sandbox {
             })
             .await?;
         }
-        let order = Order::encode(&plan, lane.walls(&plan));
+        let order =
+            Order::encode(&plan, lane.walls(&plan, share.as_ref().map(|share| share.cpus.clone())));
         let streams = lane.streams()?;
         let scratch = lane.scratch();
         let course = Supervision::follow(&plan, streams, order, progress, stop).await?;

@@ -17,7 +17,7 @@ use crate::setup::{self, Purpose};
 const JOBS: usize = 200;
 /// Run before the measured ones, as a machine in use would have.
 const WARM_UP_JOBS: usize = 10;
-const IDLE_SPAN: Duration = Duration::from_secs(10);
+const IDLE_SPAN: Duration = Duration::from_secs(30);
 /// After joining, until the first work of starting has settled.
 const IDLE_SETTLE: Duration = Duration::from_secs(3);
 /// Enough for any number of trivial jobs.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use campusgrid_protocol::frame;
-use campusgrid_protocol::id::{SessionId, WorkerKey};
+use campusgrid_protocol::id::SessionId;
 use campusgrid_protocol::message::{BulkToManager, BulkToWorker};
 use campusgrid_protocol::task::BlobRef;
 use futures_util::{SinkExt, StreamExt};
@@ -25,8 +25,9 @@ impl Fleet {
         let BulkToManager::Open { key, attempt: _ } = frame::decode(&first)? else {
             return Err(FleetError::NotAJoin);
         };
-        if !self.knows(key) {
-            let reason = "this machine is not approved".to_owned();
+        // Only machines that somebody owns may fill our disk.
+        if !self.roster.has(blake3::hash(&key.0).as_bytes()) {
+            let reason = "this machine is not connected and approved".to_owned();
             return send(&mut frames, &BulkToWorker::Refused { reason }).await;
         }
         send(&mut frames, &BulkToWorker::Ready).await?;
@@ -37,8 +38,8 @@ impl Fleet {
                     what: "the worker sent a chunk of no blob".to_owned(),
                 });
             };
-            if blob.size_bytes > self.blob_max_bytes {
-                let max = self.blob_max_bytes;
+            if blob.size_bytes > self.limits.blob_max_bytes {
+                let max = self.limits.blob_max_bytes;
                 let reason = format!("a blob of {} bytes, more than {max}", blob.size_bytes);
                 return send(&mut frames, &BulkToWorker::Refused { reason }).await;
             }
@@ -50,12 +51,6 @@ impl Fleet {
             send(&mut frames, &BulkToWorker::Received).await?;
         }
         Ok(())
-    }
-
-    /// Only machines that somebody owns may fill our disk.
-    fn knows(&self, key: WorkerKey) -> bool {
-        let key_hash = *blake3::hash(&key.0).as_bytes();
-        self.engine.snapshot().workers.iter().any(|worker| worker.key_hash == key_hash)
     }
 
     async fn has(&self, blob: BlobRef) -> bool {

@@ -2,6 +2,7 @@
 
 mod bulk;
 mod code;
+mod roster;
 mod session;
 
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ use tokio_util::task::TaskTracker;
 use crate::blobs::{BlobError, Blobs};
 use crate::engine::handle::EngineHandle;
 use crate::live::LiveLogs;
+use roster::Roster;
 
 /// A connection that has not said who it is within this time is closed.
 const INTRODUCTION: Duration = Duration::from_secs(10);
@@ -53,12 +55,19 @@ enum FleetError {
     Stopping,
 }
 
-/// What the fleet is made from.
+/// The two kinds of connections that workers open, and what they share.
 #[derive(Debug, Clone)]
 pub struct Fleet {
-    pub engine: EngineHandle,
-    pub live: LiveLogs,
-    pub blobs: Blobs,
+    engine: EngineHandle,
+    live: LiveLogs,
+    blobs: Blobs,
+    limits: Limits,
+    roster: Roster,
+}
+
+/// What workers may demand of us.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
     /// Connections at once, of both kinds.
     pub connections_max: usize,
     /// Largest blob that a worker may send. Bytes.
@@ -68,9 +77,14 @@ pub struct Fleet {
 type Frames = Framed<TcpStream, LengthDelimitedCodec>;
 
 impl Fleet {
+    /// A fleet without workers.
+    pub fn new(engine: EngineHandle, live: LiveLogs, blobs: Blobs, limits: Limits) -> Self {
+        Self { engine, live, blobs, limits, roster: Roster::default() }
+    }
+
     /// Serves workers until `shutdown`. Their tasks go on without us.
     pub async fn run(self, listener: TcpListener, shutdown: CancellationToken) {
-        let places = Arc::new(Semaphore::new(self.connections_max));
+        let places = Arc::new(Semaphore::new(self.limits.connections_max));
         let numbers = Arc::new(AtomicU64::new(1));
         let connections = TaskTracker::new();
         loop {
@@ -121,6 +135,7 @@ impl Fleet {
                 tracing::info!(%peer, session = session.0, error, "a worker's connection ended");
             }
         }
+        self.roster.strike(session);
         // An engine that is gone has forgotten its sessions.
         drop(self.engine.report(session, WorkerEvent::Gone).await);
     }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use campusgrid_core::input::{Heartbeat, Joined, WorkerEvent};
+use campusgrid_core::worker::KeyHash;
 use campusgrid_protocol::frame;
 use campusgrid_protocol::id::{SessionId, WorkerId};
-use campusgrid_protocol::message::{Join, ToManager, ToWorker};
+use campusgrid_protocol::message::{Approval, Join, ToManager, ToWorker};
 use campusgrid_protocol::resource::Capacity;
 use campusgrid_protocol::task::{BlobRef, Content, Ended};
 use campusgrid_protocol::text::{check_label, check_path, check_user_name};
@@ -43,7 +44,7 @@ impl Fleet {
         self.engine.connected(session, outbox).await.map_err(|_| FleetError::Stopping)?;
         let joined = Joined::from_join(*join, key_hash, code::fresh());
         self.report(session, WorkerEvent::Joined(Box::new(joined))).await?;
-        Session { fleet: self, id: session, frames, mail, worker: None }.run().await
+        Session { fleet: self, id: session, key_hash, frames, mail, worker: None }.run().await
     }
 
     async fn report(&self, session: SessionId, event: WorkerEvent) -> Result<(), FleetError> {
@@ -54,6 +55,7 @@ impl Fleet {
 struct Session<'a> {
     fleet: &'a Fleet,
     id: SessionId,
+    key_hash: KeyHash,
     frames: Frames,
     mail: mpsc::Receiver<ToWorker>,
     /// Known once the engine has welcomed it.
@@ -85,16 +87,33 @@ impl Session<'_> {
     }
 
     async fn send(&mut self, message: ToWorker) -> Result<(), FleetError> {
-        if let ToWorker::Welcome { worker, .. } = &message {
-            self.worker = Some(*worker);
-        }
-        self.frames.feed(frame::encode(&message)?).await?;
+        self.feed(&message).await?;
         // What else waits goes into the same segment.
         while let Ok(more) = self.mail.try_recv() {
-            self.frames.feed(frame::encode(&more)?).await?;
+            self.feed(&more).await?;
         }
         SinkExt::<bytes::Bytes>::flush(&mut self.frames).await?;
         Ok(())
+    }
+
+    async fn feed(&mut self, message: &ToWorker) -> Result<(), FleetError> {
+        let owned = match message {
+            ToWorker::Welcome { worker, approval, .. } => {
+                self.worker = Some(*worker);
+                matches!(approval, Approval::Owned { .. })
+            }
+            ToWorker::Approved { .. } => true,
+            ToWorker::Start { .. }
+            | ToWorker::Cancel { .. }
+            | ToWorker::Drop { .. }
+            | ToWorker::Stored { .. }
+            | ToWorker::Renewed { .. }
+            | ToWorker::Closing { .. } => false,
+        };
+        if owned {
+            self.fleet.roster.enter(self.key_hash, self.id);
+        }
+        Ok(self.frames.feed(frame::encode(message)?).await?)
     }
 
     async fn take(&mut self, message: ToManager) -> Result<(), FleetError> {

@@ -10,7 +10,7 @@ use campusgrid_protocol::rest::{self, LoggedIn, Me, PASSWORD_MAX};
 
 use super::Site;
 use super::auth::{Login, Token};
-use super::credits::RATE_PERMILLE;
+use super::credits::read_credits;
 use super::error::WebError;
 use super::extract::Body;
 
@@ -44,8 +44,7 @@ pub(super) async fn log_out(
 
 /// `GET me`.
 pub(super) async fn me(State(site): State<Site>, login: Login) -> Result<Json<Me>, WebError> {
-    let user = login.id();
-    let credits = site.readers.read(move |reader| reader.credits(user, RATE_PERMILLE)).await?;
+    let credits = read_credits(&site, login.id()).await?;
     let operator = login.is_operator();
     let balance_micros = credits.balance_micros;
     Ok(Json(Me { user: login.user.name, operator, balance_micros }))

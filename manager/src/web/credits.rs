@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use campusgrid_protocol::id::UserId;
 use campusgrid_protocol::rest::{self, Credits, Health, JobsCount, Leader, Page, Stats};
 
 use super::Site;
@@ -13,16 +14,12 @@ use super::jobs::{Part, is_full};
 /// Rows of the leaderboard.
 pub(super) const LEADERS_MAX: u32 = 100;
 
-/// Factor on all prices, in thousandths.
-pub(super) const RATE_PERMILLE: u32 = 1000;
-
 /// `GET credits`.
 pub(super) async fn credits(
     State(site): State<Site>,
     login: Login,
 ) -> Result<Json<Credits>, WebError> {
-    let user = login.id();
-    Ok(Json(site.readers.read(move |reader| reader.credits(user, RATE_PERMILLE)).await?))
+    Ok(Json(read_credits(&site, login.id()).await?))
 }
 
 /// `GET credits/transfers`.
@@ -62,6 +59,16 @@ pub(super) async fn health(State(site): State<Site>) -> Json<Health> {
 pub(super) async fn jobs_count(State(site): State<Site>) -> Result<Json<JobsCount>, WebError> {
     let (num_jobs, _) = site.readers.read(|reader| reader.counts()).await?;
     Ok(Json(JobsCount { num_jobs }))
+}
+
+/// A user's account.
+///
+/// # Errors
+///
+/// `Read`.
+pub(super) async fn read_credits(site: &Site, user: UserId) -> Result<Credits, WebError> {
+    let rate_permille = site.engine.policy().prices.rate_permille;
+    Ok(site.readers.read(move |reader| reader.credits(user, rate_permille)).await?)
 }
 
 /// A part of the ledger's rows that concern a user, newest first.

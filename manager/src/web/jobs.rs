@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::Site;
 use super::auth::Login;
-use super::credits::RATE_PERMILLE;
+use super::credits::read_credits;
 use super::error::WebError;
 use super::extract::{Body, Named, Params};
 use crate::engine::handle::AskError;
@@ -150,7 +150,7 @@ pub(super) async fn cancel(
     login: Login,
     Named(job): Named<JobId>,
 ) -> Result<StatusCode, WebError> {
-    site.engine.cancel(login.id(), job).await?;
+    cancel_job(&site, &login, job).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -169,9 +169,8 @@ pub(super) async fn make_quote(
     let task = price(&site.engine.policy().prices, &spec.needs, run_ms);
     let overflow = WebError::Ask(AskError::Refused(Refusal::PriceOverflow));
     let total = task.checked_times(spec.tasks).ok_or(overflow)?;
-    let user = login.id();
-    let credits = site.readers.read(move |reader| reader.credits(user, RATE_PERMILLE)).await?;
-    let fit = site.engine.snapshot().fit(&Shape::of(user, &spec));
+    let credits = read_credits(site, login.id()).await?;
+    let fit = site.engine.snapshot().fit(&Shape::of(login.id(), &spec));
     Ok(Quote {
         task_micros: task.0,
         total_micros: total.0,
@@ -233,6 +232,16 @@ pub(super) async fn read_one(
         detail.waiting = site.engine.snapshot().waiting.get(&stored.shape).cloned();
     }
     Ok(detail)
+}
+
+/// Cancels what has not ended of a job.
+///
+/// # Errors
+///
+/// `NotFound`, also for a job of somebody else's, ended or not; `Ask`.
+pub(super) async fn cancel_job(site: &Site, login: &Login, job: JobId) -> Result<(), WebError> {
+    read_one(site, login.viewer(), job).await?;
+    Ok(site.engine.cancel(login.id(), job).await?)
 }
 
 /// A part of the tasks of a job that have started, by index.

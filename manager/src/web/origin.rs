@@ -29,7 +29,7 @@ fn may_pass(method: &Method, headers: &HeaderMap) -> bool {
         return true;
     }
     if let Some(site) = headers.get("sec-fetch-site") {
-        return site == "same-origin" || site == "none";
+        return site == "same-origin";
     }
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
@@ -56,7 +56,7 @@ mod tests {
         for (headers, passes) in [
             (&[host][..], true),
             (&[host, ("sec-fetch-site", "same-origin")], true),
-            (&[host, ("sec-fetch-site", "none")], true),
+            (&[host, ("sec-fetch-site", "none")], false),
             (&[host, ("sec-fetch-site", "same-site")], false),
             (&[host, ("sec-fetch-site", "cross-site")], false),
             (&[host, ("origin", "http://grid.campus:5000")], true),

@@ -2,46 +2,65 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use nix::unistd::Uid;
 
 use crate::plan::SandboxError;
 
-use super::{kill_all, parse_cpus};
+use super::mounts::{V2, find_v1, find_v2};
+use super::{kill_all, parse_cpus, v2};
 
 /// What our groups' names begin with; then the owner's process, its start, and two numbers.
 const PREFIX: &str = "campusgrid-";
-/// Where the worker itself moves on cgroup v2, because a group with controllers has no processes.
-const SUPERVISOR: &str = "supervisor";
-
 /// The groups that tasks' groups are made in.
 #[derive(Debug, Clone)]
 pub(crate) enum Layout {
-    V1 { memory: PathBuf, cpu: PathBuf, cpuacct: PathBuf, cpuset: PathBuf, pids: PathBuf },
-    V2 { base: PathBuf },
+    V1 {
+        memory: PathBuf,
+        cpu: PathBuf,
+        cpuacct: PathBuf,
+        cpuset: PathBuf,
+        pids: PathBuf,
+    },
+    /// Systemd does not delegate cpusets to users unless it is told to.
+    V2 {
+        base: PathBuf,
+        has_cpuset: bool,
+    },
 }
 
 impl Layout {
-    /// Finds the groups that the worker is in and checks that groups can be made there.
+    /// Finds a place where groups with limits can be made, and makes it ready.
     ///
-    /// On cgroup v2 moves the worker into a group of its own and hands the controllers down.
+    /// On cgroup v1 that is the groups that the worker is in. On v2 root's place is directly
+    /// beneath the top, wherever the worker is: it leaves all other groups and the worker itself
+    /// alone. Anybody else's is the worker's own group, which must have been delegated: all
+    /// that is in it moves to a group beneath it.
     ///
     /// # Errors
     ///
-    /// `Limit`, with what is missing.
+    /// `Limit`, with what is missing; nothing has been moved if it is a controller.
     pub(crate) fn find() -> Result<Self, SandboxError> {
         let mounts = read("/proc/self/mountinfo")?;
         let groups = read("/proc/self/cgroup")?;
+        if let Some(V2 { top, own }) = find_v2(&mounts, &groups)
+            && v2::controllers(&top).contains("memory")
+        {
+            // Within a container what looks like the top has limits, and processes, like any other.
+            let is_real_top = !top.join("cgroup.type").exists();
+            return if Uid::effective().is_root() && is_real_top {
+                v2::beneath_top(&top)
+            } else {
+                v2::delegated(own)
+            };
+        }
         let v1 = |controller| {
             find_v1(&mounts, &groups, controller).ok_or_else(|| SandboxError::Limit {
                 limit: controller,
                 reason: format!("no cgroup hierarchy has the {controller} controller"),
             })
         };
-        if let Some(base) = find_v2(&mounts, &groups)
-            && has_controller(&base, "memory")
-        {
-            return delegate(base);
-        }
         Ok(Self::V1 {
             memory: v1("memory")?,
             cpu: v1("cpu")?,
@@ -57,7 +76,7 @@ impl Layout {
             Self::V1 { memory, cpu, cpuacct, cpuset, pids } => {
                 [memory, cpu, cpuacct, cpuset, pids].into_iter().cloned().collect()
             }
-            Self::V2 { base } => BTreeSet::from([base.clone()]),
+            Self::V2 { base, .. } => BTreeSet::from([base.clone()]),
         }
     }
 
@@ -65,9 +84,20 @@ impl Layout {
     pub(crate) fn cpus(&self) -> BTreeSet<u32> {
         let file = match self {
             Self::V1 { cpuset, .. } => cpuset.join("cpuset.effective_cpus"),
-            Self::V2 { base } => base.join("cpuset.cpus.effective"),
+            Self::V2 { base, has_cpuset: true } => base.join("cpuset.cpus.effective"),
+            Self::V2 { has_cpuset: false, .. } => return own_cpus(),
         };
         parse_cpus(&fs::read_to_string(file).unwrap_or_default())
+    }
+
+    /// Whether the cores that a task is granted are all that it can use.
+    ///
+    /// Otherwise they are those it begins with; in any case it gets no more time than its share.
+    pub(crate) fn pins_cores(&self) -> bool {
+        match self {
+            Self::V1 { .. } => true,
+            Self::V2 { has_cpuset, .. } => *has_cpuset,
+        }
     }
 
     /// A name for group `number` of the process's sandbox number `instance`.
@@ -104,80 +134,11 @@ fn read(file: &'static str) -> Result<String, SandboxError> {
         .map_err(|source| SandboxError::Host { operation: "read which cgroups we are in", source })
 }
 
-/// Moves the worker out of the way and enables the controllers beneath `base`.
-fn delegate(own: PathBuf) -> Result<Layout, SandboxError> {
-    let refuse = |reason| SandboxError::Limit { limit: "cgroup v2", reason };
-    let base = if own.ends_with(SUPERVISOR) {
-        own.parent().expect("it ends with a name").to_path_buf()
-    } else {
-        own
-    };
-    // The root of the tree is the one group that may have both processes and controllers.
-    if base.join("cgroup.type").exists() {
-        let supervisor = base.join(SUPERVISOR);
-        if !supervisor.is_dir() {
-            fs::create_dir(&supervisor)
-                .map_err(|error| refuse(format!("making {}: {error}", supervisor.display())))?;
-        }
-        fs::write(supervisor.join("cgroup.procs"), "0")
-            .map_err(|error| refuse(format!("moving to {}: {error}", supervisor.display())))?;
-    }
-    for controller in ["memory", "pids", "cpu", "cpuset"] {
-        let control = base.join("cgroup.subtree_control");
-        fs::write(&control, format!("+{controller}")).map_err(|error| {
-            refuse(format!("the {controller} controller cannot be handed down: {error}"))
-        })?;
-    }
-    Ok(Layout::V2 { base })
-}
-
-fn has_controller(group: &Path, controller: &str) -> bool {
-    fs::read_to_string(group.join("cgroup.controllers"))
-        .is_ok_and(|list| list.split_whitespace().any(|name| name == controller))
-}
-
-fn find_v1(mounts: &str, groups: &str, controller: &str) -> Option<PathBuf> {
-    let own = groups.lines().find_map(|line| {
-        let (_, rest) = line.split_once(':')?;
-        let (controllers, path) = rest.split_once(':')?;
-        controllers.split(',').any(|name| name == controller).then_some(path)
-    })?;
-    let has_it = |mount: &Mount| mount.options.split(',').any(|name| name == controller);
-    place(mounts, "cgroup", own, has_it)
-}
-
-fn find_v2(mounts: &str, groups: &str) -> Option<PathBuf> {
-    let own = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
-    place(mounts, "cgroup2", own, |_| true)
-}
-
-struct Mount<'a> {
-    root: &'a str,
-    point: &'a str,
-    kind: &'a str,
-    options: &'a str,
-}
-
-/// The directory that shows group `own`, through a mount that may show only a part of the tree.
-fn place(mounts: &str, kind: &str, own: &str, wanted: impl Fn(&Mount) -> bool) -> Option<PathBuf> {
-    mounts.lines().filter_map(parse_mount).find_map(|mount| {
-        if mount.kind != kind || !wanted(&mount) {
-            return None;
-        }
-        let beneath = Path::new(own).strip_prefix(mount.root).ok()?;
-        let place = Path::new(mount.point).join(beneath);
-        place.join("cgroup.procs").exists().then_some(place)
-    })
-}
-
-/// One line of `/proc/self/mountinfo`, see proc_pid_mountinfo(5).
-fn parse_mount(line: &str) -> Option<Mount<'_>> {
-    let (before, after) = line.split_once(" - ")?;
-    let mut fields = before.split(' ').skip(3);
-    let (root, point) = (fields.next()?, fields.next()?);
-    let mut fields = after.split(' ');
-    let (kind, _source, options) = (fields.next()?, fields.next()?, fields.next()?);
-    Some(Mount { root, point, kind, options })
+/// The cores that the worker itself may use.
+fn own_cpus() -> BTreeSet<u32> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    parse_cpus(list.unwrap_or_default())
 }
 
 /// Whether the process that made a group of this name is no more.
@@ -210,13 +171,5 @@ mod tests {
         assert!(is_orphan(&format!("campusgrid-{}-1-0-3", std::process::id())));
         assert!(!is_orphan("system.slice"));
         assert!(!is_orphan("campusgrid-worker"));
-    }
-
-    #[test]
-    fn mounts_that_show_a_part_of_the_tree_are_understood() {
-        let line = "33 25 0:28 /docker/x /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory";
-        let mount = parse_mount(line).unwrap();
-        assert_eq!((mount.root, mount.point), ("/docker/x", "/sys/fs/cgroup/memory"));
-        assert_eq!((mount.kind, mount.options), ("cgroup", "rw,memory"));
     }
 }

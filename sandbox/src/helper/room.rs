@@ -1,15 +1,16 @@
 //! Makes the room that a task runs in: rlimits, a mount namespace with the scratch space, a uid.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, unshare};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Pid, Uid, setgroups, setresgid, setresuid};
 
 use crate::order::{Order, SCRATCH, Walls};
 use crate::plan::SandboxError;
@@ -25,7 +26,10 @@ pub(super) fn enter(order: Order) -> Result<Order, SandboxError> {
     umask(Mode::from_bits_truncate(0o077));
     host("give up new privileges", prctl::set_no_new_privs())?;
     match &order.walls {
-        Walls::Namespaces { job_uid, scratch_bytes, scratch_files, .. } => {
+        Walls::Namespaces { job_uid, scratch_bytes, scratch_files, cores, .. } => {
+            if let Some(cores) = cores {
+                keep_to(cores)?;
+            }
             let (uid, gid) = match job_uid {
                 Some(uid) => (*uid, *uid),
                 None => (Uid::current().as_raw(), Gid::current().as_raw()),
@@ -51,6 +55,15 @@ pub(super) fn enter(order: Order) -> Result<Order, SandboxError> {
             Ok(bare::on_host(order))
         }
     }
+}
+
+/// Makes programs see, and begin with, these cores only.
+fn keep_to(cores: &BTreeSet<u32>) -> Result<(), SandboxError> {
+    let mut set = CpuSet::new();
+    for core in cores {
+        host("keep to a core of this number", set.set(*core as usize))?;
+    }
+    host("keep to the task's cores", sched_setaffinity(Pid::from_raw(0), &set))
 }
 
 /// Lowers what a process may take of things that no cgroup counts.

@@ -29,6 +29,9 @@ async fn granted_cores_are_what_programs_see() {
     let Some(rig) = Rig::full().await else { return };
     let ran = rig.run(Task::sh("nproc").limits(|limits| limits.cpu_millis = 700)).await;
     assert_eq!(ran.stdout, "1\n");
+    if !rig.pins_cores() {
+        return;
+    }
     let escape = "import os
 try: os.sched_setaffinity(0, range(64))
 except OSError: pass
@@ -45,7 +48,9 @@ end = time.monotonic() + 1
 while time.monotonic() < end: pass";
     let ran = rig.run(Task::python(burn).limits(|limits| limits.cpu_millis = 200)).await;
     assert_eq!(ran.report.exit, Exit::Code(0));
-    assert!((100..400).contains(&ran.report.usage.cpu_ms), "{:?}", ran.report.usage);
+    // Of the time that it took, since on a slow machine Python starts slowly under this limit.
+    let usage = ran.report.usage;
+    assert!((usage.run_ms / 10..usage.run_ms * 3 / 10).contains(&usage.cpu_ms), "{usage:?}");
 }
 
 #[tokio::test]

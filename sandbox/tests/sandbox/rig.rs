@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 /// A sandbox and a directory of its own that is removed with it.
 pub(crate) struct Rig {
     sandbox: Option<Sandbox>,
+    notes: Vec<String>,
     pub(crate) directory: Directory,
     _alone: MutexGuard<'static, ()>,
 }
@@ -83,7 +84,8 @@ impl Rig {
                 eprintln!("skipped: {note}");
             }
         }
-        Some(Self { sandbox: Some(sandbox?), directory, _alone: alone })
+        let notes = strength.notes;
+        Some(Self { sandbox: Some(sandbox?), notes, directory, _alone: alone })
     }
 
     pub(crate) async fn run(&self, task: Task) -> Ran {
@@ -117,6 +119,11 @@ impl Rig {
 }
 
 impl Rig {
+    /// Whether tasks can use no other cores than those they are granted.
+    pub(crate) fn pins_cores(&self) -> bool {
+        self.notes.iter().any(|note| note.ends_with("and cannot use others"))
+    }
+
     pub(crate) fn sandbox(&self) -> &Sandbox {
         self.sandbox.as_ref().unwrap()
     }

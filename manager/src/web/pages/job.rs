@@ -18,7 +18,7 @@ use crate::store::read::Viewer;
 use crate::web::Site;
 use crate::web::error::WebError;
 use crate::web::extract::{Named, Params};
-use crate::web::jobs::{TaskPart, read_one, read_tasks};
+use crate::web::jobs::{TaskPart, cancel_job, read_one, read_tasks};
 use crate::web::logs::{LogNow, Source, read_now};
 use crate::web::text_stream::{More, all_text, without_escapes};
 use crate::web::words::{self, Moment};
@@ -44,7 +44,7 @@ pub(super) struct JobPage {
     state: &'static str,
     has_ended: bool,
     submitted: Moment,
-    /// From submitting to the end, or until now.
+    /// From submitting to the end; empty before that.
     took: String,
     progress: Progress,
     /// Why it waits; empty if nothing of it does.
@@ -163,7 +163,7 @@ pub(super) async fn cancel(
     Named(id): Named<JobId>,
     form: SignedForm,
 ) -> Result<Redirect, PageError> {
-    site.engine.cancel(form.visitor.login.id(), id).await?;
+    cancel_job(&site, &form.visitor.login, id).await?;
     Ok(Redirect::to(&format!("/jobs/{id}")))
 }
 
@@ -215,7 +215,7 @@ impl JobPage {
         now: Timestamp,
     ) -> Self {
         let job = &detail.job;
-        let until = job.ended_at_ms.unwrap_or(now.0);
+        let took_ms = job.ended_at_ms.map(|end| end.saturating_sub(job.submitted_at_ms));
         let needs = &detail.needs;
         Self {
             frame,
@@ -226,7 +226,7 @@ impl JobPage {
             state: words::state(job.state),
             has_ended: job.ended_at_ms.is_some(),
             submitted: Moment::new(job.submitted_at_ms, now),
-            took: words::span(until.saturating_sub(job.submitted_at_ms)),
+            took: took_ms.map(words::span).unwrap_or_default(),
             progress: Progress::new(job),
             waiting: waiting(&detail),
             outputs: outputs(&detail),
@@ -262,7 +262,7 @@ impl Progress {
 
 impl Receipt {
     fn new(detail: &JobDetail) -> Self {
-        let started = detail.job.tasks - detail.job.queued.min(detail.job.tasks);
+        let Progress { running, succeeded, failed, .. } = Progress::new(&detail.job);
         let rows = detail.task_list.iter().flat_map(|task| {
             task.attempts.iter().map(move |attempt| AttemptRow::new(task.index, attempt))
         });
@@ -271,7 +271,7 @@ impl Receipt {
             charged: words::exact_credits(detail.job.charged_micros),
             refunded: words::exact_credits(detail.job.refunded_micros),
             attempts: rows.collect(),
-            cut: detail.task_list.len() < started as usize,
+            cut: detail.task_list.len() < (running + succeeded + failed) as usize,
         }
     }
 }
@@ -282,15 +282,17 @@ impl AttemptRow {
             Some(_) => "running".to_owned(),
             None => "preparing".to_owned(),
         };
+        // What it uses is known at its end.
+        let known = |text: String| attempt.ended_at_ms.map_or("–".to_owned(), |_| text);
         Self {
             task,
             number: attempt.number,
             worker: attempt.worker_name.clone(),
-            minutes: words::minutes(attempt.run_ms),
-            cpu: words::span(attempt.cpu_ms),
-            ram_peak: words::mib(attempt.ram_peak_mib),
+            minutes: known(words::minutes(attempt.run_ms)),
+            cpu: known(words::span(attempt.cpu_ms)),
+            ram_peak: known(words::mib(attempt.ram_peak_mib)),
             outcome: attempt.outcome.clone().unwrap_or_else(under_way),
-            charged: words::exact_credits(attempt.charged_micros),
+            charged: known(words::exact_credits(attempt.charged_micros)),
         }
     }
 }

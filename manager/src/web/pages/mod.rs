@@ -19,7 +19,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 
 use super::auth::Login;
-use super::credits::RATE_PERMILLE;
+use super::credits::read_credits;
 use super::error::WebError;
 use super::{Site, assets, words};
 
@@ -97,8 +97,7 @@ struct Visitor {
 
 impl Visitor {
     async fn new(site: &Site, login: Login) -> Result<Self, WebError> {
-        let user = login.id();
-        let credits = site.readers.read(move |reader| reader.credits(user, RATE_PERMILLE)).await?;
+        let credits = read_credits(site, login.id()).await?;
         let user = FrameUser {
             name: login.user.name.clone(),
             balance: words::credits(credits.balance_micros),

@@ -6,7 +6,7 @@ use axum::extract::State;
 use campusgrid_protocol::rest::Transfer;
 
 use super::{Frame, PageError, Visitor};
-use crate::web::credits::{LEADERS_MAX, RATE_PERMILLE, read_transfers};
+use crate::web::credits::{LEADERS_MAX, read_credits, read_transfers};
 use crate::web::extract::Params;
 use crate::web::jobs::Part;
 use crate::web::words::{self, Moment};
@@ -75,8 +75,7 @@ pub(super) async fn credits(
     Params(part): Params<Part>,
 ) -> Result<CreditsPage, PageError> {
     let frame = visitor.frame.clone().following_grid(&site); // Before reading.
-    let user = visitor.login.id();
-    let credits = site.readers.read(move |reader| reader.credits(user, RATE_PERMILLE)).await?;
+    let credits = read_credits(&site, visitor.login.id()).await?;
     let transfers = read_transfers(&site, &visitor.login, part).await?;
     let now = site.clock.now();
     Ok(CreditsPage {

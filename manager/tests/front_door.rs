@@ -1,0 +1,164 @@
+//! Real processes, real sockets, real SQLite: what is acknowledged is kept, whatever is killed.
+
+#![expect(clippy::print_stderr, reason = "what the processes print belongs to the test's output")]
+#![expect(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
+
+mod grid;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use campusgrid_protocol::frame;
+use campusgrid_protocol::hello::{self, ConnectionKind, HELLO_BYTES};
+use grid::Grid;
+use serde_json::json;
+
+#[test]
+fn a_job_runs_and_credits_move() {
+    let mut grid = Grid::start("job");
+    let (ada, bob) = (grid.register("ada"), grid.register("bob"));
+    grid.join_worker("laptop", &bob);
+    let job = grid.submit(&ada, "echo to be kept; echo aside >&2; echo data > $OUTPUT_DIR/file");
+    let ended = grid.ended(&ada, job);
+    assert_eq!(ended["state"], "succeeded", "{ended}");
+    assert_eq!(grid.text(&ada, &format!("jobs/{job}/logs?stream=stdout")), "to be kept\n");
+    assert_eq!(grid.text(&ada, &format!("jobs/{job}/logs?stream=stderr")), "aside\n");
+    assert_eq!(grid.text(&ada, &format!("jobs/{job}/outputs/0/file")), "data\n");
+    let charged = ended["charged_micros"].as_i64().unwrap();
+    assert!(charged > 0, "{ended}");
+    let (_, earned) = grid.get(&bob, "credits");
+    assert_eq!(earned["sharing_credit_micros"], charged);
+    let (_, spent) = grid.get(&ada, "credits");
+    assert_eq!(spent["using_credit_micros"], charged);
+    assert_eq!(spent["balance_micros"], 1_000_000_000 - charged);
+    grid.fsck();
+}
+
+#[test]
+fn others_see_nothing_of_a_job() {
+    let mut grid = Grid::start("others");
+    // The first one registered on this machine is the operator, who sees everything.
+    grid.register("operator");
+    let (ada, eve) = (grid.register("ada"), grid.register("eve"));
+    grid.join_worker("laptop", &ada);
+    let job = grid.submit(&ada, "echo secret > $OUTPUT_DIR/secret");
+    grid.ended(&ada, job);
+    for path in ["", "/tasks", "/logs?stream=stdout", "/outputs", "/outputs/0/secret"] {
+        let (status, answer) = grid.get(&eve, &format!("jobs/{job}{path}"));
+        assert_eq!(status, 404, "{path}: {answer}");
+    }
+    let (status, _) = grid.post(&eve, &format!("jobs/{job}/cancel"), &json!({}));
+    assert_eq!(status, 404);
+}
+
+#[test]
+fn a_submit_that_is_repeated_makes_one_job_and_one_that_is_too_dear_makes_none() {
+    let grid = Grid::start("submit");
+    let ada = grid.register("ada");
+    let dear = json!({ "kind": "shell", "source": "true", "time_limit_s": 600_000 });
+    let (status, answer) = grid.post(&ada, "jobs", &dear);
+    assert_eq!((status, &answer["error"]["code"]), (402, &json!("insufficient_credits")));
+    assert_eq!(answer["error"]["shortfall_micros"], 9_007_500_000_i64);
+    let (_, credits) = grid.get(&ada, "credits");
+    assert_eq!(
+        (&credits["balance_micros"], &credits["held_micros"]),
+        (&json!(1_000_000_000), &json!(0))
+    );
+    let (status, answer) = grid.get(&ada, "jobs");
+    assert_eq!((status, answer["items"].as_array().unwrap().len()), (200, 0));
+}
+
+/// The heart of the promise: `kill -9` of the manager in the middle of jobs.
+#[test]
+fn every_acknowledged_job_outlives_the_managers_death() {
+    let mut grid = Grid::start("kill");
+    let (ada, bob) = (grid.register("ada"), grid.register("bob"));
+    grid.join_worker("laptop", &bob);
+    let mut jobs = Vec::new();
+    for round in 0..4 {
+        // Some end before the kill, some during the outage, some wait for the manager's return.
+        for _ in 0..4 {
+            jobs.push(grid.submit(&ada, &format!("sleep 0.{round}; echo $CAMPUSGRID_JOB_ID")));
+        }
+        grid.kill_manager();
+        grid.start_manager();
+    }
+    let mut charged = 0;
+    for job in jobs {
+        let ended = grid.ended(&ada, job);
+        assert_eq!(ended["state"], "succeeded", "{ended}");
+        assert_eq!(grid.text(&ada, &format!("jobs/{job}/logs?stream=stdout")), format!("{job}\n"));
+        charged += ended["charged_micros"].as_i64().unwrap();
+    }
+    let (_, spent) = grid.get(&ada, "credits");
+    assert_eq!(spent["using_credit_micros"], charged);
+    assert_eq!(spent["held_micros"], 0);
+    let (_, earned) = grid.get(&bob, "credits");
+    assert_eq!(earned["sharing_credit_micros"], charged);
+    grid.fsck();
+}
+
+#[test]
+fn a_task_outlives_its_workers_death() {
+    let mut grid = Grid::start("worker");
+    let (ada, bob) = (grid.register("ada"), grid.register("bob"));
+    grid.join_worker("laptop", &bob);
+    let job = grid.submit(&ada, "sleep 0.5; echo done");
+    grid.workers[0].kill().unwrap();
+    grid.workers[0].wait().unwrap();
+    grid.start_worker("laptop", &bob).go_on_in_the_background();
+    let ended = grid.ended(&ada, job);
+    assert_eq!(ended["state"], "succeeded", "{ended}");
+    grid.fsck();
+}
+
+#[test]
+fn a_manager_that_is_asked_to_stop_stops_and_work_goes_on() {
+    let mut grid = Grid::start("stop");
+    let (ada, bob) = (grid.register("ada"), grid.register("bob"));
+    grid.join_worker("laptop", &bob);
+    let job = grid.submit(&ada, "sleep 1; echo done");
+    let (status, took) = grid.stop_manager();
+    assert!(status.success(), "{status}");
+    assert!(took.as_secs() < 10, "{took:?}");
+    grid.start_manager();
+    let ended = grid.ended(&ada, job);
+    assert_eq!(ended["state"], "succeeded", "{ended}");
+    assert_eq!(ended["task_list"][0]["attempts"].as_array().unwrap().len(), 1, "{ended}");
+    grid.fsck();
+}
+
+#[test]
+fn bad_frames_end_their_own_connection_and_nothing_else() {
+    let mut grid = Grid::start("frames");
+    let (ada, bob) = (grid.register("ada"), grid.register("bob"));
+    let hello = hello::from_worker(ConnectionKind::Control);
+    let mut other_version = hello;
+    other_version[4..8].copy_from_slice(&[200, 0, 201, 0]);
+    let mut other_kind = hello;
+    other_kind[8] = 77;
+    let framed = |payload: &[u8]| {
+        let length = u32::try_from(payload.len()).unwrap().to_le_bytes();
+        [&hello[..], &length, payload].concat()
+    };
+    let not_a_join = frame::encode(&campusgrid_protocol::message::ToManager::Leaving).unwrap();
+    for (what, bytes, answered) in [
+        ("another protocol", b"GET / HTTP/1.1\r\n\r\n".to_vec(), false),
+        ("another version", other_version.to_vec(), true),
+        ("another kind of connection", other_kind.to_vec(), true),
+        ("a frame of 4 GiB", [&hello[..], &[255; 4]].concat(), true),
+        ("a frame of nonsense", framed(&[255; 100]), true),
+        ("a message with more behind it", framed(&[&not_a_join[..], &[0]].concat()), true),
+        ("a message that is no join", framed(&not_a_join), true),
+    ] {
+        let mut stream = TcpStream::connect(("127.0.0.1", grid.port)).unwrap();
+        stream.write_all(&bytes).unwrap();
+        let mut answer = Vec::new();
+        // A connection that is reset has ended as well.
+        drop(stream.read_to_end(&mut answer));
+        assert_eq!(answer.len(), if answered { HELLO_BYTES } else { 0 }, "{what}: {answer:?}");
+    }
+    grid.join_worker("laptop", &bob);
+    let job = grid.submit(&ada, "true");
+    assert_eq!(grid.ended(&ada, job)["state"], "succeeded");
+}

@@ -1,0 +1,482 @@
+//! The dashboard and the API over real sockets, with the real engine and store behind them and no
+//! worker.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use campusgrid_core::money::Micros;
+use campusgrid_core::policy::{Billing, Policy};
+use campusgrid_core::pricing::Prices;
+use campusgrid_core::time::Timestamp;
+use campusgrid_manager::blobs::Blobs;
+use campusgrid_manager::clock::Clock;
+use campusgrid_manager::engine::run::Engine;
+use campusgrid_manager::live::LiveLogs;
+use campusgrid_manager::readers::Readers;
+use campusgrid_manager::store::Store;
+use campusgrid_manager::web::{self, PasswordCosts, Web};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+/// A manager without a port for workers.
+struct Site {
+    address: SocketAddr,
+    directory: std::path::PathBuf,
+    shutdown: CancellationToken,
+    server: Option<thread::JoinHandle<()>>,
+}
+
+fn policy() -> Policy {
+    Policy {
+        starting_credits: Micros::from_credits(100),
+        prices: Prices {
+            base: Micros::from_credits(5),
+            core: Micros::from_credits(2),
+            ram_gib: Micros::from_credits(1),
+            gpu: Micros::from_credits(10),
+            minute: Micros::from_credits(1),
+            rate_permille: 1000,
+        },
+        billing: Billing::Actual,
+        fee_permille: 0,
+        tries: 3,
+        lease_ms: 90_000,
+        heartbeat_ms: 10_000,
+        active_jobs_max: 100,
+        submit_key_ms: 86_400_000,
+    }
+}
+
+impl Site {
+    fn start() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("campusgrid-web-test-{}-{number}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&directory).unwrap();
+        let shutdown = CancellationToken::new();
+        let (tell, told) = std::sync::mpsc::channel();
+        let (data_dir, stop) = (directory.clone(), shutdown.clone());
+        let server = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+            runtime.block_on(serve(data_dir, stop, tell));
+        });
+        let address = told.recv_timeout(Duration::from_secs(20)).unwrap();
+        Self { address, directory, shutdown, server: Some(server) }
+    }
+
+    /// Sends a request as it stands and reads the answer: status line, headers, body.
+    fn raw(&self, request: &str) -> Answer {
+        let mut connection = self.connect();
+        connection.write_all(request.as_bytes()).unwrap();
+        let mut text = String::new();
+        connection.read_to_string(&mut text).unwrap();
+        Answer::parse(&text)
+    }
+
+    fn connect(&self) -> TcpStream {
+        let connection = TcpStream::connect(self.address).unwrap();
+        connection.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        connection
+    }
+
+    /// A request with these headers (one a line) and this body.
+    fn ask(&self, line: &str, headers: &str, body: &str) -> Answer {
+        let host = self.address;
+        let length = body.len();
+        self.raw(&format!(
+            "{line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {length}\r\n\
+             {headers}\r\n{body}"
+        ))
+    }
+
+    fn json(&self, line: &str, token: &str, body: &Value) -> Answer {
+        let headers =
+            format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\n");
+        self.ask(line, &headers, &body.to_string())
+    }
+
+    fn get(&self, path: &str, token: &str) -> Answer {
+        self.ask(&format!("GET {path}"), &format!("Authorization: Bearer {token}\r\n"), "")
+    }
+
+    fn register(&self, name: &str) -> String {
+        let body = json!({"name": name, "password": "correct horse"});
+        let answer = self.ask(
+            "POST /api/v1/register",
+            "Content-Type: application/json\r\n",
+            &body.to_string(),
+        );
+        assert_eq!(answer.status, 201, "{}", answer.body);
+        answer.value()["token"].as_str().unwrap().to_owned()
+    }
+
+    fn submit(&self, token: &str) -> u64 {
+        let body = json!({"kind": "shell", "source": "true"});
+        let answer = self.json("POST /api/v1/jobs", token, &body);
+        assert_eq!(answer.status, 201, "{}", answer.body);
+        answer.value()["job"].as_u64().unwrap()
+    }
+
+    /// Opens a stream of events; yields its lines once the headers have come.
+    fn stream(&self, path: &str, token: &str, headers: &str) -> Lines {
+        let mut connection = self.connect();
+        let host = self.address;
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n{headers}\r\n"
+        );
+        connection.write_all(request.as_bytes()).unwrap();
+        let mut lines = BufReader::new(connection).lines().map_while(Result::ok);
+        assert_eq!(lines.next().unwrap(), "HTTP/1.1 200 OK");
+        assert!(lines.by_ref().take_while(|line| !line.is_empty()).count() > 0);
+        Box::new(lines)
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+        if let Some(server) = self.server.take() {
+            drop(server.join());
+        }
+        drop(std::fs::remove_dir_all(&self.directory));
+    }
+}
+
+async fn serve(
+    data_dir: std::path::PathBuf,
+    shutdown: CancellationToken,
+    tell: std::sync::mpsc::Sender<SocketAddr>,
+) {
+    let database = data_dir.join("campusgrid.sqlite");
+    let store = Store::open(&database).unwrap();
+    let clock = Clock::start(Timestamp(0));
+    let readers = Readers::open(&database).unwrap();
+    let blobs = Blobs::open(data_dir.join("blobs")).unwrap();
+    let live = LiveLogs::default();
+    let (engine, handle) = Engine::recover(Arc::new(policy()), store, clock, live.clone()).unwrap();
+    let engine = engine.start(CancellationToken::new());
+    let passwords = PasswordCosts { memory_kib: 64, passes: 1, lanes: 1 };
+    let config = web::Config { login_days: 1, passwords, data_dir };
+    let engine_handle = handle.clone();
+    let shutdown_of_web = shutdown.clone();
+    let site = Web {
+        engine: engine_handle,
+        readers,
+        live,
+        blobs,
+        clock,
+        config,
+        shutdown: shutdown_of_web,
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    tell.send(listener.local_addr().unwrap()).unwrap();
+    web::serve(listener, web::router(site).unwrap(), shutdown).await.unwrap();
+    handle.stop().await;
+    engine.join().unwrap().unwrap();
+}
+
+/// The lines of a stream of events, as they come.
+type Lines = Box<dyn Iterator<Item = String>>;
+
+struct Answer {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+impl Answer {
+    fn parse(text: &str) -> Self {
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
+        let mut lines = head.lines();
+        let status = lines.next().and_then(|line| line.split(' ').nth(1)).unwrap_or("0");
+        let pair = |line: &str| {
+            let (name, value) = line.split_once(": ")?;
+            Some((name.to_ascii_lowercase(), value.to_owned()))
+        };
+        let headers = lines.filter_map(pair).collect();
+        Self { status: status.parse().unwrap(), headers, body: body.to_owned() }
+    }
+
+    fn header(&self, name: &str) -> &str {
+        let found = self.headers.iter().find(|(found, _)| found == name);
+        found.map_or("", |(_, value)| value)
+    }
+
+    fn value(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+
+    fn code(&self) -> String {
+        self.value()["error"]["code"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The value of a hidden field of a form.
+    fn field(&self, name: &str) -> &str {
+        let marker = format!("name=\"{name}\" value=\"");
+        let rest = self.body.split(&marker).nth(1).unwrap();
+        rest.split('"').next().unwrap()
+    }
+}
+
+#[test]
+fn every_answer_carries_the_headers_of_a_careful_site() {
+    let site = Site::start();
+    for path in ["/login", "/health", "/api/v1/me", "/nothing", "/api/v1/nothing"] {
+        let answer = site.ask(&format!("GET {path}"), "", "");
+        let policy = answer.header("content-security-policy");
+        assert!(policy.starts_with("default-src 'self'; frame-ancestors 'none'"), "{path}");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(answer.header("referrer-policy"), "same-origin", "{path}");
+        assert_eq!(answer.header("cache-control"), "no-store", "{path}");
+    }
+    let page = site.ask("GET /login", "", "");
+    let style = page.body.split("href=\"").find(|part| part.contains("/app.css\"")).unwrap();
+    let style = style.split('"').next().unwrap();
+    let answer = site.ask(&format!("GET {style}"), "", "");
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), "text/css; charset=utf-8");
+    assert!(answer.header("cache-control").contains("immutable"));
+}
+
+#[test]
+fn errors_are_json_for_programs_and_pages_for_people() {
+    let site = Site::start();
+    let answer = site.ask("GET /api/v1/nothing", "", "");
+    assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"));
+    let answer = site.ask("PUT /api/v1/jobs", "", "");
+    assert_eq!((answer.status, answer.code().as_str()), (405, "method_not_allowed"));
+    let answer = site.ask("GET /nothing", "", "");
+    assert_eq!((answer.status, answer.header("content-type")), (404, "text/html; charset=utf-8"));
+    let answer = site.ask("GET /jobs/7?task=2", "", "");
+    assert_eq!((answer.status, answer.header("location")), (303, "/login?next=/jobs/7%3Ftask%3D2"));
+    let fragment = site.ask("GET /jobs/7", "HX-Request: true\r\n", "");
+    assert_eq!((fragment.status, fragment.header("hx-redirect")), (200, "/login"));
+}
+
+#[test]
+fn bodies_that_are_wrong_say_what_is_wrong() {
+    let site = Site::start();
+    let token = site.register("ada");
+    let long = "x".repeat(1 << 20);
+    for (body, status, code, words) in [
+        (r#"{"kind":"shell","source":"true","shell":1}"#, 422, "invalid_body", "unknown field"),
+        (r#"{"kind":"cobol","source":"true"}"#, 422, "invalid_body", "unknown variant"),
+        (r#"{"kind":"shell","source":"true","cores":-1}"#, 422, "invalid_body", "integer `-1`"),
+        (r#"{"kind":"shell""#, 422, "invalid_body", "EOF"),
+        (r#"{"kind":"shell","source":"true","cores":0}"#, 422, "invalid_fields", "cores must be"),
+        (r#"{"kind":"c","source":"x","requirements":["numpy"]}"#, 422, "invalid_fields", "Python"),
+        (r#"{"kind":"shell","source":"true","tasks":100}"#, 402, "insufficient_credits", "short"),
+        (&long, 413, "too_large", "1024 KiB"),
+    ] {
+        let headers =
+            format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\n");
+        let answer = site.ask("POST /api/v1/jobs", &headers, body);
+        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{}", answer.body);
+        assert!(answer.body.contains(words), "{}", answer.body);
+    }
+    let headers = format!("Authorization: Bearer {token}\r\n");
+    let answer = site.ask("POST /api/v1/jobs", &headers, "{}");
+    assert_eq!((answer.status, answer.code().as_str()), (415, "not_json"));
+    assert_eq!(site.get("/api/v1/credits", &token).value()["balance_micros"], 100_000_000);
+}
+
+#[test]
+fn the_same_key_is_the_same_job() {
+    let site = Site::start();
+    let token = site.register("ada");
+    let body = json!({"kind": "shell", "source": "true"}).to_string();
+    let submit = |key: &str| {
+        let headers = format!(
+            "Authorization: Bearer {token}\r\nContent-Type: application/json\r\n\
+             Idempotency-Key: {key}\r\n"
+        );
+        site.ask("POST /api/v1/jobs", &headers, &body)
+    };
+    let first = submit("a").value()["job"].as_u64().unwrap();
+    assert_eq!(submit("a").value()["job"].as_u64().unwrap(), first);
+    assert_ne!(submit("b").value()["job"].as_u64().unwrap(), first);
+    assert_eq!(submit(&"k".repeat(129)).status, 422);
+}
+
+#[test]
+fn a_login_lasts_until_it_is_closed() {
+    let site = Site::start();
+    let first = site.register("ada");
+    let body = json!({"name": "Ada", "password": "correct horse"}).to_string();
+    let answer = site.ask("POST /api/v1/login", "Content-Type: application/json\r\n", &body);
+    let second = answer.value()["token"].as_str().unwrap().to_owned();
+    assert_eq!(site.get("/api/v1/me", &second).value()["user"], "ada");
+    assert_eq!(site.json("POST /api/v1/logout", &second, &json!({})).status, 204);
+    assert_eq!(site.get("/api/v1/me", &second).code(), "unauthenticated");
+    assert_eq!(site.get("/api/v1/me", &first).status, 200);
+    for body in [
+        json!({"name": "ada", "password": "wrong horse"}),
+        json!({"name": "nobody", "password": "correct horse"}),
+        json!({"name": "ada", "password": "x".repeat(5000)}),
+    ] {
+        let answer =
+            site.ask("POST /api/v1/login", "Content-Type: application/json\r\n", &body.to_string());
+        assert_eq!((answer.status, answer.code().as_str()), (401, "wrong_password"));
+    }
+}
+
+#[test]
+fn nobody_sees_what_others_do_but_the_operator() {
+    let site = Site::start();
+    let operator = site.register("ada"); // The first, from the manager's own machine.
+    let (grace, edsger) = (site.register("grace"), site.register("edsger"));
+    let job = site.submit(&grace);
+    let paths = [
+        format!("/api/v1/jobs/{job}"),
+        format!("/api/v1/jobs/{job}/tasks"),
+        format!("/api/v1/jobs/{job}/outputs"),
+        format!("/api/v1/jobs/{job}/logs"),
+        format!("/jobs/{job}"),
+    ];
+    for path in &paths {
+        assert_eq!(site.get(path, &grace).status, 200, "{path}");
+        assert_eq!(site.get(path, &edsger).status, 404, "{path}");
+        assert_eq!(site.get(path, &operator).status, 200, "{path}");
+    }
+    let jobs = |token: &str| {
+        let page = site.get("/api/v1/jobs?everyone=true", token).value();
+        page["items"].as_array().unwrap().len()
+    };
+    assert_eq!([jobs(&grace), jobs(&edsger), jobs(&operator)], [1, 0, 1]);
+    let cancel = format!("POST /api/v1/jobs/{job}/cancel");
+    assert_eq!(site.json(&cancel, &edsger, &json!({})).status, 404);
+    assert_eq!(site.json(&cancel, &grace, &json!({})).status, 204);
+    assert_eq!(site.json(&cancel, &grace, &json!({})).code(), "has_ended");
+}
+
+#[test]
+fn forms_work_with_their_own_token_from_their_own_page_only() {
+    let site = Site::start();
+    let origin = format!("Origin: http://{}\r\n", site.address);
+    let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let body = "name=ada&password=correct+horse&email=";
+    let foreign = format!("{form}Origin: http://evil.example\r\n");
+    assert_eq!(site.ask("POST /register", &foreign, body).status, 403);
+    let answer = site.ask("POST /register", &format!("{form}{origin}"), body);
+    assert_eq!((answer.status, answer.header("location")), (303, "/"));
+    let cookie = answer.header("set-cookie");
+    assert!(cookie.ends_with("; HttpOnly; SameSite=Lax; Path=/; Max-Age=86400"), "{cookie}");
+    let cookie = format!("Cookie: {}\r\n", cookie.split(';').next().unwrap());
+
+    let page = site.ask("GET /submit", &cookie, "");
+    assert_eq!(page.status, 200);
+    let token = page.field("form_token");
+    let fields = "kind=shell&source=echo+1%0D%0Aecho+2&tasks=1&cores=1&ram_mib=512&disk_mib=64\
+                  &gpus=0&time_limit_s=60&name=%3Cb%3E&requirements=numpy";
+    let post = |headers: &str, body: &str| {
+        site.ask("POST /submit", &format!("{form}{cookie}{headers}"), body)
+    };
+    let signed = format!("form_token={token}&key=k&{fields}");
+    assert_eq!(post(&origin, fields).status, 403, "without its token");
+    assert_eq!(post("Sec-Fetch-Site: cross-site\r\n", &signed).status, 403, "from elsewhere");
+    let made = post(&origin, &signed);
+    assert_eq!((made.status, made.header("location")), (303, "/jobs/1"), "{}", made.body);
+    assert_eq!(post(&origin, &signed).header("location"), "/jobs/1", "sent twice");
+
+    let shown = site.ask("GET /jobs/1", &cookie, "");
+    assert!(shown.body.contains("<h1>&#60;b&#62; "), "{}", shown.body);
+    assert!(shown.body.contains("echo 1\necho 2"));
+
+    let wrong = post(&origin, &signed.replace("cores=1", "cores=many").replace("key=k", "key=l"));
+    assert_eq!(wrong.status, 422);
+    assert!(wrong.body.contains("must be a whole number"));
+    assert!(wrong.body.contains("value=\"many\""), "what was typed is kept");
+
+    let quote = site.ask("POST /submit/quote", &format!("{form}{cookie}{origin}"), &signed);
+    assert!(quote.body.contains("<strong>8.5</strong>"), "{}", quote.body);
+    assert!(quote.body.contains("No worker is online"), "{}", quote.body);
+
+    let out = format!("form_token={token}");
+    let answer = site.ask("POST /logout", &format!("{form}{cookie}{origin}"), &out);
+    assert_eq!(answer.header("set-cookie").split(';').next().unwrap(), "cg_session=");
+    assert_eq!(site.ask("GET /submit", &cookie, "").status, 303);
+}
+
+#[test]
+fn waiting_for_a_job_ends_with_the_job() {
+    let site = Site::start();
+    let token = site.register("ada");
+    let job = site.submit(&token);
+    let path = format!("/api/v1/jobs/{job}?wait_ms=15000");
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| site.get(&path, &token).value());
+        let cancel = format!("POST /api/v1/jobs/{job}/cancel");
+        assert_eq!(site.json(&cancel, &token, &json!({})).status, 204);
+        assert_eq!(waiting.join().unwrap()["state"], "cancelled");
+    });
+    let soon = site.submit(&token);
+    let answer = site.get(&format!("/api/v1/jobs/{soon}?wait_ms=50"), &token).value();
+    assert_eq!(answer["state"], "queued");
+}
+
+#[test]
+fn a_viewer_who_comes_back_is_told_what_was_missed() {
+    let site = Site::start();
+    let token = site.register("ada");
+    let job = site.submit(&token);
+    let path = format!("/api/v1/events?job={job}&after=0");
+    let mut first = site.stream(&path, &token, "").filter(|line| line.starts_with("id: "));
+    let submitted = first.next().unwrap();
+    drop(first);
+    let cancel = format!("POST /api/v1/jobs/{job}/cancel");
+    assert_eq!(site.json(&cancel, &token, &json!({})).status, 204);
+    let number = |line: &str| line.trim_start_matches("id: ").parse::<u64>().unwrap();
+    let last = format!("Last-Event-ID: {}\r\n", number(&submitted));
+    let mut lines = site.stream(&path, &token, &last).filter(|line| !line.contains("grid"));
+    let missed = lines.find(|line| line.starts_with("id: ")).unwrap();
+    assert!(number(&missed) > number(&submitted), "{missed} after {submitted}");
+}
+
+#[test]
+fn a_followed_log_ends_with_its_task() {
+    let site = Site::start();
+    let token = site.register("ada");
+    let job = site.submit(&token);
+    let path = format!("/api/v1/jobs/{job}/logs?follow=true");
+    let lines = site.stream(&path, &token, "");
+    let cancel = format!("POST /api/v1/jobs/{job}/cancel");
+    assert_eq!(site.json(&cancel, &token, &json!({})).status, 204);
+    let lines: Vec<String> = lines.filter(|line| line.contains(": ")).collect();
+    assert_eq!(lines, ["event: end", "id: 0:0:0", "data: complete"]);
+    let bad = site.get(&format!("/api/v1/jobs/{job}/logs?follow=true&from=x"), &token);
+    assert_eq!((bad.status, bad.code().as_str()), (400, "invalid_query"));
+    let beyond = site.get(&format!("/api/v1/jobs/{job}/logs?task=1&follow=true"), &token);
+    assert_eq!(beyond.status, 404);
+}
+
+#[test]
+fn open_streams_end_when_the_manager_stops() {
+    let mut site = Site::start();
+    let token = site.register("ada");
+    let job = site.submit(&token);
+    let events = site.stream("/api/v1/events", &token, "");
+    let logs = site.stream(&format!("/api/v1/jobs/{job}/logs?follow=true"), &token, "");
+    site.shutdown.cancel();
+    site.server.take().unwrap().join().unwrap();
+    assert_eq!(logs.filter(|line| line.starts_with("data")).count(), 0);
+    drop(events.count());
+}
+
+#[test]
+fn health_is_a_real_check() {
+    let site = Site::start();
+    let health = site.ask("GET /health", "", "").value();
+    assert_eq!(health["status"], "ok");
+    assert_eq!(health["jobs_dir"], true);
+    let token = site.register("ada");
+    site.submit(&token);
+    assert_eq!(site.ask("GET /jobs/count", "", "").body, r#"{"num_jobs":1}"#);
+    std::fs::remove_dir_all(&site.directory).unwrap();
+    let health = site.ask("GET /health", "", "").value();
+    assert_eq!((&health["status"], &health["jobs_dir"]), (&json!("degraded"), &json!(false)));
+}

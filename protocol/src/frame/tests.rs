@@ -1,0 +1,165 @@
+//! Frames that come back as they went out, and hostile ones that end in an error and no more.
+
+use proptest::prelude::*;
+
+use super::{FrameError, decode, encode};
+use crate::id::{AttemptId, JobId, TaskId, WorkerKey};
+use crate::message::{
+    BulkToManager, BulkToWorker, CHUNK_MAX_BYTES, MESSAGE_MAX_BYTES, ToManager, ToWorker,
+};
+use crate::resource::{Capacity, Gpu, Isolation, Load, Needs};
+use crate::task::{Stream, TaskSpec, Work};
+
+fn attempts() -> impl Strategy<Value = AttemptId> {
+    (any::<u64>(), any::<u32>(), any::<u32>()).prop_map(|(job, index, number)| AttemptId {
+        task: TaskId { job: JobId(job), index },
+        number,
+    })
+}
+
+fn capacities() -> impl Strategy<Value = Capacity> {
+    let gpu =
+        (any::<String>(), any::<u32>()).prop_map(|(model, memory_mib)| Gpu { model, memory_mib });
+    (any::<[u32; 3]>(), prop::collection::vec(gpu, 0..4)).prop_map(
+        |([cpu_millis, ram_mib, disk_mib], gpus)| Capacity { cpu_millis, ram_mib, disk_mib, gpus },
+    )
+}
+
+fn to_manager() -> impl Strategy<Value = ToManager> {
+    let lists = || prop::collection::vec(attempts(), 0..20);
+    let isolation =
+        prop::sample::select(vec![Isolation::None, Isolation::Restricted, Isolation::Full]);
+    let join = (any::<[u8; 32]>(), any::<String>(), capacities(), isolation, lists()).prop_map(
+        |(key, name, capacity, isolation, attempts)| {
+            ToManager::Join(Box::new(crate::message::Join {
+                key: WorkerKey(key),
+                owner: Some(name.clone()).filter(|name| name.len() % 2 == 0),
+                name,
+                capacity,
+                isolation,
+                isolation_notes: Vec::new(),
+                attempts,
+            }))
+        },
+    );
+    let heartbeat = (any::<u64>(), lists(), any::<u16>(), any::<u32>()).prop_map(
+        |(sequence, attempts, cpu_busy_permille, ram_used_mib)| ToManager::Heartbeat {
+            sequence,
+            attempts,
+            load: Load { cpu_busy_permille, ram_used_mib },
+        },
+    );
+    let piece =
+        (attempts(), any::<u64>(), any::<Vec<u8>>()).prop_map(|(attempt, offset_bytes, bytes)| {
+            ToManager::LogPiece { attempt, stream: Stream::Stderr, offset_bytes, bytes }
+        });
+    prop_oneof![join, heartbeat, piece]
+}
+
+fn to_worker() -> impl Strategy<Value = ToWorker> {
+    (attempts(), any::<String>(), any::<[u32; 6]>(), any::<u16>()).prop_map(
+        |(attempt, command, numbers, gpus)| {
+            let [cpu_millis, ram_mib, disk_mib, gpu_memory_mib, time_limit_s, tasks] = numbers;
+            let needs = Needs { cpu_millis, ram_mib, disk_mib, gpus, gpu_memory_mib };
+            let (work, isolation) = (Work::Shell { command }, Isolation::Restricted);
+            let spec = Box::new(TaskSpec { work, needs, time_limit_s, isolation, tasks });
+            ToWorker::Start { attempt, spec }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn what_goes_out_comes_back(up in to_manager(), down in to_worker()) {
+        prop_assert_eq!(decode::<ToManager>(&encode(&up).unwrap()).unwrap(), up);
+        prop_assert_eq!(decode::<ToWorker>(&encode(&down).unwrap()).unwrap(), down);
+    }
+
+    #[test]
+    fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        drop(decode::<ToManager>(&bytes));
+        drop(decode::<ToWorker>(&bytes));
+        drop(decode::<BulkToManager>(&bytes));
+        drop(decode::<BulkToWorker>(&bytes));
+    }
+
+    #[test]
+    fn a_message_with_one_byte_changed_never_panics(
+        message in to_manager(),
+        place in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
+        let mut bytes = encode(&message).unwrap().to_vec();
+        let place = place.index(bytes.len());
+        bytes[place] = byte;
+        drop(decode::<ToManager>(&bytes));
+    }
+
+    #[test]
+    fn a_truncated_message_is_refused(message in to_manager(), cut in any::<prop::sample::Index>()) {
+        let bytes = encode(&message).unwrap();
+        let cut = cut.index(bytes.len());
+        let refused = matches!(decode::<ToManager>(&bytes[..cut]), Err(FrameError::Decode { .. }));
+        prop_assert!(refused);
+    }
+
+    #[test]
+    fn trailing_bytes_are_refused(message in to_manager(), more in prop::collection::vec(any::<u8>(), 1..9)) {
+        let mut bytes = encode(&message).unwrap().to_vec();
+        bytes.extend(&more);
+        match decode::<ToManager>(&bytes) {
+            Err(FrameError::Trailing { trailing }) => prop_assert_eq!(trailing, more.len()),
+            other => prop_assert!(false, "{:?}", other),
+        }
+    }
+}
+
+#[test]
+fn an_oversized_message_is_refused_on_both_ends() {
+    let long = ToManager::Preparing {
+        attempt: AttemptId { task: TaskId { job: JobId(1), index: 0 }, number: 1 },
+        step: "a".repeat(MESSAGE_MAX_BYTES),
+    };
+    assert!(matches!(encode(&long), Err(FrameError::TooLong { .. })));
+    let payload = vec![0; MESSAGE_MAX_BYTES + 1];
+    let refused = decode::<ToManager>(&payload).unwrap_err();
+    assert_eq!(refused.to_string(), "message of 1048577 bytes is over the limit of 1048576");
+}
+
+#[test]
+fn a_full_chunk_fits() {
+    let chunk = BulkToManager::Chunk(vec![1; CHUNK_MAX_BYTES]);
+    assert_eq!(decode::<BulkToManager>(&encode(&chunk).unwrap()).unwrap(), chunk);
+}
+
+/// A length that a message claims for a part of itself. Lengths beyond any memory would end the
+/// process if anything were allocated for them before the bytes are there.
+#[test]
+fn a_lying_length_is_refused() {
+    let of_chunk = |length: u64| [&[2, 253][..], &length.to_le_bytes()].concat(); // 253: u64 follows.
+    let of_step = |length: u64| [&[2, 1, 1, 1, 253][..], &length.to_le_bytes()].concat();
+    let of_attempts = |length: u64| [&[1, 9, 253][..], &length.to_le_bytes()].concat();
+    for length in [3, 65_536, (1 << 20) + 1, u32::MAX.into(), 1 << 40, 1 << 63, u64::MAX] {
+        let chunk = decode::<BulkToManager>(&of_chunk(length));
+        assert!(matches!(chunk, Err(FrameError::Decode { .. })), "chunk of {length}: {chunk:?}");
+        for bytes in [of_step(length), of_attempts(length)] {
+            let message = decode::<ToManager>(&bytes);
+            assert!(matches!(message, Err(FrameError::Decode { .. })), "{length}: {message:?}");
+        }
+    }
+}
+
+#[test]
+fn a_text_that_is_not_utf8_is_refused() {
+    let refused = decode::<ToManager>(&[2, 1, 1, 1, 2, 0xff, 0xfe]);
+    assert!(matches!(refused, Err(FrameError::Decode { bytes: 7, .. })), "{refused:?}");
+}
+
+#[test]
+fn an_unknown_variant_is_refused() {
+    for bytes in [&[7][..], &[250], &[251, 0xff, 0xff]] {
+        assert!(matches!(decode::<ToManager>(bytes), Err(FrameError::Decode { .. })));
+    }
+}
