@@ -213,6 +213,12 @@ impl Leases {
         self.order.first().map(|&(end, _)| end)
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_of<'a>(&self, attempts: impl Iterator<Item = &'a AttemptId>) -> bool {
+        let expected: BTreeSet<AttemptId> = attempts.copied().collect();
+        self.order.len() == expected.len() && self.ends.keys().copied().eq(expected)
+    }
+
     fn pop_over(&mut self, now: Timestamp) -> Option<AttemptId> {
         let attempt = self.order.first().filter(|(end, _)| *end <= now)?.1;
         self.close(attempt);

@@ -19,3 +19,6 @@ pub mod snapshot;
 pub mod time;
 pub mod user;
 pub mod worker;
+
+#[cfg(test)]
+mod tests;

@@ -62,6 +62,11 @@ impl Queue {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn has(&self, shape: &Shape, job: JobId) -> bool {
+        self.shapes.get(shape).is_some_and(|line| line.jobs.contains(&job))
+    }
+
     /// The shapes of which tasks wait.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = &Shape> {
         self.shapes.keys()

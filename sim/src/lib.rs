@@ -1,1 +1,21 @@
-//! x
+//! The real core, agent and store on a made-up network, clock and disk, all from one seed.
+//!
+//! [`world::run`] plays one world: a storm of faults, then calm until everything has ended. Oracles
+//! watch all the while, and [`saboteur::Bug`] plants mistakes that they must catch.
+
+mod agenda;
+mod disk;
+mod event;
+mod fault;
+mod machine;
+mod manager;
+mod model;
+mod network;
+pub mod oracle;
+mod record;
+mod run;
+pub mod saboteur;
+mod story;
+mod tell;
+mod users;
+pub mod world;

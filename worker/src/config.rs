@@ -82,7 +82,7 @@ impl Config {
             manager_port: reader.integer("worker.manager_port", 9999, 1..=65535),
             name: reader.optional_text("worker.name", check_label),
             owner: reader.optional_text("worker.owner", check_user_name),
-            data_dir: reader.path("worker.data_dir", &data_dir),
+            data_dir: absolute(reader.path("worker.data_dir", &data_dir)),
             caps: Caps {
                 cores: reader.optional_integer("worker.cores", 1..=4096),
                 ram_mib: reader.optional_integer("worker.ram_mib", 64..=64 << 20),
@@ -118,6 +118,11 @@ impl Config {
         reader.finish()?;
         Ok(config)
     }
+}
+
+/// Programs that are started elsewhere must find the same directory.
+fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
 }
 
 /// Sections of `config.toml` that are the manager's business.

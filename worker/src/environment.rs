@@ -54,7 +54,8 @@ type Flight = Arc<OnceCell<Result<PathBuf, EnvironmentError>>>;
 #[derive(Debug, Clone)]
 pub struct EnvironmentsConfig {
     pub data_dir: PathBuf,
-    /// None: looked for in `PATH`, then as `tools/bin/uv` in the data directory.
+    /// None: looked for in `PATH`, then as `tools/bin/uv` in the data directory, where it is
+    /// installed if it is nowhere.
     pub uv: Option<PathBuf>,
     /// How long an answer of the index is taken to hold.
     pub fresh: Duration,
@@ -63,8 +64,8 @@ pub struct EnvironmentsConfig {
 }
 
 impl Environments {
-    /// Sweeps what an earlier worker left half built. Opens nothing else; a missing `uv` shows when
-    /// a task needs it.
+    /// Sweeps what an earlier worker left half built. Opens nothing else; a missing `uv` is
+    /// installed when a task needs it.
     ///
     /// # Errors
     ///
@@ -105,7 +106,7 @@ impl Environments {
     }
 
     async fn make(&self, requirements: &Requirements) -> Result<PathBuf, EnvironmentError> {
-        let uv = self.uv.find()?;
+        let uv = self.uv.find().await?;
         let toolchain = format!("{}\n{}", fingerprint(Path::new(PYTHON))?, fingerprint(&uv)?);
         let question = hash(&[&toolchain, requirements.text()]);
         let answer = self.dir.join("answers").join(question);

@@ -17,7 +17,8 @@ use super::{Fleet, FleetError, Frames, code, introduction};
 use crate::live::Tail;
 
 /// Messages that may wait for one worker; one that is slower is closed, and returns with its list.
-const OUTBOX: usize = 256;
+/// One batch may start a task on every core of the largest machine that may join.
+const OUTBOX: usize = 8192;
 
 /// Attempts that one worker may speak of at once.
 const ATTEMPTS_MAX: usize = 4096;

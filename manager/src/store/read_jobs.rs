@@ -43,7 +43,7 @@ statements! {
         ORDER BY attempt.idx, attempt.number";
     OUTPUTS = "SELECT idx, path, size, hash FROM output WHERE job = ?1 AND idx BETWEEN ?2 AND ?3
         ORDER BY idx, path";
-    TASK_IN_JOB = "SELECT task.attempts, task.ended_at, job.tasks
+    TASK_IN_JOB = "SELECT task.attempts, coalesce(task.ended_at, job.ended_at), job.tasks
         FROM job LEFT JOIN task ON task.job = job.id AND task.idx = ?2
         WHERE job.id = ?1 AND (job.owner = ?3 OR ?4)";
     LOG = "SELECT content, hash, size, cut_bytes FROM log

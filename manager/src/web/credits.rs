@@ -125,16 +125,13 @@ fn count(length: usize) -> u32 {
 async fn can_write(site: &Site) -> bool {
     let probe = site.config.data_dir.join(".health");
     let work = tokio::task::spawn_blocking(move || {
-        std::fs::write(&probe, b"ok").and_then(|()| std::fs::remove_file(&probe))
-    });
-    match work.await {
-        Ok(Ok(())) => true,
-        // Another check was faster to remove the file.
-        Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => true,
-        Ok(Err(error)) => {
-            tracing::error!(%error, "cannot write the data directory");
-            false
+        std::fs::write(&probe, b"ok")?;
+        match std::fs::remove_file(&probe) {
+            // Another check was faster to remove the file.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            result => result,
         }
-        Err(_) => false,
-    }
+    });
+    let result = work.await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
+    result.inspect_err(|error| tracing::error!(%error, "cannot write the data directory")).is_ok()
 }

@@ -1,13 +1,16 @@
 //! The `uv` program: found, started with few variables, and its failures told apart.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::process::Command;
+use tokio::sync::Mutex;
 use tokio::time::timeout;
+use tracing::info;
 
 use super::index::{pip_files, variables_for_uv};
 use super::{EnvironmentError, EnvironmentsConfig, PYTHON, machine};
@@ -18,6 +21,10 @@ pub(super) const ENVIRONMENT: &str = "environment";
 const REQUIREMENTS: &str = "requirements.in";
 const LOCK: &str = "requirements.lock";
 
+/// Where uv is installed beneath the data directory.
+const TOOLS: &str = "tools";
+
+const INSTALL_LIMIT: Duration = Duration::from_secs(300);
 const RESOLVE_LIMIT: Duration = Duration::from_secs(180);
 const BUILD_LIMIT: Duration = Duration::from_secs(1800);
 
@@ -30,6 +37,10 @@ pub(super) struct Uv {
     places: Vec<PathBuf>,
     cache: PathBuf,
     variables: BTreeMap<String, String>,
+    /// A Python environment with uv in it, where the machine has none of its own.
+    tools: PathBuf,
+    own_variables: BTreeMap<String, String>,
+    installing: Mutex<()>,
 }
 
 impl Uv {
@@ -42,7 +53,7 @@ impl Uv {
                     .filter(|dir| dir.is_absolute())
                     .map(|dir| dir.join("uv"))
                     .collect();
-                places.push(config.data_dir.join("tools/bin/uv"));
+                places.push(config.data_dir.join(TOOLS).join("bin/uv"));
                 places
             }
         };
@@ -51,19 +62,65 @@ impl Uv {
             .filter_map(|file| fs::read_to_string(file).ok())
             .collect();
         let variables = variables_for_uv(&config.variables, &files);
-        Self { places, cache: config.data_dir.join("uv-cache"), variables }
+        Self {
+            places,
+            cache: config.data_dir.join("uv-cache"),
+            variables,
+            tools: config.data_dir.join(TOOLS),
+            own_variables: config.variables.clone(),
+            installing: Mutex::new(()),
+        }
     }
 
-    pub(super) fn find(&self) -> Result<PathBuf, EnvironmentError> {
-        self.places.iter().find(|place| place.is_file()).cloned().ok_or_else(|| {
-            let message = match self.places.as_slice() {
-                [only] => format!("there is no uv at {}, where worker.uv says", only.display()),
-                _ => "uv is not installed on the worker; its owner can install it with \
-                      'pipx install uv' or name it in worker.uv"
-                    .to_owned(),
-            };
-            EnvironmentError::Machine { message }
+    /// Finds uv; where there is none and no setting names one, installs it beneath the data
+    /// directory, so that a laptop needs nothing but Python.
+    pub(super) async fn find(&self) -> Result<PathBuf, EnvironmentError> {
+        if let Some(found) = self.found() {
+            return Ok(found);
+        }
+        if let [only] = self.places.as_slice() {
+            let message = format!("there is no uv at {}, where worker.uv says", only.display());
+            return Err(EnvironmentError::Machine { message });
+        }
+        let _alone = self.installing.lock().await;
+        if self.found().is_none() {
+            self.install().await?;
+        }
+        self.found().ok_or_else(|| EnvironmentError::Machine {
+            message: format!("installing uv left none in {}", self.tools.display()),
         })
+    }
+
+    fn found(&self) -> Option<PathBuf> {
+        self.places.iter().find(|place| place.is_file()).cloned()
+    }
+
+    async fn install(&self) -> Result<(), EnvironmentError> {
+        info!(directory = %self.tools.display(), "installing uv");
+        let mut venv = self.plain_command(PYTHON);
+        venv.args(["-m", "venv"]).arg(&self.tools);
+        let mut pip = self.plain_command(self.tools.join("bin/pip"));
+        pip.args(["install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"]);
+        pip.arg("uv");
+        for command in [venv, pip] {
+            finish(command, INSTALL_LIMIT).await.map_err(|failed| EnvironmentError::Machine {
+                message: format!(
+                    "uv is not installed on the worker and could not be: {}; its owner can \
+                     install it with 'pipx install uv' or name it in worker.uv",
+                    failed.message
+                ),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A command with the worker's own variables, in which pip finds its configuration.
+    fn plain_command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().envs(&self.own_variables);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.kill_on_drop(true);
+        command
     }
 
     /// Resolves requirements to exact wheels with their hashes; the lock stays in `dir`.

@@ -132,43 +132,47 @@ impl Follower {
         }
         self.events.mark_unchanged(); // Before reading, so that what comes meanwhile wakes us.
         match read_place(&self.site, self.viewer, self.source).await? {
-            StoredLog::Live(Some(attempt)) => self.attach(attempt).await,
-            StoredLog::Live(None) => {
-                // An error means that the engine is gone, and then the token above is cancelled.
-                if self.events.changed().await.is_err() {
-                    self.ended = true;
+            StoredLog::Live(attempt) => match self.running(attempt).await? {
+                Some((worker, attempt)) => self.attach(worker, attempt).await,
+                None => {
+                    // An error means that the engine is gone.
+                    self.ended = self.events.changed().await.is_err();
+                    Ok(())
                 }
-                Ok(())
-            }
+            },
             StoredLog::Kept(_) => self.finish().await,
         }
     }
 
-    async fn attach(&mut self, attempt: AttemptId) -> Result<(), WebError> {
-        let Some(worker) = self.worker_of(attempt).await? else { return Ok(()) };
+    async fn attach(&mut self, worker: WorkerId, attempt: AttemptId) -> Result<(), WebError> {
         let grown = self.site.live.watch(worker, attempt);
-        // Asking for the log of an attempt that ended meanwhile has made room for it again, which
-        // nobody would ever clear away.
-        match read_place(&self.site, self.viewer, self.source).await? {
-            StoredLog::Live(Some(now)) if now == attempt => {
-                if self.cursor.turn_to(attempt.number) {
-                    self.ready.push_back(self.event("restart", attempt.number.to_string()));
-                }
-                self.attached = Some(Attached { attempt, grown });
-            }
-            StoredLog::Live(_) | StoredLog::Kept(_) => self.site.live.forget(attempt),
+        if self.running(Some(attempt)).await?.is_none() {
+            // Asking for the log of an attempt that ended meanwhile has made room for it again,
+            // which nobody else would ever clear away.
+            self.site.live.forget(attempt);
+            return Ok(());
         }
+        if self.cursor.turn_to(attempt.number) {
+            self.ready.push_back(self.event("restart", attempt.number.to_string()));
+        }
+        self.attached = Some(Attached { attempt, grown });
         Ok(())
     }
 
-    async fn worker_of(&self, attempt: AttemptId) -> Result<Option<WorkerId>, WebError> {
+    /// The attempt and who runs it, unless it is over: its task may be waiting for the next one.
+    async fn running(
+        &self,
+        attempt: Option<AttemptId>,
+    ) -> Result<Option<(WorkerId, AttemptId)>, WebError> {
+        let Some(attempt) = attempt else { return Ok(None) };
         let (viewer, Source { job, task, .. }) = (self.viewer, self.source);
         let read = self.site.readers.read(move |reader| reader.tasks(viewer, job, task, 1));
         let tasks = read.await?.ok_or(WebError::NotFound)?;
         let of_task = tasks.iter().filter(|listed| listed.index == task);
         let mut attempts = of_task.flat_map(|listed| &listed.attempts);
-        let found = attempts.find(|listed| listed.number == attempt.number);
-        Ok(found.map(|listed| WorkerId(listed.worker)))
+        let found =
+            attempts.find(|listed| listed.number == attempt.number && listed.ended_at_ms.is_none());
+        Ok(found.map(|listed| (WorkerId(listed.worker), attempt)))
     }
 
     fn take_live(&mut self, attempt: AttemptId) {

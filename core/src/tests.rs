@@ -1,0 +1,11 @@
+//! The grid under test, as its neighbours see it: what goes in, what comes out.
+
+mod joining;
+mod model;
+mod money;
+mod properties;
+mod requests;
+mod scale;
+mod scheduling;
+mod words;
+mod world;

@@ -1,0 +1,407 @@
+//! A small campus around a real grid: three people, machines, a clock that a test moves, and a
+//! watchdog that checks every promise of the grid after every input.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use campusgrid_protocol::id::{AttemptId, JobId, SessionId, TaskId, UserId, WorkerId};
+use campusgrid_protocol::resource::{Capacity, Gpu, Isolation, Load, Needs};
+use campusgrid_protocol::task::{Ended, Outcome, TaskSpec, Usage, Work};
+
+use crate::durable::Durable;
+use crate::effect::{Change, Effects, Reply};
+use crate::grid::Grid;
+use crate::input::{
+    Heartbeat, Input, Joined, Registration, Request, Submission, Ticket, WorkerEvent,
+};
+use crate::ledger::AccountId;
+use crate::money::Micros;
+use crate::policy::{Billing, Policy};
+use crate::pricing::Prices;
+use crate::snapshot::Shape;
+use crate::tests::model::{Disk, is_room, placements};
+use crate::tests::words::words;
+use crate::time::Timestamp;
+use crate::worker::Free;
+
+/// The people of the campus, by number from 1.
+pub(super) const USERS: [&str; 3] = ["ada", "bob", "eve"];
+pub(super) const ADA: UserId = UserId(1);
+pub(super) const BOB: UserId = UserId(2);
+pub(super) const EVE: UserId = UserId(3);
+
+/// Midday of some day.
+const START: Timestamp = Timestamp(1_700_000_000_000);
+
+pub(super) struct World {
+    pub(super) grid: Grid,
+    pub(super) now: Timestamp,
+    /// All that happened, in words.
+    pub(super) log: String,
+    disk: Disk,
+    tickets: u64,
+}
+
+/// A machine: cores and GiB of RAM, and what else it has.
+#[derive(Clone)]
+pub(super) struct Machine {
+    pub(super) capacity: Capacity,
+    pub(super) isolation: Isolation,
+    pub(super) owner: UserId,
+}
+
+pub(super) fn worker(cores: u32, ram_gib: u32) -> Machine {
+    let (cpu_millis, ram_mib) = (cores * 1000, ram_gib * 1024);
+    let capacity = Capacity { cpu_millis, ram_mib, disk_mib: 10_000, gpus: Vec::new() };
+    Machine { capacity, isolation: Isolation::Full, owner: BOB }
+}
+
+impl Machine {
+    pub(super) fn gpu(mut self, memory_gib: u32) -> Self {
+        let memory_mib = memory_gib * 1024;
+        self.capacity.gpus.push(Gpu { model: "T4".to_owned(), memory_mib });
+        self
+    }
+
+    pub(super) fn of(self, owner: UserId) -> Self {
+        Self { owner, ..self }
+    }
+
+    pub(super) fn confined(self, isolation: Isolation) -> Self {
+        Self { isolation, ..self }
+    }
+}
+
+/// A job: cores and GiB of RAM of each task, and what else it asks for.
+#[derive(Clone)]
+pub(super) struct Wish {
+    pub(super) owner: UserId,
+    pub(super) spec: TaskSpec,
+    pub(super) key: Option<String>,
+}
+
+pub(super) fn job(cores: u32, ram_gib: u32) -> Wish {
+    let (cpu_millis, ram_mib) = (cores * 1000, ram_gib * 1024);
+    let needs = Needs { cpu_millis, ram_mib, disk_mib: 100, gpus: 0, gpu_memory_mib: 0 };
+    let work = Work::Shell { command: "true".to_owned() };
+    let spec = TaskSpec { work, needs, time_limit_s: 600, isolation: Isolation::Full, tasks: 1 };
+    Wish { owner: ADA, spec, key: None }
+}
+
+impl Wish {
+    pub(super) fn gpus(mut self, gpus: u16, memory_gib: u32) -> Self {
+        (self.spec.needs.gpus, self.spec.needs.gpu_memory_mib) = (gpus, memory_gib * 1024);
+        self
+    }
+
+    pub(super) fn disk(mut self, mib: u32) -> Self {
+        self.spec.needs.disk_mib = mib;
+        self
+    }
+
+    pub(super) fn tasks(mut self, tasks: u32) -> Self {
+        self.spec.tasks = tasks;
+        self
+    }
+
+    pub(super) fn limit_s(mut self, seconds: u32) -> Self {
+        self.spec.time_limit_s = seconds;
+        self
+    }
+
+    pub(super) fn confined(mut self, isolation: Isolation) -> Self {
+        self.spec.isolation = isolation;
+        self
+    }
+
+    pub(super) fn by(self, owner: UserId) -> Self {
+        Self { owner, ..self }
+    }
+
+    pub(super) fn key(self, key: &str) -> Self {
+        Self { key: Some(key.to_owned()), ..self }
+    }
+}
+
+/// The seed's prices, its 100 credits, and rounds of ten seconds.
+pub(super) fn policy() -> Policy {
+    Policy {
+        starting_credits: Micros::from_credits(100),
+        prices: Prices {
+            base: Micros::from_credits(5),
+            core: Micros::from_credits(2),
+            ram_gib: Micros::from_credits(1),
+            gpu: Micros::from_credits(10),
+            minute: Micros::from_credits(1),
+            rate_permille: 1000,
+        },
+        billing: Billing::Actual,
+        fee_permille: 0,
+        tries: 3,
+        lease_ms: 90_000,
+        heartbeat_ms: 10_000,
+        active_jobs_max: 100,
+        submit_key_ms: 3_600_000,
+    }
+}
+
+/// `1.0#2` as an attempt.
+pub(super) fn attempt(text: &str) -> AttemptId {
+    text.parse().unwrap()
+}
+
+pub(super) fn attempts(texts: &[&str]) -> Vec<AttemptId> {
+    texts.iter().map(|text| attempt(text)).collect()
+}
+
+/// A worker's report that an attempt is over after so many seconds of its own clock.
+pub(super) fn end(attempt: AttemptId, outcome: Outcome, run_s: u64) -> WorkerEvent {
+    let usage = Usage { run_ms: run_s.saturating_mul(1000), cpu_ms: 0, ram_peak_mib: 0 };
+    WorkerEvent::Ended(Box::new(Ended { usage, ..Ended::empty(attempt, outcome) }))
+}
+
+/// A machine's introduction; its key, its code and its name come from its number.
+pub(super) fn join(number: u8, machine: &Machine, attempts: Vec<AttemptId>) -> Joined {
+    Joined {
+        key_hash: [number; 32],
+        code: format!("CODE-{number}"),
+        name: format!("laptop-{number}"),
+        claimed_owner: None,
+        capacity: machine.capacity.clone(),
+        isolation: machine.isolation,
+        isolation_notes: Vec::new(),
+        attempts,
+    }
+}
+
+impl World {
+    /// The three people, nothing else.
+    pub(super) fn new() -> Self {
+        Self::with(policy())
+    }
+
+    pub(super) fn with(policy: Policy) -> Self {
+        let grid = Grid::recover(Arc::new(policy), Durable::empty(), START);
+        let log = String::new();
+        let mut world = Self { grid, now: START, log, disk: Disk::default(), tickets: 0 };
+        for name in USERS {
+            world.register(name);
+        }
+        world.log.clear();
+        world
+    }
+
+    pub(super) fn register(&mut self, name: &str) -> Reply {
+        self.ask(Request::Register(Registration {
+            name: name.to_owned(),
+            email: None,
+            password_hash: "argon2".to_owned(),
+            local: false,
+        }))
+    }
+
+    /// Lets one thing happen, dispatches, and checks everything that must always hold.
+    pub(super) fn happen(&mut self, input: Input) -> Effects {
+        let mut effects = Effects::default();
+        self.grid.handle(self.now, input, &mut effects);
+        let expected = placements(&self.grid);
+        let handled = effects.changes.len();
+        self.grid.dispatch(&mut effects);
+        let mut placed = Vec::new();
+        for change in &effects.changes[handled..] {
+            if let Change::TaskLeased { attempt, worker, .. } = change {
+                placed.push((attempt.task, *worker));
+            }
+        }
+        assert_eq!(placed, expected, "dispatch and its naive twin");
+        self.disk.write(&effects.changes);
+        self.log.push_str(&words(&effects));
+        self.check_books();
+        self.check_tasks();
+        self.check_room(&placed);
+        let mut again = Effects::default();
+        self.grid.dispatch(&mut again);
+        assert!(again.changes.is_empty() && again.sends.is_empty(), "dispatch left something");
+        effects
+    }
+
+    pub(super) fn ask(&mut self, request: Request) -> Reply {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        let mut effects = self.happen(Input::Request { ticket, request });
+        assert_eq!(effects.replies.len(), 1);
+        let (answered, reply) = effects.replies.remove(0);
+        assert_eq!(answered, ticket);
+        if let Reply::Refused(refusal) = &reply {
+            assert!(effects.changes.is_empty(), "{refusal} changed {:?}", effects.changes);
+        }
+        reply
+    }
+
+    pub(super) fn note(&mut self, words: &str) {
+        self.log.push_str(words);
+        self.log.push('\n');
+    }
+
+    pub(super) fn submit(&mut self, wish: &Wish) -> Reply {
+        let Wish { owner, spec, key } = wish.clone();
+        self.ask(Request::Submit(Submission { user: owner, key, name: "job".to_owned(), spec }))
+    }
+
+    pub(super) fn cancel(&mut self, user: UserId, job: u64) -> Reply {
+        self.ask(Request::Cancel { user, job: JobId(job) })
+    }
+
+    pub(super) fn from_worker(&mut self, session: u64, event: WorkerEvent) {
+        self.happen(Input::FromWorker { session: SessionId(session), event });
+    }
+
+    /// Machine `number` joins as session `number` and is approved; what that says is not noted.
+    pub(super) fn own(&mut self, number: u8, machine: &Machine) {
+        let kept = std::mem::take(&mut self.log);
+        let joined = WorkerEvent::Joined(Box::new(join(number, machine, Vec::new())));
+        let mut effects = Effects::default();
+        let session = SessionId(number.into());
+        self.grid.handle(self.now, Input::FromWorker { session, event: joined }, &mut effects);
+        let request = Request::ApproveWorker { user: machine.owner, code: format!("CODE-{number}") };
+        self.grid.handle(self.now, Input::Request { ticket: Ticket(0), request }, &mut effects);
+        self.disk.write(&effects.changes);
+        self.log = kept;
+        self.happen(Input::Tick);
+    }
+
+    pub(super) fn join(&mut self, session: u64, joined: Joined) {
+        self.from_worker(session, WorkerEvent::Joined(Box::new(joined)));
+    }
+
+    pub(super) fn heartbeat(&mut self, session: u64, attempts: Vec<AttemptId>) {
+        let load = Load::default();
+        let heartbeat = Heartbeat { sequence: 1, attempts, load };
+        self.from_worker(session, WorkerEvent::Heartbeat(heartbeat));
+    }
+
+    pub(super) fn start(&mut self, session: u64, text: &str) {
+        self.from_worker(session, WorkerEvent::Started { attempt: attempt(text) });
+    }
+
+    pub(super) fn end(&mut self, session: u64, text: &str, outcome: Outcome, run_s: u64) {
+        self.from_worker(session, end(attempt(text), outcome, run_s));
+    }
+
+    /// Time passes, in one leap.
+    pub(super) fn wait_s(&mut self, seconds: u64) {
+        self.now = self.now.plus_ms(seconds * 1000);
+        self.happen(Input::Tick);
+    }
+
+    /// The manager dies and comes back with what is on disk.
+    pub(super) fn restart(&mut self) {
+        let policy = Arc::clone(&self.grid.policy);
+        self.grid = Grid::recover(policy, self.disk.load(), self.now);
+        self.happen(Input::Tick);
+    }
+
+    pub(super) fn balance(&self, user: UserId) -> Micros {
+        self.grid.ledger.account(AccountId::User(user)).balance
+    }
+
+    /// Balances of people, then of escrow and fee, as far as they differ from the start.
+    pub(super) fn note_balances(&mut self) {
+        let account = |id| self.grid.ledger.account(id).balance;
+        let mut words = String::new();
+        for (user, name) in [ADA, BOB, EVE].into_iter().zip(USERS) {
+            words.push_str(&format!("{name} {}, ", self.balance(user)));
+        }
+        words.push_str(&format!("escrow {}", account(AccountId::Escrow)));
+        if account(AccountId::Fee) > Micros::ZERO {
+            words.push_str(&format!(", fee {}", account(AccountId::Fee)));
+        }
+        self.note(&words);
+    }
+
+    /// Why each shape waits, oldest user first.
+    pub(super) fn note_waiting(&mut self) {
+        let lines: Vec<String> = self.grid.snapshot().waiting.into_values().collect();
+        for line in lines {
+            self.note(&format!("waits: {line}"));
+        }
+    }
+
+    fn check_books(&self) {
+        let durable = self.grid.durable();
+        let mut loaded = self.disk.load();
+        assert!(loaded.last_worker <= durable.last_worker);
+        loaded.last_worker = durable.last_worker; // Newcomers are counted in memory only.
+        assert_eq!(loaded, durable, "memory and disk");
+        let accounts: BTreeMap<_, _> = durable.ledger.accounts().collect();
+        assert_eq!(self.disk.recomputed_accounts(), accounts, "accounts and transfers");
+        let sum: Micros = accounts.values().map(|account| account.balance).sum();
+        assert_eq!(sum, Micros::ZERO);
+        let overdrawn = |(id, account): (&AccountId, &crate::ledger::Account)| {
+            *id != AccountId::Mint && account.balance < Micros::ZERO
+        };
+        assert!(!accounts.iter().any(overdrawn), "{accounts:?}");
+        let held: Micros = durable.jobs.values().map(crate::job::Job::held).sum();
+        assert_eq!(durable.ledger.account(AccountId::Escrow).balance, held, "escrow = open holds");
+    }
+
+    /// Every task is in exactly one place, and whoever else counts it counts the same.
+    fn check_tasks(&self) {
+        let mut leased = BTreeMap::<WorkerId, BTreeSet<AttemptId>>::new();
+        let mut jobs_of = BTreeMap::<UserId, u32>::new();
+        for job in self.grid.jobs.values() {
+            let ended = job.ended.succeeded + job.ended.failed + job.ended.cancelled;
+            let running = job.leases().count();
+            assert_eq!(job.open_tasks() + ended, job.spec.tasks);
+            assert_eq!(job.tasks.len(), running + job.requeued.len());
+            assert!(job.open_tasks() > 0, "job {} is over", job.id);
+            assert!(job.requeued.iter().all(|index| job.tasks.contains_key(index)));
+            assert!(job.tasks.keys().all(|&index| index < job.untouched_from));
+            *jobs_of.entry(job.owner).or_default() += 1;
+            for (attempt, lease) in job.leases() {
+                leased.entry(lease.worker).or_default().insert(attempt);
+            }
+            let shape = Shape::of(job.owner, &job.spec);
+            assert_eq!(self.grid.queue.has(&shape, job.id), job.waiting() > 0, "job {}", job.id);
+        }
+        let occupied: BTreeMap<WorkerId, BTreeSet<AttemptId>> = self
+            .grid
+            .occupancy
+            .iter()
+            .map(|(&id, occupancy)| (id, occupancy.keys().copied().collect()))
+            .collect();
+        assert_eq!(occupied, leased, "occupancy and leases");
+        assert_eq!(self.grid.jobs_of, jobs_of);
+        assert!(self.grid.leases.is_of(leased.values().flatten()), "ends of leases");
+    }
+
+    fn check_room(&self, placed: &[(TaskId, WorkerId)]) {
+        for (id, link) in &self.grid.links {
+            let empty = BTreeMap::new();
+            let occupancy = self.grid.occupancy.get(id).unwrap_or(&empty);
+            assert_eq!(link.free, Free::beside(&link.capacity, occupancy), "room of worker-{id}");
+            assert_eq!(self.grid.worker_of_session.get(&link.session), Some(id));
+            assert!(self.grid.workers.contains_key(id));
+            for shape in self.grid.queue.waiting() {
+                let idle = is_room(&self.grid, *id, link, shape);
+                assert!(!idle, "worker-{id} could run {shape:?}, which waits");
+            }
+        }
+        assert_eq!(self.grid.links.len(), self.grid.worker_of_session.len());
+        for id in placed.iter().map(|(_, id)| id) {
+            let (capacity, occupancy) = (&self.grid.links[id].capacity, &self.grid.occupancy[id]);
+            let sum = |of: &dyn Fn(&Needs) -> u32| {
+                occupancy.values().map(|needs| u64::from(of(needs))).sum::<u64>()
+            };
+            assert!(sum(&|needs| needs.cpu_millis) <= capacity.cpu_millis.into());
+            assert!(sum(&|needs| needs.ram_mib) <= capacity.ram_mib.into());
+            assert!(sum(&|needs| needs.disk_mib) <= capacity.disk_mib.into());
+            // Enough GPUs of every size, counted from the largest down (Hall's condition).
+            for least in occupancy.values().map(|needs| needs.gpu_memory_mib) {
+                let asked = |needs: &Needs| u32::from(needs.gpus) * u32::from(needs.gpu_memory_mib >= least);
+                let there = capacity.gpus.iter().filter(|gpu| gpu.memory_mib >= least).count();
+                assert!(sum(&asked) <= there as u64, "GPUs of worker-{id}");
+            }
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The made-up clock: what will happen when, in the order of time and then of planning; and the
+//! dice that everything random comes from.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use campusgrid_core::time::Timestamp;
+
+use crate::event::Event;
+
+/// When the world begins, on the manager's clock.
+const EPOCH_MS: u64 = 1_700_000_000_000;
+
+#[derive(Debug)]
+pub(crate) struct Agenda {
+    now_ms: u64,
+    planned: u64,
+    queue: BTreeMap<(u64, u64), Event>,
+    pub(crate) dice: fastrand::Rng,
+}
+
+impl Agenda {
+    pub(crate) fn new(seed: u64) -> Self {
+        let dice = fastrand::Rng::with_seed(seed);
+        Self { now_ms: 0, planned: 0, queue: BTreeMap::new(), dice }
+    }
+
+    /// Milliseconds since the world began.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// Now, as the manager's clock has it.
+    pub(crate) fn timestamp(&self) -> Timestamp {
+        Timestamp(EPOCH_MS + self.now_ms)
+    }
+
+    /// A moment of the manager's clock in the milliseconds of this one.
+    pub(crate) fn ms_of(timestamp: Timestamp) -> u64 {
+        timestamp.0.saturating_sub(EPOCH_MS)
+    }
+
+    pub(crate) fn at(&mut self, at_ms: u64, event: Event) {
+        self.planned += 1;
+        self.queue.insert((at_ms.max(self.now_ms), self.planned), event);
+    }
+
+    /// Plans an event for a random moment this many milliseconds from now.
+    pub(crate) fn within(&mut self, ms: Range<u64>, event: Event) {
+        let at_ms = self.now_ms + self.dice.u64(ms);
+        self.at(at_ms, event);
+    }
+
+    pub(crate) fn chance(&mut self, permille: u32) -> bool {
+        self.dice.u32(0..1000) < permille
+    }
+
+    /// Moves the clock to the next event.
+    pub(crate) fn next(&mut self) -> Option<Event> {
+        let ((at_ms, _), event) = self.queue.pop_first()?;
+        self.now_ms = at_ms;
+        Some(event)
+    }
+}

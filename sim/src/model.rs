@@ -1,0 +1,215 @@
+//! The reckoning: what every task must have cost and every account must hold, worked out naively
+//! from the outcomes, without the core's prices, holds or ledger.
+
+use std::collections::BTreeMap;
+
+use campusgrid_core::effect::{TaskEnd, Verdict};
+use campusgrid_core::ledger::{AccountId, Ledger, TransferKey};
+use campusgrid_core::policy::{Billing, Policy};
+use campusgrid_core::time::Timestamp;
+use campusgrid_protocol::id::{TaskId, UserId};
+use campusgrid_protocol::resource::Needs;
+use campusgrid_protocol::task::{Outcome, WorkerFault};
+
+use crate::record::{Record, RecordedEnd, RecordedJob, RecordedTask};
+
+/// What one person's account must say, in micro-credits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Sums {
+    balance: i128,
+    earned: i128,
+    spent: i128,
+}
+
+/// What a task costs its submitter, and who gets it.
+#[derive(Debug, Clone, Copy)]
+struct Bill {
+    charge: i128,
+    fee: i128,
+    payee: Option<UserId>,
+}
+
+/// What moved for a task, as the transfers say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Moved {
+    payments: u32,
+    paid: i128,
+    refunded: i128,
+}
+
+pub(crate) fn every_task_ended_once(record: &Record) -> Result<(), String> {
+    for (id, job) in &record.jobs {
+        if !job.ended {
+            return Err(format!("job {id} has not ended"));
+        }
+        for (index, task) in job.tasks.iter().enumerate() {
+            if task.ends.len() != 1 {
+                return Err(format!("task {id}.{index} ended {} times", task.ends.len()));
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn money_is_right(
+    record: &Record,
+    policy: &Policy,
+    ledger: &Ledger,
+) -> Result<(), String> {
+    let start = Sums { balance: policy.starting_credits.0.into(), ..Sums::default() };
+    let mut people: BTreeMap<UserId, Sums> = record.users.keys().map(|&id| (id, start)).collect();
+    let mut fees = 0;
+    let moved = moved(record);
+    for (&id, job) in &record.jobs {
+        let quote = price(policy, &job.spec.needs, limit_ms(job));
+        for (index, task) in (0..).zip(&job.tasks) {
+            let id = TaskId { job: id, index };
+            tries_are_kept(task, policy).map_err(|words| format!("task {id}: {words}"))?;
+            let bill = bill(record, policy, job, task);
+            let expected = Moved {
+                payments: u32::from(bill.charge - bill.fee > 0),
+                paid: bill.charge,
+                refunded: quote - bill.charge,
+            };
+            let found = moved.get(&id).copied().unwrap_or_default();
+            if bill.charge > quote || found != expected {
+                return Err(format!("task {id} of quote {quote}: {found:?}, not {expected:?}"));
+            }
+            let submitter = people.entry(job.owner).or_default();
+            submitter.balance -= bill.charge;
+            submitter.spent += bill.charge;
+            fees += bill.fee;
+            if let Some(payee) = bill.payee {
+                let owner = people.entry(payee).or_default();
+                owner.balance += bill.charge - bill.fee;
+                owner.earned += bill.charge - bill.fee;
+            }
+        }
+    }
+    accounts_are(ledger, &people, fees)
+}
+
+fn accounts_are(
+    ledger: &Ledger,
+    people: &BTreeMap<UserId, Sums>,
+    fees: i128,
+) -> Result<(), String> {
+    for (&user, expected) in people {
+        let account = ledger.account(AccountId::User(user));
+        let found = Sums {
+            balance: account.balance.0.into(),
+            earned: account.earned.0.into(),
+            spent: account.spent.0.into(),
+        };
+        if found != *expected {
+            return Err(format!("user {user} has {found:?}, not {expected:?}"));
+        }
+    }
+    let balance = |id| i128::from(ledger.account(id).balance.0);
+    if (balance(AccountId::Escrow), balance(AccountId::Fee)) != (0, fees) {
+        return Err(format!(
+            "escrow has {}, not 0; fees {}, not {fees}",
+            balance(AccountId::Escrow),
+            balance(AccountId::Fee)
+        ));
+    }
+    Ok(())
+}
+
+/// The transfers by task. The refund of tasks that never started is shared out among them.
+fn moved(record: &Record) -> BTreeMap<TaskId, Moved> {
+    let mut moved: BTreeMap<TaskId, Moved> = BTreeMap::new();
+    for transfer in &record.transfers {
+        let amount = i128::from(transfer.amount.0);
+        match transfer.key {
+            TransferKey::Grant(_) | TransferKey::Hold(_) => {}
+            TransferKey::Pay(attempt) => {
+                let task = moved.entry(attempt.task).or_default();
+                task.payments += 1;
+                task.paid += amount;
+            }
+            TransferKey::Fee(attempt) => moved.entry(attempt.task).or_default().paid += amount,
+            TransferKey::Refund(task) => moved.entry(task).or_default().refunded += amount,
+            TransferKey::RefundUntouched { job, from, to } => {
+                for index in from..to {
+                    let task = moved.entry(TaskId { job, index }).or_default();
+                    task.refunded += amount / i128::from(to - from);
+                }
+            }
+        }
+    }
+    moved
+}
+
+fn bill(record: &Record, policy: &Policy, job: &RecordedJob, task: &RecordedTask) -> Bill {
+    let nothing = Bill { charge: 0, fee: 0, payee: None };
+    let Some(RecordedEnd::Ended { end, at }) = task.ends.first() else { return nothing };
+    let (Some(result), Some(attempt)) = (&end.attempt, task.attempts.last()) else {
+        return nothing;
+    };
+    let is_billed = match result.ended.outcome {
+        Outcome::Succeeded | Outcome::Failed(_) => true,
+        Outcome::Cancelled => attempt.started,
+        Outcome::Returned(_) => false,
+    };
+    let owner = record.workers.get(&attempt.worker).map(|worker| worker.owner);
+    if !is_billed || owner == Some(job.owner) {
+        return nothing;
+    }
+    let ms = billed_ms(policy, job, result.ended.usage.run_ms, [attempt.leased_at, *at]);
+    let charge = price(policy, &job.spec.needs, ms);
+    let fee = charge * i128::from(policy.fee_permille) / 1000;
+    Bill { charge, fee, payee: owner }
+}
+
+fn billed_ms(
+    policy: &Policy,
+    job: &RecordedJob,
+    run_ms: u64,
+    [from, to]: [Timestamp; 2],
+) -> u64 {
+    match policy.billing {
+        Billing::Quoted => limit_ms(job),
+        Billing::Actual => run_ms.min(to.since_ms(from)).min(limit_ms(job)),
+    }
+}
+
+/// The grid gives up after as many costly returns as it has tries, and not before.
+fn tries_are_kept(task: &RecordedTask, policy: &Policy) -> Result<(), String> {
+    let costly = |reason: &&str| **reason != WorkerFault::Leaving.to_string();
+    let reasons = task.attempts.iter().filter_map(|attempt| attempt.requeued.as_deref());
+    let returns = reasons.filter(costly).count();
+    let tries = usize::try_from(policy.tries).expect("a usize holds every u32");
+    let gave_up = matches!(task.ends.first(), Some(RecordedEnd::Ended { end, .. }) if is_given_up(end));
+    if returns >= tries || (gave_up && returns + 1 != tries) {
+        return Err(format!("{returns} returns of {tries} tries, given up: {gave_up}"));
+    }
+    Ok(())
+}
+
+fn is_given_up(end: &TaskEnd) -> bool {
+    let returned = |outcome: &Outcome| matches!(outcome, Outcome::Returned(_));
+    end.attempt.as_ref().is_some_and(|result| returned(&result.ended.outcome))
+        && matches!(end.verdict, Verdict::Failed { .. })
+}
+
+fn limit_ms(job: &RecordedJob) -> u64 {
+    u64::from(job.spec.time_limit_s) * 1000
+}
+
+/// `rate · (base + core·cores + ram·GiB + gpu·gpus + minute·minutes)` as one fraction, rounded up.
+fn price(policy: &Policy, needs: &Needs, run_ms: u64) -> i128 {
+    const MILLI: i128 = 1000;
+    const MIB_IN_GIB: i128 = 1024;
+    const MS_IN_MINUTE: i128 = 60_000;
+    let of = |amount: i64| i128::from(amount);
+    let prices = &policy.prices;
+    let sum = of(prices.base.0) * MILLI * MIB_IN_GIB * MS_IN_MINUTE
+        + of(prices.core.0) * i128::from(needs.cpu_millis) * MIB_IN_GIB * MS_IN_MINUTE
+        + of(prices.ram_gib.0) * i128::from(needs.ram_mib) * MILLI * MS_IN_MINUTE
+        + of(prices.gpu.0) * i128::from(needs.gpus) * MILLI * MIB_IN_GIB * MS_IN_MINUTE
+        + of(prices.minute.0) * i128::from(run_ms) * MILLI * MIB_IN_GIB;
+    let (numerator, denominator) =
+        (sum * i128::from(prices.rate_permille), MILLI * MILLI * MIB_IN_GIB * MS_IN_MINUTE);
+    (numerator + denominator - 1) / denominator
+}

@@ -1,0 +1,173 @@
+//! Connections as TCP makes them: in order, late, stalled, cut with or without either end knowing.
+
+use std::collections::BTreeMap;
+
+use campusgrid_protocol::frame;
+use campusgrid_protocol::id::SessionId;
+use campusgrid_protocol::message::{ToManager, ToWorker};
+
+use crate::agenda::Agenda;
+use crate::event::{Down, Event, Up};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ConnectionId(u64);
+
+/// One connection of a machine, from its dial on.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) machine: usize,
+    /// The boot of the machine that dialled.
+    pub(crate) boot: u32,
+    pub(crate) session: Option<SessionId>,
+    pub(crate) worker_end: End,
+    pub(crate) manager_end: End,
+    /// Nothing sent arrives before.
+    stalled_until_ms: u64,
+    /// Nothing sent arrives any more.
+    cut: bool,
+}
+
+/// One end of a connection.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) open: bool,
+    /// When the last thing that is on the way to it arrives.
+    last_arrival_ms: u64,
+}
+
+/// Whether an end of a cut connection gets to know.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Notices {
+    pub(crate) worker: bool,
+    pub(crate) manager: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Network {
+    connections: BTreeMap<ConnectionId, Connection>,
+    dialled: u64,
+}
+
+impl Network {
+    /// A connection; all that ever were are kept.
+    pub(crate) fn connection(&mut self, id: ConnectionId) -> &mut Connection {
+        self.connections.get_mut(&id).expect("connections are kept for ever")
+    }
+
+    pub(crate) fn dial(&mut self, machine: usize, boot: u32, agenda: &mut Agenda) -> ConnectionId {
+        self.dialled += 1;
+        let id = ConnectionId(self.dialled);
+        let connection = Connection {
+            machine,
+            boot,
+            session: None,
+            worker_end: End { open: true, last_arrival_ms: 0 },
+            manager_end: End { open: false, last_arrival_ms: 0 },
+            stalled_until_ms: 0,
+            cut: false,
+        };
+        self.connections.insert(id, connection);
+        self.up(id, Up::Dial, agenda);
+        id
+    }
+
+    pub(crate) fn send_up(&mut self, id: ConnectionId, message: &ToManager, agenda: &mut Agenda) {
+        let payload = frame::encode(message).expect("the worker's messages are short");
+        self.up(id, Up::Frame(payload), agenda);
+    }
+
+    pub(crate) fn send_down(&mut self, id: ConnectionId, message: &ToWorker, agenda: &mut Agenda) {
+        let payload = frame::encode(message).expect("the manager's messages are short");
+        self.down(id, Down::Frame(payload), agenda);
+    }
+
+    pub(crate) fn accept(&mut self, id: ConnectionId, session: SessionId, agenda: &mut Agenda) {
+        let connection = self.connection(id);
+        connection.session = Some(session);
+        connection.manager_end.open = true;
+        self.down(id, Down::Accepted, agenda);
+    }
+
+    /// The manager's end is closed, or was never open; what was sent before still arrives.
+    pub(crate) fn end_down(&mut self, id: ConnectionId, agenda: &mut Agenda) {
+        self.connection(id).manager_end.open = false;
+        self.down(id, Down::End, agenda);
+    }
+
+    /// The worker's end is closed; what was sent before still arrives.
+    pub(crate) fn end_up(&mut self, id: ConnectionId, agenda: &mut Agenda) {
+        self.connection(id).worker_end.open = false;
+        self.up(id, Up::End, agenda);
+    }
+
+    /// Both ends are dead to each other from now on.
+    pub(crate) fn cut(&mut self, id: ConnectionId, notices: Notices, agenda: &mut Agenda) {
+        self.connection(id).cut = true;
+        if notices.worker {
+            agenda.within(0..2000, Event::Down { connection: id, what: Down::End });
+        }
+        if notices.manager {
+            agenda.within(0..2000, Event::Up { connection: id, what: Up::End });
+        }
+    }
+
+    /// What is sent from now on arrives after this moment.
+    pub(crate) fn stall(&mut self, id: ConnectionId, until_ms: u64) {
+        self.connection(id).stalled_until_ms = until_ms;
+    }
+
+    /// The manager's process is gone, and with it its ends; its kernel says so or its whole
+    /// machine is gone as well.
+    pub(crate) fn manager_dies(&mut self, its_kernel_lives: bool, agenda: &mut Agenda) {
+        let open: Vec<ConnectionId> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| connection.manager_end.open)
+            .map(|(&id, _)| id)
+            .collect();
+        for id in open {
+            self.connection(id).manager_end.open = false;
+            if its_kernel_lives {
+                self.end_down(id, agenda);
+            }
+        }
+    }
+
+    fn up(&mut self, id: ConnectionId, what: Up, agenda: &mut Agenda) {
+        let connection = self.connection(id);
+        if let Some(at_ms) = connection.arrival(Direction::Up, agenda) {
+            agenda.at(at_ms, Event::Up { connection: id, what });
+        }
+    }
+
+    fn down(&mut self, id: ConnectionId, what: Down, agenda: &mut Agenda) {
+        let connection = self.connection(id);
+        if let Some(at_ms) = connection.arrival(Direction::Down, agenda) {
+            agenda.at(at_ms, Event::Down { connection: id, what });
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Direction {
+    Up,
+    Down,
+}
+
+impl Connection {
+    /// When something that is sent now arrives: behind all that was sent before.
+    fn arrival(&mut self, direction: Direction, agenda: &mut Agenda) -> Option<u64> {
+        if self.cut {
+            return None;
+        }
+        let delay_ms =
+            if agenda.chance(20) { agenda.dice.u64(100..3000) } else { agenda.dice.u64(1..40) };
+        let target = match direction {
+            Direction::Up => &mut self.manager_end,
+            Direction::Down => &mut self.worker_end,
+        };
+        let at_ms = agenda.now_ms().max(self.stalled_until_ms) + delay_ms;
+        target.last_arrival_ms = at_ms.max(target.last_arrival_ms);
+        Some(target.last_arrival_ms)
+    }
+}
