@@ -12,6 +12,11 @@ use crate::grid::Grid;
 use crate::input::{Heartbeat, Joined};
 use crate::worker::{Free, KeyHash, Link, Newcomer, Occupancy, Worker};
 
+/// What an attempt may take beyond its time limit to be made ready and to bring its results home,
+/// over the slowest of networks. A lease that could be renewed for ever would hold its submitter's
+/// credits for ever.
+const GRACE_MS: u64 = 24 * 60 * 60 * 1000;
+
 impl Grid {
     pub(crate) fn on_joined(&mut self, session: SessionId, join: Joined, effects: &mut Effects) {
         let Joined { key_hash, code, name, claimed_owner, attempts, .. } = join;
@@ -125,7 +130,7 @@ impl Grid {
         effects: &mut Effects,
     ) {
         for &attempt in attempts {
-            if self.runs_on(attempt, worker) {
+            if self.may_go_on(attempt, worker) {
                 self.renew_lease(attempt);
             } else {
                 effects.sends.push((session, ToWorker::Drop { attempt }));
@@ -133,9 +138,12 @@ impl Grid {
         }
     }
 
-    fn runs_on(&self, attempt: AttemptId, worker: WorkerId) -> bool {
-        let lease = self.jobs.get(&attempt.task.job).and_then(|job| job.lease(attempt));
-        lease.is_some_and(|lease| lease.worker == worker)
+    fn may_go_on(&self, attempt: AttemptId, worker: WorkerId) -> bool {
+        let Some(job) = self.jobs.get(&attempt.task.job) else { return false };
+        let limit_ms = u64::from(job.spec.time_limit_s) * 1000 + GRACE_MS;
+        job.lease(attempt).is_some_and(|lease| {
+            lease.worker == worker && self.now.since_ms(lease.leased_at) <= limit_ms
+        })
     }
 
     pub(crate) fn on_heartbeat(

@@ -35,7 +35,12 @@ impl Grid {
         let verdict = match &ended.outcome {
             Outcome::Succeeded => Verdict::Succeeded,
             Outcome::Failed(failure) => Verdict::Failed { reason: failure.to_string() },
-            Outcome::Cancelled => Verdict::Cancelled,
+            Outcome::Cancelled if lease.cancelling => Verdict::Cancelled,
+            Outcome::Cancelled => {
+                // Nobody asked, so nobody pays.
+                let message = "it stopped the task though nobody had asked".to_owned();
+                return self.take_back(lease, ended, &WorkerFault::Sandbox { message }, effects);
+            }
             Outcome::Returned(fault) => {
                 let fault = fault.clone();
                 return self.take_back(lease, ended, &fault, effects);

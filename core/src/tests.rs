@@ -5,7 +5,6 @@ mod model;
 mod money;
 mod properties;
 mod requests;
-mod scale;
 mod scheduling;
 mod words;
 mod world;

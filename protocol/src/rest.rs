@@ -449,7 +449,8 @@ pub struct Stats {
     pub users: u64,
 }
 
-/// A page of a list; `next` goes into `?after=` for the one that follows.
+/// A page of a list; `next` goes into `?before=` (jobs, transfers) or `?from=` (tasks, outputs) for the
+/// page that follows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Page<T> {
     pub items: Vec<T>,

@@ -16,4 +16,5 @@ mod order;
 pub mod plan;
 mod probe;
 pub mod sandbox;
+pub mod scope;
 mod supervise;

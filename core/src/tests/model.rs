@@ -41,7 +41,8 @@ impl Disk {
             Change::UserRegistered { user, .. } => {
                 assert!(self.users.insert(user.id, user).is_none());
             }
-            Change::LoginOpened { .. } | Change::LoginClosed { .. } | Change::LoginsOver { .. } => {}
+            Change::LoginOpened { .. } | Change::LoginClosed { .. } | Change::LoginsOver { .. } => {
+            }
             Change::Account { id, account } => {
                 self.accounts.insert(id, account);
             }
@@ -166,9 +167,7 @@ impl Disk {
             TransferKey::Refund(task) => {
                 *self.released.entry(task).or_default() += transfer.amount;
             }
-            TransferKey::Grant(_)
-            | TransferKey::Hold(_)
-            | TransferKey::RefundUntouched { .. } => {}
+            TransferKey::Grant(_) | TransferKey::Hold(_) | TransferKey::RefundUntouched { .. } => {}
         }
         self.transfers.push(transfer);
     }
@@ -231,7 +230,7 @@ pub(super) fn placements(grid: &Grid) -> Vec<(TaskId, WorkerId)> {
         let untouched = job.untouched_from..job.spec.tasks;
         let waiting: BTreeSet<u32> = job.requeued.iter().copied().chain(untouched).collect();
         for index in waiting {
-            let takes = |&(id, link): &(&WorkerId, &mut Link)| is_room(grid, *id, link, &shape);
+            let takes = |(id, link): &(&WorkerId, &mut Link)| is_room(grid, **id, link, &shape);
             let tightness = |(id, link): &(&WorkerId, &mut Link)| {
                 let free = &link.free;
                 let room = (free.gpu_memory_mib.len(), free.cpu_millis, free.ram_mib);

@@ -13,7 +13,8 @@ pub(super) fn words(effects: &Effects) -> String {
         Some(format!("to session {session}: {}", of_message(message)?))
     });
     let replies = effects.replies.iter().map(|(_, reply)| of_reply(reply));
-    let closes = effects.closes.iter().map(|(session, why)| format!("session {session} ends: {why}"));
+    let closes =
+        effects.closes.iter().map(|(session, why)| format!("session {session} ends: {why}"));
     changes.chain(sends).chain(replies).chain(closes).map(|line| format!("  {line}\n")).collect()
 }
 
@@ -91,7 +92,9 @@ fn of_message(message: &ToWorker) -> Option<String> {
 
 fn of_reply(reply: &Reply) -> String {
     match reply {
-        Reply::Registered { user } => format!("user {} is {} ({:?})", user.id, user.name, user.role),
+        Reply::Registered { user } => {
+            format!("user {} is {} ({:?})", user.id, user.name, user.role)
+        }
         Reply::Submitted { job, held } => format!("job {job}, {held} held"),
         Reply::Approved { worker } => format!("worker-{worker} approved"),
         Reply::Done => "done".to_owned(),

@@ -43,7 +43,7 @@ pub(super) struct World {
 }
 
 /// A machine: cores and GiB of RAM, and what else it has.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct Machine {
     pub(super) capacity: Capacity,
     pub(super) isolation: Isolation,
@@ -73,7 +73,7 @@ impl Machine {
 }
 
 /// A job: cores and GiB of RAM of each task, and what else it asks for.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct Wish {
     pub(super) owner: UserId,
     pub(super) spec: TaskSpec,
@@ -263,7 +263,8 @@ impl World {
         let mut effects = Effects::default();
         let session = SessionId(number.into());
         self.grid.handle(self.now, Input::FromWorker { session, event: joined }, &mut effects);
-        let request = Request::ApproveWorker { user: machine.owner, code: format!("CODE-{number}") };
+        let request =
+            Request::ApproveWorker { user: machine.owner, code: format!("CODE-{number}") };
         self.grid.handle(self.now, Input::Request { ticket: Ticket(0), request }, &mut effects);
         self.disk.write(&effects.changes);
         self.log = kept;
@@ -390,18 +391,32 @@ impl World {
         assert_eq!(self.grid.links.len(), self.grid.worker_of_session.len());
         for id in placed.iter().map(|(_, id)| id) {
             let (capacity, occupancy) = (&self.grid.links[id].capacity, &self.grid.occupancy[id]);
-            let sum = |of: &dyn Fn(&Needs) -> u32| {
-                occupancy.values().map(|needs| u64::from(of(needs))).sum::<u64>()
-            };
-            assert!(sum(&|needs| needs.cpu_millis) <= capacity.cpu_millis.into());
-            assert!(sum(&|needs| needs.ram_mib) <= capacity.ram_mib.into());
-            assert!(sum(&|needs| needs.disk_mib) <= capacity.disk_mib.into());
-            // Enough GPUs of every size, counted from the largest down (Hall's condition).
-            for least in occupancy.values().map(|needs| needs.gpu_memory_mib) {
-                let asked = |needs: &Needs| u32::from(needs.gpus) * u32::from(needs.gpu_memory_mib >= least);
-                let there = capacity.gpus.iter().filter(|gpu| gpu.memory_mib >= least).count();
-                assert!(sum(&asked) <= there as u64, "GPUs of worker-{id}");
-            }
+            let is_new = |attempt: &AttemptId| placed.contains(&(attempt.task, *id));
+            let older: Vec<Needs> = occupancy
+                .iter()
+                .filter(|(attempt, _)| !is_new(attempt))
+                .map(|(_, &needs)| needs)
+                .collect();
+            let all: Vec<Needs> = occupancy.values().copied().collect();
+            // A machine may come back smaller than what it runs.
+            assert!(fit(capacity, &all) || !fit(capacity, &older), "worker-{id} is overfilled");
         }
     }
+}
+
+/// Whether all of these can run side by side, counted without the grid's own arithmetic.
+fn fit(capacity: &Capacity, all: &[Needs]) -> bool {
+    let sum =
+        |of: &dyn Fn(&Needs) -> u32| all.iter().map(|needs| u64::from(of(needs))).sum::<u64>();
+    // Enough GPUs of every size, counted from the largest down (Hall's condition).
+    let gpus_fit = |least: u32| {
+        let asks = |needs: &Needs| needs.gpu_memory_mib >= least;
+        let asked = sum(&|needs| if asks(needs) { needs.gpus.into() } else { 0 });
+        let there = capacity.gpus.iter().filter(|gpu| gpu.memory_mib >= least).count();
+        asked <= there as u64
+    };
+    sum(&|needs| needs.cpu_millis) <= capacity.cpu_millis.into()
+        && sum(&|needs| needs.ram_mib) <= capacity.ram_mib.into()
+        && sum(&|needs| needs.disk_mib) <= capacity.disk_mib.into()
+        && all.iter().all(|needs| gpus_fit(needs.gpu_memory_mib))
 }

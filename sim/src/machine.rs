@@ -1,0 +1,386 @@
+//! A laptop: the real agent on a made-up machine that can be suspended, rebooted or lose power.
+
+use std::collections::BTreeMap;
+
+use campusgrid_protocol::frame;
+use campusgrid_protocol::id::AttemptId;
+use campusgrid_protocol::message::{Approval, ToManager, ToWorker};
+use campusgrid_protocol::resource::Load;
+use campusgrid_protocol::task::Ended;
+use campusgrid_worker::agent::effect::{AgentEffect, AgentEffects, AgentInput, StopOrder};
+use campusgrid_worker::agent::{Agent, AgentConfig};
+
+use crate::disk::Disk;
+use crate::event::{Down, Event, Inside};
+use crate::network::ConnectionId;
+use crate::oracle::Believer;
+use crate::run::Run;
+use crate::saboteur::Bug;
+use crate::users::Want;
+use crate::world::Stage;
+
+/// As the worker has it.
+const BACKOFF_MS: [u64; 2] = [100, 30_000];
+
+/// For the connection and the hellos together.
+const DIAL_LIMIT_MS: u64 = 15_000;
+
+/// The daemon's timer stands still while the machine does, and is never set for longer.
+const SLEEP_MAX_MS: u64 = 10_000;
+
+pub(crate) struct Machine {
+    pub(crate) index: usize,
+    pub(crate) config: AgentConfig,
+    /// The person whose it is.
+    pub(crate) person: usize,
+    pub(super) boot: u32,
+    pub(super) disk: Disk,
+    pub(super) life: Option<Life>,
+    /// The code on its screen.
+    pub(crate) code: Option<String>,
+}
+
+/// What lasts as long as the worker's process.
+pub(super) struct Life {
+    agent: Agent,
+    connection: Option<ConnectionId>,
+    /// The agent may send: it has not asked to hang up.
+    outbox_open: bool,
+    pub(super) runs: BTreeMap<AttemptId, Run>,
+    sleep: Option<Sleep>,
+    backoff_ms: u64,
+    ticks: u64,
+    started_ms: u64,
+    /// What the clock shows at the start.
+    origin_ms: u64,
+    asleep_ms: u64,
+}
+
+/// A suspended machine: what happened meanwhile waits for it.
+struct Sleep {
+    since_ms: u64,
+    put_off: Vec<(u64, Event)>,
+}
+
+/// How a worker's process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Death {
+    /// Its kernel lives on and closes its connection.
+    Crash,
+    PowerLoss,
+}
+
+impl Machine {
+    pub(crate) fn new(index: usize, person: usize, config: AgentConfig) -> Self {
+        let (disk, life) = (Disk::default(), None);
+        Self { index, config, person, boot: 0, disk, life, code: None }
+    }
+
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.life.as_ref().is_some_and(|life| life.sleep.is_some())
+    }
+
+    /// Nothing runs here and nothing waits to be confirmed.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let runs = self.life.as_ref().map_or(0, |life| life.runs.len());
+        runs == 0 && self.disk.is_empty() && self.life.is_some()
+    }
+
+    pub(crate) fn connection(&self) -> Option<ConnectionId> {
+        self.life.as_ref()?.connection
+    }
+
+    /// Attempts that run here while the worker is awake and believes in its leases. One whose
+    /// timer is overdue has just woken up and is about to look at its clock.
+    pub(crate) fn believers(&self, now_ms: u64) -> impl Iterator<Item = Believer> {
+        let awake = self.life.iter().filter(move |life| {
+            let clock_ms = life.clock_ms(now_ms);
+            life.sleep.is_none() && life.agent.next_deadline().is_none_or(|due| due > clock_ms)
+        });
+        let runs = awake.flat_map(|life| life.runs.iter().filter(|(_, run)| run.goes_on()));
+        runs.map(|(&attempt, _)| Believer { machine: self.index, attempt })
+    }
+
+    pub(crate) fn sleep(&mut self, now_ms: u64) {
+        if let Some(life) = self.life.as_mut().filter(|life| life.sleep.is_none()) {
+            life.sleep = Some(Sleep { since_ms: now_ms, put_off: Vec::new() });
+        }
+    }
+
+    /// Keeps an event until the machine wakes up.
+    pub(crate) fn put_off(&mut self, now_ms: u64, event: Event) {
+        if let Some(sleep) = self.life.as_mut().and_then(|life| life.sleep.as_mut()) {
+            sleep.put_off.push((now_ms, event));
+        }
+    }
+
+    pub(crate) fn die(&mut self, death: Death, stage: &mut Stage<'_>) {
+        let Some(life) = self.life.take() else { return };
+        self.boot += 1;
+        if death == Death::PowerLoss {
+            self.disk.lose_power();
+        }
+        if let Some(connection) = life.connection {
+            match death {
+                Death::Crash => stage.network.end_up(connection, stage.agenda),
+                Death::PowerLoss => stage.network.connection(connection).worker_end.open = false,
+            }
+        }
+        let on = self.inside(Inside::PowerOn);
+        stage.agenda.within(1000..120_000, on);
+    }
+
+    /// The owner asks the worker to end.
+    pub(crate) fn leave(&mut self, stage: &mut Stage<'_>) {
+        self.feed(AgentInput::Leave, stage);
+    }
+
+    pub(crate) fn on_down(
+        &mut self,
+        connection: ConnectionId,
+        what: Down,
+        stage: &mut Stage<'_>,
+    ) {
+        let Some(life) = self.life.as_mut().filter(|life| life.connection == Some(connection))
+        else {
+            // A kernel that knows nothing of the connection says so.
+            if self.life.is_some() && !matches!(what, Down::End) {
+                stage.network.end_up(connection, stage.agenda);
+            }
+            return;
+        };
+        match what {
+            Down::Accepted => {
+                life.outbox_open = true;
+                self.feed(AgentInput::Connected, stage);
+            }
+            Down::Frame(payload) => {
+                let message = frame::decode(&payload).expect("the manager sends messages");
+                if let ToWorker::Welcome { .. } = message {
+                    life.backoff_ms = BACKOFF_MS[0];
+                }
+                self.feed(AgentInput::Received(message), stage);
+            }
+            Down::End => self.hang_up(stage),
+        }
+    }
+
+    pub(crate) fn on_inside(&mut self, what: Inside, stage: &mut Stage<'_>) {
+        match what {
+            Inside::PowerOn => self.power_on(stage),
+            Inside::Wake => self.wake(stage),
+            Inside::Dial => self.dial(stage),
+            Inside::DialTimesOut { connection } => {
+                let dialling = |life: &Life| life.connection == Some(connection);
+                let accepted = stage.network.connection(connection).session.is_some();
+                let heard = self.life.as_ref().is_some_and(|life| life.outbox_open);
+                if self.life.as_ref().is_some_and(dialling) && !(accepted && heard) {
+                    self.hang_up(stage);
+                }
+            }
+            Inside::HangUp { connection } => {
+                if self.connection() == Some(connection) {
+                    self.hang_up(stage);
+                }
+            }
+            Inside::Tick { number } => {
+                if self.life.as_ref().is_some_and(|life| life.ticks == number) {
+                    let jitter_permille = stage.agenda.dice.i16(-100..=100);
+                    let tick = AgentInput::Tick { load: Load::default(), jitter_permille };
+                    self.feed(tick, stage);
+                }
+            }
+            Inside::Prepared { attempt } => self.on_prepared(attempt, stage),
+            Inside::Exits { attempt } => self.on_exit(attempt, stage),
+            Inside::Killed { attempt } => self.on_killed(attempt, stage),
+            Inside::Synced { ended } => self.on_synced(ended, stage),
+            Inside::Uploaded { attempt } => self.feed(AgentInput::Uploaded { attempt }, stage),
+            Inside::UploadFailed { attempt } => {
+                self.feed(AgentInput::UploadFailed { attempt }, stage);
+            }
+        }
+    }
+
+    /// An event for this boot of this machine.
+    pub(super) fn inside(&self, what: Inside) -> Event {
+        Event::Inside { machine: self.index, boot: self.boot, what }
+    }
+
+    /// Hands an input to the agent and carries out what it wants done.
+    pub(super) fn feed(&mut self, input: AgentInput, stage: &mut Stage<'_>) {
+        if let AgentInput::Finished(ended) = &input {
+            stage.oracles.finished(ended);
+        }
+        let Some(life) = &mut self.life else { return };
+        let mut effects = AgentEffects::default();
+        life.agent.handle(life.clock_ms(stage.agenda.now_ms()), input, &mut effects);
+        for effect in effects.effects {
+            self.carry_out(effect, stage);
+        }
+        self.set_timer(stage);
+    }
+
+    fn carry_out(&mut self, effect: AgentEffect, stage: &mut Stage<'_>) {
+        match effect {
+            AgentEffect::Send(message) => self.send(message, stage),
+            AgentEffect::Run { attempt, spec } => self.start(attempt, &spec, stage),
+            AgentEffect::Stop { attempt, order } => self.stop(attempt, order, stage),
+            AgentEffect::Spool(ended) => self.spool(ended, stage),
+            AgentEffect::Unspool { attempt } => self.unspool(attempt, stage),
+            AgentEffect::Upload { attempt } => {
+                let outputs = self.disk.outputs(attempt);
+                let blobs = outputs.into_iter().map(|output| output.blob).collect();
+                let (machine, boot) = (self.index, self.boot);
+                let upload = Event::Upload { machine, boot, attempt, blobs };
+                stage.agenda.within(5..3000, upload);
+            }
+            AgentEffect::Disconnect { .. } => {
+                let Some(life) = &mut self.life else { return };
+                life.outbox_open = false;
+                if let Some(connection) = life.connection {
+                    // What has come in before is still read.
+                    let hang_up = self.inside(Inside::HangUp { connection });
+                    stage.agenda.within(0..50, hang_up);
+                }
+            }
+            AgentEffect::Approval(approval) => self.show(approval, stage),
+            AgentEffect::Left => {
+                stage.oracles.count("worker left");
+                self.die(Death::Crash, stage);
+            }
+        }
+    }
+
+    fn send(&mut self, message: ToManager, stage: &mut Stage<'_>) {
+        let Some(life) = &mut self.life else { return };
+        let Some(connection) = life.connection.filter(|_| life.outbox_open) else { return };
+        let message = stage.saboteur.sends(message);
+        stage.network.send_up(connection, &message, stage.agenda);
+        if let ToManager::Ended(ended) = &message {
+            stage.oracles.reported(ended.attempt, self.disk.is_synced(ended.attempt));
+            if stage.saboteur.has(Bug::DeletesUnconfirmed) {
+                self.unspool(ended.attempt, stage);
+            }
+        }
+    }
+
+    fn show(&mut self, approval: Approval, stage: &mut Stage<'_>) {
+        self.code = match approval {
+            Approval::Owned { .. } => None,
+            Approval::Waiting { code } => {
+                let want = Want::Approve { machine: self.index, code: code.clone() };
+                stage.agenda.within(500..30_000, Event::Wants { person: self.person, want });
+                Some(code)
+            }
+        };
+    }
+
+    fn power_on(&mut self, stage: &mut Stage<'_>) {
+        stage.oracles.count("worker started");
+        if self.boot > 0 && stage.agenda.chance(200) {
+            self.config.name = format!("laptop-{}-{}", self.index, self.boot);
+        }
+        self.life = Some(Life {
+            agent: Agent::new(self.config.clone()),
+            connection: None,
+            outbox_open: false,
+            runs: BTreeMap::new(),
+            sleep: None,
+            backoff_ms: BACKOFF_MS[0],
+            ticks: 0,
+            started_ms: stage.agenda.now_ms(),
+            origin_ms: stage.agenda.dice.u64(0..1_000_000),
+            asleep_ms: 0,
+        });
+        let recovered = self.disk.recover();
+        self.feed(AgentInput::Recovered(recovered), stage);
+        self.dial(stage);
+    }
+
+    fn wake(&mut self, stage: &mut Stage<'_>) {
+        let now_ms = stage.agenda.now_ms();
+        let Some(life) = &mut self.life else { return };
+        let Some(Sleep { since_ms, put_off }) = life.sleep.take() else { return };
+        life.asleep_ms += now_ms - since_ms;
+        for run in life.runs.values_mut() {
+            run.stood_still(now_ms - since_ms);
+        }
+        for (at_ms, event) in put_off {
+            // What came in waits in the kernel; what was under way here goes on.
+            let is_own = matches!(event, Event::Inside { .. });
+            let left_ms = if is_own { at_ms - since_ms } else { 0 };
+            stage.agenda.at(now_ms + left_ms, event);
+        }
+        life.ticks += 1;
+        let tick = Inside::Tick { number: life.ticks };
+        let tick = self.inside(tick);
+        stage.agenda.within(0..SLEEP_MAX_MS, tick);
+    }
+
+    fn dial(&mut self, stage: &mut Stage<'_>) {
+        let (index, boot) = (self.index, self.boot);
+        let Some(life) = self.life.as_mut().filter(|life| life.connection.is_none()) else {
+            return;
+        };
+        let connection = stage.network.dial(index, boot, stage.agenda);
+        life.connection = Some(connection);
+        let late = self.inside(Inside::DialTimesOut { connection });
+        stage.agenda.within(DIAL_LIMIT_MS..DIAL_LIMIT_MS + 1, late);
+    }
+
+    /// Closes this end, and dials again after a pause of decorrelated jitter.
+    fn hang_up(&mut self, stage: &mut Stage<'_>) {
+        let Some(life) = &mut self.life else { return };
+        let Some(connection) = life.connection.take() else { return };
+        life.outbox_open = false;
+        stage.network.end_up(connection, stage.agenda);
+        let [shortest_ms, longest_ms] = BACKOFF_MS;
+        let pause_ms = stage.agenda.dice.u64(shortest_ms..=3 * life.backoff_ms);
+        life.backoff_ms = pause_ms.min(longest_ms);
+        let again_ms = stage.agenda.now_ms() + life.backoff_ms;
+        self.feed(AgentInput::Disconnected, stage);
+        let again = self.inside(Inside::Dial);
+        stage.agenda.at(again_ms, again);
+    }
+
+    fn spool(&mut self, ended: Box<Ended>, stage: &mut Stage<'_>) {
+        self.disk.write(*ended.clone());
+        let synced = self.inside(Inside::Synced { ended });
+        stage.agenda.within(1..300, synced);
+    }
+
+    fn unspool(&mut self, attempt: AttemptId, stage: &mut Stage<'_>) {
+        stage.oracles.unspooled(attempt);
+        self.disk.remove(attempt);
+    }
+
+    fn stop(&mut self, attempt: AttemptId, order: StopOrder, stage: &mut Stage<'_>) {
+        let Some(run) = self.life.as_mut().and_then(|life| life.runs.get_mut(&attempt)) else {
+            return;
+        };
+        run.order(order);
+        if stage.saboteur.has(Bug::FreesRoomEarly) {
+            self.says_finished(attempt, stage);
+        }
+        let killed = self.inside(Inside::Killed { attempt });
+        stage.agenda.within(10..5000, killed);
+    }
+
+    fn set_timer(&mut self, stage: &mut Stage<'_>) {
+        let now_ms = stage.agenda.now_ms();
+        let Some(life) = &mut self.life else { return };
+        life.ticks += 1;
+        let Some(due_ms) = life.agent.next_deadline() else { return };
+        let in_ms = due_ms.saturating_sub(life.clock_ms(now_ms)).max(1);
+        let tick = Inside::Tick { number: life.ticks };
+        let tick = self.inside(tick);
+        stage.agenda.at(now_ms + in_ms, tick);
+    }
+}
+
+impl Life {
+    /// The clock that the agent is given: it also runs while the machine is suspended.
+    fn clock_ms(&self, now_ms: u64) -> u64 {
+        self.origin_ms + (now_ms - self.started_ms)
+    }
+}

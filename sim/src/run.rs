@@ -1,0 +1,195 @@
+//! The processes of one attempt on a laptop: they take made-up time, die when told to, and leave an
+//! end in the spool.
+
+use campusgrid_protocol::id::{AttemptId, BlobHash};
+use campusgrid_protocol::resource::{Capacity, Needs};
+use campusgrid_protocol::task::{
+    BlobRef, Content, Ended, Failure, Log, Outcome, Output, TaskSpec, Usage, WorkerFault,
+};
+use campusgrid_worker::agent::effect::{AgentInput, Progress, StopOrder};
+
+use crate::agenda::Agenda;
+use crate::event::Inside;
+use crate::machine::Machine;
+use crate::oracle::Believer;
+use crate::saboteur::Bug;
+use crate::world::Stage;
+
+pub(super) struct Run {
+    needs: Needs,
+    /// What it does if it is left alone.
+    fate: Fate,
+    started_ms: Option<u64>,
+    order: Option<StopOrder>,
+    alive: bool,
+}
+
+struct Fate {
+    outcome: Outcome,
+    /// None if its environment cannot be made.
+    run_ms: Option<u64>,
+    leaves_output: bool,
+}
+
+impl Run {
+    /// Whether it runs and nobody has told it to stop.
+    pub(super) fn goes_on(&self) -> bool {
+        self.alive && self.order.is_none()
+    }
+
+    /// A later order replaces an earlier one.
+    pub(super) fn order(&mut self, order: StopOrder) {
+        self.order = Some(order);
+    }
+
+    /// A task's own time does not pass while its machine is suspended.
+    pub(super) fn stood_still(&mut self, ms: u64) {
+        self.started_ms = self.started_ms.map(|started_ms| started_ms + ms);
+    }
+}
+
+impl Machine {
+    pub(super) fn start(&mut self, attempt: AttemptId, spec: &TaskSpec, stage: &mut Stage<'_>) {
+        let Some(life) = &mut self.life else { return };
+        let fate = Fate::draw(spec, stage.agenda);
+        let run = Run { needs: spec.needs, fate, started_ms: None, order: None, alive: true };
+        life.runs.insert(attempt, run);
+        let alive = life.runs.values().filter(|run| run.alive).map(|run| &run.needs);
+        let too_much = too_much(alive, &self.config.capacity);
+        stage.oracles.count("run");
+        stage.oracles.ran(Believer { machine: self.index, attempt }, too_much);
+        let prepared = self.inside(Inside::Prepared { attempt });
+        stage.agenda.within(20..4000, prepared);
+    }
+
+    pub(super) fn on_prepared(&mut self, attempt: AttemptId, stage: &mut Stage<'_>) {
+        let Some(run) = self.life.as_mut().and_then(|life| life.runs.get_mut(&attempt)) else {
+            return;
+        };
+        if !run.goes_on() {
+            return;
+        }
+        let Some(run_ms) = run.fate.run_ms else { return self.on_exit(attempt, stage) };
+        let now_ms = stage.agenda.now_ms();
+        run.started_ms = Some(now_ms);
+        let exits = self.inside(Inside::Exits { attempt });
+        stage.agenda.at(now_ms + run_ms, exits);
+        self.feed(AgentInput::Progress { attempt, progress: Progress::Started }, stage);
+    }
+
+    /// It ends by itself: then its own outcome stands.
+    pub(super) fn on_exit(&mut self, attempt: AttemptId, stage: &mut Stage<'_>) {
+        let run = self.life.as_mut().and_then(|life| life.runs.get_mut(&attempt));
+        if let Some(run) = run.filter(|run| run.alive) {
+            let (outcome, run_ms) = (run.fate.outcome.clone(), run.fate.run_ms);
+            self.end(attempt, outcome, run_ms.unwrap_or(0), stage);
+        }
+    }
+
+    pub(super) fn on_killed(&mut self, attempt: AttemptId, stage: &mut Stage<'_>) {
+        let run = self.life.as_mut().and_then(|life| life.runs.get_mut(&attempt));
+        let Some(run) = run.filter(|run| run.alive) else { return };
+        let run_ms = run.started_ms.map_or(0, |started_ms| stage.agenda.now_ms() - started_ms);
+        let outcome = match run.order.clone() {
+            Some(StopOrder::Report(outcome)) => outcome,
+            Some(StopOrder::Forget) | None => Outcome::Cancelled,
+        };
+        self.end(attempt, outcome, run_ms, stage);
+    }
+
+    /// The last process is dead: leaves an end in the spool, or no trace.
+    fn end(&mut self, attempt: AttemptId, outcome: Outcome, run_ms: u64, stage: &mut Stage<'_>) {
+        let (index, boot) = (self.index, self.boot);
+        let Some(life) = &mut self.life else { return };
+        let Some(run) = life.runs.get_mut(&attempt) else { return };
+        run.alive = false;
+        if stage.saboteur.has(Bug::FreesRoomEarly) && run.order.is_some() {
+            life.runs.remove(&attempt);
+            return;
+        }
+        if let Some(StopOrder::Forget) = run.order {
+            life.runs.remove(&attempt);
+            return self.feed(AgentInput::Gone { attempt }, stage);
+        }
+        let mut ended = Ended::empty(attempt, outcome);
+        ended.usage = Usage { run_ms, cpu_ms: run_ms, ram_peak_mib: 1 };
+        let words = format!("{attempt} ran on laptop {index} in its boot {boot}");
+        let hash = BlobHash(*blake3::hash(words.as_bytes()).as_bytes());
+        ended.stdout = Log { content: Content::Inline(words.into_bytes()), cut_bytes: 0 };
+        if run.fate.leaves_output {
+            let blob = BlobRef { hash, size_bytes: 1000 };
+            ended.outputs.push(Output { path: "model.bin".to_owned(), blob });
+        }
+        let ended = Box::new(ended);
+        if stage.saboteur.has(Bug::ReportsUnsynced) {
+            self.disk.write(*ended.clone());
+            self.feed(AgentInput::Finished(ended.clone()), stage);
+        }
+        self.spool(ended, stage);
+    }
+
+    pub(super) fn on_synced(&mut self, ended: Box<Ended>, stage: &mut Stage<'_>) {
+        self.disk.sync(ended.attempt);
+        if let Some(life) = &mut self.life {
+            life.runs.remove(&ended.attempt);
+        }
+        if !stage.saboteur.has(Bug::ReportsUnsynced) {
+            self.feed(AgentInput::Finished(ended), stage);
+        }
+    }
+
+    /// A mistake to plant: the order to stop is taken for the end.
+    pub(super) fn says_finished(&mut self, attempt: AttemptId, stage: &mut Stage<'_>) {
+        let run = self.life.as_mut().and_then(|life| life.runs.get(&attempt));
+        let Some(Run { order: Some(StopOrder::Report(outcome)), .. }) = run else { return };
+        let ended = Box::new(Ended::empty(attempt, outcome.clone()));
+        self.disk.write(*ended.clone());
+        self.disk.sync(attempt);
+        let synced = self.inside(Inside::Synced { ended });
+        let now_ms = stage.agenda.now_ms();
+        stage.agenda.at(now_ms, synced);
+    }
+}
+
+impl Fate {
+    fn draw(spec: &TaskSpec, agenda: &mut Agenda) -> Self {
+        let limit_ms = u64::from(spec.time_limit_s) * 1000;
+        let leaves_output = agenda.chance(150);
+        if agenda.chance(60) {
+            let message = "the package index is out of reach".to_owned();
+            let outcome = Outcome::Returned(WorkerFault::Environment { message });
+            return Self { outcome, run_ms: None, leaves_output: false };
+        }
+        let run_ms = agenda.dice.u64(100..limit_ms * 5 / 4);
+        if run_ms >= limit_ms {
+            let failure = Failure::TimeLimit { limit_s: spec.time_limit_s };
+            let outcome = Outcome::Failed(failure);
+            return Self { outcome, run_ms: Some(limit_ms), leaves_output };
+        }
+        let outcome = match agenda.dice.u32(0..100) {
+            0..70 => Outcome::Succeeded,
+            70..85 => Outcome::Failed(Failure::ExitCode(1)),
+            85..94 => Outcome::Failed(Failure::OutOfMemory { limit_mib: spec.needs.ram_mib }),
+            _ => {
+                let message = "a limit could not be set".to_owned();
+                Outcome::Returned(WorkerFault::Sandbox { message })
+            }
+        };
+        Self { outcome, run_ms: Some(run_ms), leaves_output }
+    }
+}
+
+/// In words, what is more than the machine has; none if all fits.
+fn too_much<'a>(running: impl Iterator<Item = &'a Needs>, capacity: &Capacity) -> Option<String> {
+    let mut sums = [0_u64; 4];
+    for needs in running {
+        let parts = [needs.cpu_millis, needs.ram_mib, needs.disk_mib, needs.gpus.into()];
+        for (sum, part) in sums.iter_mut().zip(parts) {
+            *sum += u64::from(part);
+        }
+    }
+    let gpus = u32::try_from(capacity.gpus.len()).unwrap_or(u32::MAX);
+    let most = [capacity.cpu_millis, capacity.ram_mib, capacity.disk_mib, gpus];
+    let over = sums.iter().zip(most).any(|(&sum, most)| sum > u64::from(most));
+    over.then(|| format!("{sums:?} of cpu, ram, disk, gpus run where {most:?} are"))
+}

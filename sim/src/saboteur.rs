@@ -1,0 +1,234 @@
+//! Sits on the seams (core and store, manager and network, agent and spool) and, when told to,
+//! plants one bug there, so that tests can show which oracle catches it.
+
+use std::collections::BTreeMap;
+
+use campusgrid_core::durable::Durable;
+use campusgrid_core::effect::Change;
+use campusgrid_core::input::{Input, Request, WorkerEvent};
+use campusgrid_core::job::TaskState;
+use campusgrid_core::ledger::{Transfer, TransferKey};
+use campusgrid_core::policy::Policy;
+use campusgrid_core::worker::KeyHash;
+use campusgrid_protocol::id::{AttemptId, SessionId, WorkerId};
+use campusgrid_protocol::message::{ToManager, ToWorker};
+
+/// A mistake to plant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bug {
+    /// Changes of this kind never reach the store.
+    ForgetsChange(&'static str),
+    /// A payment is written twice.
+    PaysTwice,
+    /// Messages and replies go out before the commit.
+    TellsBeforeCommit,
+    /// A result is confirmed and thrown away.
+    ConfirmsUnstored,
+    /// Heartbeats and joins renew all leases of their worker, listed or not.
+    RenewsAll,
+    /// Heartbeats list nothing.
+    ListsNothing,
+    /// The result of an old attempt counts for the one that runs now.
+    FencingOff,
+    /// The idempotency keys of submits are ignored.
+    IgnoresSubmitKeys,
+    /// A repeated submit finds its job only while the manager lives.
+    RecoveryForgetsSubmitKeys,
+    /// After recovery every task that waits or runs has all of its tries again.
+    RecoveryForgetsTries,
+    /// After recovery tasks that run are queued.
+    RecoveryForgetsLeases,
+    /// After recovery nobody has cancelled anything.
+    RecoveryForgetsCancels,
+    /// The worker deletes a result when it has sent it.
+    DeletesUnconfirmed,
+    /// The worker reports an end that is not synced yet.
+    ReportsUnsynced,
+    /// The worker's clock stands still while it is suspended.
+    SleepsThroughLeases,
+    /// The worker says that a stopped attempt has finished while its processes still die.
+    FreesRoomEarly,
+}
+
+/// Does nothing unless there is a bug to plant.
+#[derive(Debug)]
+pub(crate) struct Saboteur {
+    bug: Option<Bug>,
+}
+
+/// Inputs as the grid gets them, and messages that it did not ask for.
+pub(crate) struct Tampered {
+    pub(crate) inputs: Vec<Input>,
+    pub(crate) sends: Vec<(SessionId, ToWorker)>,
+}
+
+impl Saboteur {
+    pub(crate) fn new(bug: Option<Bug>) -> Self {
+        Self { bug }
+    }
+
+    pub(crate) fn has(&self, bug: Bug) -> bool {
+        self.bug == Some(bug)
+    }
+
+    /// Between the core and the store.
+    pub(crate) fn changes(&self, mut changes: Vec<Change>) -> Vec<Change> {
+        if let Some(Bug::ForgetsChange(forgotten)) = self.bug {
+            changes.retain(|change| kind(change) != forgotten);
+        }
+        let is_payment = |change: &&Change| {
+            matches!(change, Change::Transferred(Transfer { key: TransferKey::Pay(_), .. }))
+        };
+        if self.has(Bug::PaysTwice)
+            && let Some(payment) = changes.iter().find(is_payment).cloned()
+        {
+            changes.push(payment);
+        }
+        changes
+    }
+
+    /// Between the store and the core, at recovery.
+    pub(crate) fn loaded(&self, mut durable: Durable, policy: &Policy) -> Durable {
+        if self.has(Bug::RecoveryForgetsSubmitKeys) {
+            durable.submit_keys.clear();
+        }
+        for job in durable.jobs.values_mut() {
+            for (&index, task) in &mut job.tasks {
+                if self.has(Bug::RecoveryForgetsTries) {
+                    task.tries_left = policy.tries;
+                }
+                if self.has(Bug::RecoveryForgetsLeases) {
+                    task.state = TaskState::Queued;
+                    job.requeued.insert(index);
+                }
+                if self.has(Bug::RecoveryForgetsCancels)
+                    && let TaskState::Leased(lease) = &mut task.state
+                {
+                    lease.cancelling = false;
+                }
+            }
+        }
+        durable
+    }
+
+    /// Between the network and the core; `keys` are those of the machines in session.
+    pub(crate) fn inputs(
+        &self,
+        inputs: Vec<Input>,
+        disk: &Durable,
+        keys: &BTreeMap<SessionId, KeyHash>,
+    ) -> Tampered {
+        let mut tampered = Tampered { inputs: Vec::new(), sends: Vec::new() };
+        for mut input in inputs {
+            match &mut input {
+                Input::Request { request: Request::Submit(submission), .. }
+                    if self.has(Bug::IgnoresSubmitKeys) =>
+                {
+                    submission.key = None;
+                }
+                Input::FromWorker { session, event } => {
+                    if let Some(attempt) = self.confirms(event) {
+                        tampered.sends.push((*session, ToWorker::Stored { attempt }));
+                        continue;
+                    }
+                    self.renew_all(*session, event, disk, keys);
+                    self.restamp(session, event, disk, keys);
+                }
+                Input::Request { .. } | Input::Tick => {}
+            }
+            tampered.inputs.push(input);
+        }
+        tampered
+    }
+
+    /// Between the agent and the network.
+    pub(crate) fn sends(&self, mut message: ToManager) -> ToManager {
+        if let ToManager::Heartbeat { attempts, .. } = &mut message
+            && self.has(Bug::ListsNothing)
+        {
+            attempts.clear();
+        }
+        message
+    }
+
+    fn confirms(&self, event: &WorkerEvent) -> Option<AttemptId> {
+        let WorkerEvent::Ended(ended) = event else { return None };
+        self.has(Bug::ConfirmsUnstored).then_some(ended.attempt)
+    }
+
+    fn renew_all(
+        &self,
+        session: SessionId,
+        event: &mut WorkerEvent,
+        disk: &Durable,
+        keys: &BTreeMap<SessionId, KeyHash>,
+    ) {
+        let attempts = match event {
+            WorkerEvent::Joined(joined) => &mut joined.attempts,
+            WorkerEvent::Heartbeat(heartbeat) => &mut heartbeat.attempts,
+            WorkerEvent::Started { .. } | WorkerEvent::Ended(_) | WorkerEvent::Gone => return,
+        };
+        let worker = keys.get(&session).and_then(|key| worker_of(key, disk));
+        if !self.has(Bug::RenewsAll) {
+            return;
+        }
+        for (attempt, holder) in leases(disk) {
+            if Some(holder) == worker && !attempts.contains(&attempt) {
+                attempts.push(attempt);
+            }
+        }
+    }
+
+    fn restamp(
+        &self,
+        session: &mut SessionId,
+        event: &mut WorkerEvent,
+        disk: &Durable,
+        keys: &BTreeMap<SessionId, KeyHash>,
+    ) {
+        let WorkerEvent::Ended(ended) = event else { return };
+        let same_task = |(attempt, _): &(AttemptId, WorkerId)| attempt.task == ended.attempt.task;
+        let Some((current, holder)) = leases(disk).find(same_task) else { return };
+        let holds = |(_, key): &(&SessionId, &KeyHash)| worker_of(key, disk) == Some(holder);
+        if let Some((&holder, _)) = keys.iter().rev().find(holds)
+            && self.has(Bug::FencingOff)
+        {
+            *session = holder;
+            ended.attempt = current;
+        }
+    }
+}
+
+fn leases(disk: &Durable) -> impl Iterator<Item = (AttemptId, WorkerId)> {
+    let of_jobs = disk.jobs.values().flat_map(|job| job.leases());
+    of_jobs.map(|(attempt, lease)| (attempt, lease.worker))
+}
+
+fn worker_of(key: &KeyHash, disk: &Durable) -> Option<WorkerId> {
+    disk.workers.values().find(|worker| worker.key_hash == *key).map(|worker| worker.id)
+}
+
+/// The name of a change's kind.
+fn kind(change: &Change) -> &'static str {
+    match change {
+        Change::UserRegistered { .. } => "UserRegistered",
+        Change::LoginOpened { .. } => "LoginOpened",
+        Change::LoginClosed { .. } => "LoginClosed",
+        Change::LoginsOver { .. } => "LoginsOver",
+        Change::Account { .. } => "Account",
+        Change::Transferred(_) => "Transferred",
+        Change::JobSubmitted(_) => "JobSubmitted",
+        Change::SubmitKeyKept { .. } => "SubmitKeyKept",
+        Change::SubmitKeyForgotten { .. } => "SubmitKeyForgotten",
+        Change::TaskLeased { .. } => "TaskLeased",
+        Change::AttemptStarted { .. } => "AttemptStarted",
+        Change::TaskCancelling { .. } => "TaskCancelling",
+        Change::TaskRequeued { .. } => "TaskRequeued",
+        Change::TaskEnded(_) => "TaskEnded",
+        Change::UntouchedCancelled { .. } => "UntouchedCancelled",
+        Change::JobEnded { .. } => "JobEnded",
+        Change::WorkerApproved { .. } => "WorkerApproved",
+        Change::WorkerRenamed { .. } => "WorkerRenamed",
+        Change::WorkerRemoved { .. } => "WorkerRemoved",
+    }
+}
