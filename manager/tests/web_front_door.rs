@@ -376,7 +376,7 @@ fn forms_work_with_their_own_token_from_their_own_page_only() {
     assert_eq!(page.status, 200);
     let token = page.field("form_token");
     let fields = "kind=shell&source=echo+1%0D%0Aecho+2&tasks=1&cores=1&ram_mib=512&disk_mib=64\
-                  &gpus=0&time_limit_s=60&name=%3Cb%3E&requirements=numpy";
+                  &gpus=0&gpu_memory_mib=0&time_limit_s=60&name=%3Cb%3E&requirements=numpy";
     let post = |headers: &str, body: &str| {
         site.ask("POST /submit", &format!("{form}{cookie}{headers}"), body)
     };

@@ -135,7 +135,7 @@ impl Submit {
         check_range(&mut errors, "gpu_memory_mib", self.gpu_memory_mib, 0, 4 << 20);
         check_range(&mut errors, "time_limit_s", self.time_limit_s, 1, 30 * 24 * 3600);
         if self.gpus == 0 && self.gpu_memory_mib > 0 {
-            errors.push(field("gpu_memory_mib", "needs gpus to be at least 1"));
+            errors.push(field("gpu_memory_mib", "is for jobs that ask for GPUs"));
         }
         if !errors.is_empty() {
             return Err(errors);

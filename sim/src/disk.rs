@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use campusgrid_protocol::id::AttemptId;
-use campusgrid_protocol::task::Ended;
+use campusgrid_protocol::task::{Ended, Output};
 
 #[derive(Debug, Default)]
 pub(crate) struct Disk {
@@ -29,6 +29,11 @@ impl Disk {
     /// Deletes without a sync: after a loss of power it may be back.
     pub(crate) fn remove(&mut self, attempt: AttemptId) {
         self.seen.remove(&attempt);
+    }
+
+    /// The files of an end, to be uploaded.
+    pub(crate) fn outputs(&self, attempt: AttemptId) -> Vec<Output> {
+        self.seen.get(&attempt).map(|ended| ended.outputs.clone()).unwrap_or_default()
     }
 
     pub(crate) fn is_synced(&self, attempt: AttemptId) -> bool {

@@ -53,7 +53,8 @@ pub(super) struct Life {
     started_ms: u64,
     /// What the clock shows at the start.
     origin_ms: u64,
-    asleep_ms: u64,
+    /// How long the clock stood still: never, unless that is the bug to plant.
+    stood_still_ms: u64,
 }
 
 /// A suspended machine: what happened meanwhile waits for it.
@@ -74,6 +75,15 @@ impl Machine {
     pub(crate) fn new(index: usize, person: usize, config: AgentConfig) -> Self {
         let (disk, life) = (Disk::default(), None);
         Self { index, config, person, boot: 0, disk, life, code: None }
+    }
+
+    /// Whether something planned for this boot still concerns it.
+    pub(crate) fn is_of(&self, boot: u32) -> bool {
+        self.boot == boot
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.life.is_some()
     }
 
     pub(crate) fn is_asleep(&self) -> bool {
@@ -172,9 +182,8 @@ impl Machine {
             Inside::Dial => self.dial(stage),
             Inside::DialTimesOut { connection } => {
                 let dialling = |life: &Life| life.connection == Some(connection);
-                let accepted = stage.network.connection(connection).session.is_some();
-                let heard = self.life.as_ref().is_some_and(|life| life.outbox_open);
-                if self.life.as_ref().is_some_and(dialling) && !(accepted && heard) {
+                let waits = |life: &Life| dialling(life) && !life.outbox_open;
+                if self.life.as_ref().is_some_and(waits) {
                     self.hang_up(stage);
                 }
             }
@@ -202,7 +211,7 @@ impl Machine {
     }
 
     /// An event for this boot of this machine.
-    pub(super) fn inside(&self, what: Inside) -> Event {
+    pub(crate) fn inside(&self, what: Inside) -> Event {
         Event::Inside { machine: self.index, boot: self.boot, what }
     }
 
@@ -212,8 +221,9 @@ impl Machine {
             stage.oracles.finished(ended);
         }
         let Some(life) = &mut self.life else { return };
+        let clock_ms = life.clock_ms(stage.agenda.now_ms());
         let mut effects = AgentEffects::default();
-        life.agent.handle(life.clock_ms(stage.agenda.now_ms()), input, &mut effects);
+        life.agent.handle(clock_ms, input, &mut effects);
         for effect in effects.effects {
             self.carry_out(effect, stage);
         }
@@ -290,7 +300,7 @@ impl Machine {
             ticks: 0,
             started_ms: stage.agenda.now_ms(),
             origin_ms: stage.agenda.dice.u64(0..1_000_000),
-            asleep_ms: 0,
+            stood_still_ms: 0,
         });
         let recovered = self.disk.recover();
         self.feed(AgentInput::Recovered(recovered), stage);
@@ -301,7 +311,9 @@ impl Machine {
         let now_ms = stage.agenda.now_ms();
         let Some(life) = &mut self.life else { return };
         let Some(Sleep { since_ms, put_off }) = life.sleep.take() else { return };
-        life.asleep_ms += now_ms - since_ms;
+        if stage.saboteur.has(Bug::SleepsThroughLeases) {
+            life.stood_still_ms += now_ms - since_ms;
+        }
         for run in life.runs.values_mut() {
             run.stood_still(now_ms - since_ms);
         }
@@ -381,6 +393,6 @@ impl Machine {
 impl Life {
     /// The clock that the agent is given: it also runs while the machine is suspended.
     fn clock_ms(&self, now_ms: u64) -> u64 {
-        self.origin_ms + (now_ms - self.started_ms)
+        self.origin_ms + (now_ms - self.started_ms) - self.stood_still_ms
     }
 }

@@ -145,10 +145,9 @@ impl Manager {
         }
     }
 
-    /// A request reaches the engine; false if there is none.
-    pub(crate) fn ask(&mut self, ask: AskId, request: Request, agenda: &mut Agenda) -> bool {
+    /// A request reaches the engine, if there is one.
+    pub(crate) fn ask(&mut self, ask: AskId, request: Request, agenda: &mut Agenda) {
         self.post(Letter::Request { ask, request }, agenda);
-        self.is_up()
     }
 
     /// Keeps blobs; false if it cannot.

@@ -80,10 +80,15 @@ impl Machine {
     /// It ends by itself: then its own outcome stands.
     pub(super) fn on_exit(&mut self, attempt: AttemptId, stage: &mut Stage<'_>) {
         let run = self.life.as_mut().and_then(|life| life.runs.get_mut(&attempt));
-        if let Some(run) = run.filter(|run| run.alive) {
-            let (outcome, run_ms) = (run.fate.outcome.clone(), run.fate.run_ms);
-            self.end(attempt, outcome, run_ms.unwrap_or(0), stage);
+        let Some(run) = run.filter(|run| run.alive) else { return };
+        let run_ms = run.fate.run_ms.unwrap_or(0);
+        let exit_ms = run.started_ms.map_or(0, |started_ms| started_ms + run_ms);
+        if exit_ms > stage.agenda.now_ms() {
+            let exits = self.inside(Inside::Exits { attempt });
+            return stage.agenda.at(exit_ms, exits);
         }
+        let outcome = run.fate.outcome.clone();
+        self.end(attempt, outcome, run_ms, stage);
     }
 
     pub(super) fn on_killed(&mut self, attempt: AttemptId, stage: &mut Stage<'_>) {
@@ -103,7 +108,8 @@ impl Machine {
         let Some(life) = &mut self.life else { return };
         let Some(run) = life.runs.get_mut(&attempt) else { return };
         run.alive = false;
-        if stage.saboteur.has(Bug::FreesRoomEarly) && run.order.is_some() {
+        let reported = matches!(run.order, Some(StopOrder::Report(_)));
+        if reported && stage.saboteur.has(Bug::FreesRoomEarly) {
             life.runs.remove(&attempt);
             return;
         }
@@ -131,7 +137,7 @@ impl Machine {
     pub(super) fn on_synced(&mut self, ended: Box<Ended>, stage: &mut Stage<'_>) {
         self.disk.sync(ended.attempt);
         if let Some(life) = &mut self.life {
-            life.runs.remove(&ended.attempt);
+            life.runs.retain(|&attempt, run| attempt != ended.attempt || run.alive);
         }
         if !stage.saboteur.has(Bug::ReportsUnsynced) {
             self.feed(AgentInput::Finished(ended), stage);

@@ -35,20 +35,20 @@ fn a_newcomer_works_once_its_owner_has_entered_its_code() {
     approve(&mut world, BOB, "CODE-1");
     approve(&mut world, BOB, "CODE-1");
     expect![[r#"
-          hold:1: ada -> escrow 18
-          job 1, 18 held
-          to session 1: welcome, worker-1; show CODE-1
-        the wrong code, the wrong person, nobody
-          refused: no machine of yours shows this code right now
-          refused: no machine of yours shows this code right now
-          refused: no machine of yours shows this code right now
-          refused: there is no such thing, or it is not yours
-        the right one, once
-          worker-1 "laptop-1" belongs to bob
-          1.0#1 -> worker-1
-          to session 1: approved by bob
-          worker-1 approved
-          refused: no machine of yours shows this code right now
+        hold:1: ada -> escrow 18
+        job 1, 18 held
+        to session 1: welcome, worker-1; show CODE-1
+        # the wrong code, the wrong person, nobody
+        refused: no machine of yours shows this code right now
+        refused: no machine of yours shows this code right now
+        refused: no machine of yours shows this code right now
+        refused: there is no such thing, or it is not yours
+        # the right one, once
+        worker-1 "laptop-1" belongs to bob
+        1.0#1 -> worker-1
+        to session 1: approved by bob
+        worker-1 approved
+        refused: no machine of yours shows this code right now
     "#]]
     .assert_eq(&world.log);
 }
@@ -79,16 +79,16 @@ fn a_code_ends_with_its_connection() {
     approve(&mut world, EVE, "CODE-1");
     approve(&mut world, EVE, "FRESH");
     expect![[r#"
-          to session 1: welcome, worker-1; show CODE-1
-          refused: no machine of yours shows this code right now
-        and with a newer one of the same machine
-          to session 2: welcome, worker-2; show CODE-1
-          to session 3: welcome, worker-3; show FRESH
-          session 2 ends: a newer connection of this worker has taken over
-          refused: no machine of yours shows this code right now
-          worker-3 "laptop-1" belongs to eve
-          to session 3: approved by eve
-          worker-3 approved
+        to session 1: welcome, worker-1; show CODE-1
+        refused: no machine of yours shows this code right now
+        # and with a newer one of the same machine
+        to session 2: welcome, worker-2; show CODE-1
+        to session 3: welcome, worker-3; show FRESH
+        session 2 ends: a newer connection of this worker has taken over
+        refused: no machine of yours shows this code right now
+        worker-3 "laptop-1" belongs to eve
+        to session 3: approved by eve
+        worker-3 approved
     "#]]
     .assert_eq(&world.log);
 }
@@ -100,10 +100,10 @@ fn a_newcomer_is_told_to_drop_what_it_brings() {
     world.note("its results are of no interest");
     world.end(1, "5.0#1", Outcome::Succeeded, 1);
     expect![[r#"
-          to session 1: welcome, worker-1; show CODE-1
-          to session 1: drop 5.0#1
-          to session 1: drop 6.1#2
-        its results are of no interest
+        to session 1: welcome, worker-1; show CODE-1
+        to session 1: drop 5.0#1
+        to session 1: drop 6.1#2
+        # its results are of no interest
     "#]]
     .assert_eq(&world.log);
 }
@@ -122,15 +122,15 @@ fn the_newer_session_of_a_machine_wins() {
     world.note("the newer does");
     world.end(2, "1.0#1", Outcome::Succeeded, 1);
     expect![[r#"
-          to session 2: welcome, worker-1 of bob
-          session 1 ends: a newer connection of this worker has taken over
-        the older one no longer counts
-        the newer does
-          pay:1.0:1: escrow -> bob 8
-          refund:1.0: escrow -> ada 10
-          1.0 succeeded; charged 8
-          job 1 is over: 1 succeeded, 0 failed, 0 cancelled
-          to session 2: stored 1.0#1
+        to session 2: welcome, worker-1 of bob
+        session 1 ends: a newer connection of this worker has taken over
+        # the older one no longer counts
+        # the newer does
+        pay:1.0:1: escrow -> bob 8
+        refund:1.0: escrow -> ada 10
+        1.0 succeeded; charged 8
+        job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+        to session 2: stored 1.0#1
     "#]]
     .assert_eq(&world.log);
 }
@@ -152,20 +152,20 @@ fn a_session_joins_once() {
     remove(&mut world, BOB, 2);
     world.submit(&job(1, 1));
     expect![[r#"
-        as a machine that it is not
-          session 1 ends: a session joins once
-        as a newcomer, and once more
-          to session 5: welcome, worker-3; show CODE-5
-          session 5 ends: a session joins once
-          refused: no machine of yours shows this code right now
-        the machines themselves are well
-          to session 6: welcome, worker-1 of bob
-          worker-2 is removed
-          done
-          session 2 ends: this worker was removed on the dashboard
-          hold:1: ada -> escrow 18
-          1.0#1 -> worker-1
-          job 1, 18 held
+        # as a machine that it is not
+        session 1 ends: a session joins once
+        # as a newcomer, and once more
+        to session 5: welcome, worker-3; show CODE-5
+        session 5 ends: a session joins once
+        refused: no machine of yours shows this code right now
+        # the machines themselves are well
+        to session 6: welcome, worker-1 of bob
+        worker-2 is removed
+        done
+        session 2 ends: this worker was removed on the dashboard
+        hold:1: ada -> escrow 18
+        1.0#1 -> worker-1
+        job 1, 18 held
     "#]]
     .assert_eq(&world.log);
 }
@@ -186,21 +186,21 @@ fn a_machine_that_returns_keeps_what_it_runs() {
     world.note("both leases run from its return");
     world.wait_s(10);
     expect![[r#"
-        it has lost one, keeps two that are cancelled, and one that is unknown
-          refund:1.0: escrow -> ada 9
-          1.0 cancelled; charged 0
-          2.0#1 -> worker-1
-          to session 2: welcome, worker-1 of bob
-          to session 2: drop 7.0#1
-          to session 2: cancel 1.1#1
-          to session 2: cancel 1.2#1
-        both leases run from its return
-          refund:1.1: escrow -> ada 9
-          1.1 cancelled; charged 0
-          refund:1.2: escrow -> ada 9
-          1.2 cancelled; charged 0
-          job 1 is over: 0 succeeded, 0 failed, 3 cancelled
-          2.0#1 waits again, 2 tries left: the worker was out of touch for too long
+        # it has lost one, keeps two that are cancelled, and one that is unknown
+        refund:1.0: escrow -> ada 9
+        1.0 cancelled; charged 0
+        2.0#1 -> worker-1
+        to session 2: welcome, worker-1 of bob
+        to session 2: drop 7.0#1
+        to session 2: cancel 1.1#1
+        to session 2: cancel 1.2#1
+        # both leases run from its return
+        refund:1.1: escrow -> ada 9
+        1.1 cancelled; charged 0
+        refund:1.2: escrow -> ada 9
+        1.2 cancelled; charged 0
+        job 1 is over: 0 succeeded, 0 failed, 3 cancelled
+        2.0#1 waits again, 2 tries left: the worker was out of touch for too long
     "#]]
     .assert_eq(&world.log);
 }
@@ -218,12 +218,12 @@ fn only_leases_that_are_listed_are_renewed() {
     world.note("unknown ones are to be dropped");
     world.heartbeat(1, attempts(&["1.1#1", "1.0#2", "2.0#1", "1.0#1", "1.0#1"]));
     expect![[r#"
-          1.1#1 waits again, 2 tries left: the worker was out of touch for too long
-          1.1#2 -> worker-1
-        unknown ones are to be dropped
-          to session 1: drop 1.1#1
-          to session 1: drop 1.0#2
-          to session 1: drop 2.0#1
+        1.1#1 waits again, 2 tries left: the worker was out of touch for too long
+        1.1#2 -> worker-1
+        # unknown ones are to be dropped
+        to session 1: drop 1.1#1
+        to session 1: drop 1.0#2
+        to session 1: drop 2.0#1
     "#]]
     .assert_eq(&world.log);
 }
@@ -246,10 +246,10 @@ fn a_lease_is_not_renewed_for_ever() {
     world.heartbeat(1, attempts(&["1.0#1"]));
     world.wait_s(30);
     expect![[r#"
-        a day and ten minutes later
-          to session 1: drop 1.0#1
-          1.0#1 waits again, 2 tries left: the worker was out of touch for too long
-          1.0#2 -> worker-1
+        # a day and ten minutes later
+        to session 1: drop 1.0#1
+        1.0#1 waits again, 2 tries left: the worker was out of touch for too long
+        1.0#2 -> worker-1
     "#]]
     .assert_eq(&world.log);
 }
@@ -270,16 +270,16 @@ fn a_restarted_manager_gives_every_lease_its_full_time() {
     world.restart();
     world.wait_s(90);
     expect![[r#"
-        it returns just in time
-          to session 1: welcome, worker-1 of bob
-          pay:1.0:1: escrow -> bob 8.5
-          refund:1.0: escrow -> ada 9.5
-          1.0 succeeded; charged 8.5
-          1.2#1 -> worker-1
-          to session 1: stored 1.0#1
-        another restart, and it stays away
-          1.1#1 waits again, 2 tries left: the worker was out of touch for too long
-          1.2#1 waits again, 2 tries left: the worker was out of touch for too long
+        # it returns just in time
+        to session 1: welcome, worker-1 of bob
+        pay:1.0:1: escrow -> bob 8.5
+        refund:1.0: escrow -> ada 9.5
+        1.0 succeeded; charged 8.5
+        1.2#1 -> worker-1
+        to session 1: stored 1.0#1
+        # another restart, and it stays away
+        1.1#1 waits again, 2 tries left: the worker was out of touch for too long
+        1.2#1 waits again, 2 tries left: the worker was out of touch for too long
     "#]]
     .assert_eq(&world.log);
 }
@@ -298,18 +298,18 @@ fn a_machine_is_removed_by_its_owner_only() {
     world.note("it comes back as a stranger");
     world.join(2, join(1, &worker(1, 1), attempts(&["1.0#1"])));
     expect![[r#"
-          refused: there is no such thing, or it is not yours
-          refused: there is no such thing, or it is not yours
-        with what it runs
-          1.0#1 waits again, 3 tries left: the owner took the worker back
-          worker-1 is removed
-          to session 1: drop 1.0#1
-          done
-          session 1 ends: this worker was removed on the dashboard
-          refused: there is no such thing, or it is not yours
-        it comes back as a stranger
-          to session 2: welcome, worker-2; show CODE-1
-          to session 2: drop 1.0#1
+        refused: there is no such thing, or it is not yours
+        refused: there is no such thing, or it is not yours
+        # with what it runs
+        1.0#1 waits again, 3 tries left: the owner took the worker back
+        worker-1 is removed
+        to session 1: drop 1.0#1
+        done
+        session 1 ends: this worker was removed on the dashboard
+        refused: there is no such thing, or it is not yours
+        # it comes back as a stranger
+        to session 2: welcome, worker-2; show CODE-1
+        to session 2: drop 1.0#1
     "#]]
     .assert_eq(&world.log);
 }

@@ -45,16 +45,16 @@ fn exit_0_is_charged_by_the_minutes_used() {
     check(
         world,
         &expect![[r#"
-          hold:1: ada -> escrow 18
-          1.0#1 -> worker-1
-          job 1, 18 held
-          pay:1.0:1: escrow -> bob 9
-          refund:1.0: escrow -> ada 9
-          1.0 succeeded; charged 9
-          job 1 is over: 1 succeeded, 0 failed, 0 cancelled
-          to session 1: stored 1.0#1
-        ada 91, bob 109, eve 100, escrow 0
-    "#]],
+            hold:1: ada -> escrow 18
+            1.0#1 -> worker-1
+            job 1, 18 held
+            pay:1.0:1: escrow -> bob 9
+            refund:1.0: escrow -> ada 9
+            1.0 succeeded; charged 9
+            job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+            to session 1: stored 1.0#1
+            ada 91, bob 109, eve 100, escrow 0
+        "#]],
     );
 }
 
@@ -63,35 +63,35 @@ fn a_failure_of_its_own_is_charged() {
     check(
         ends(Outcome::Failed(Failure::ExitCode(1)), 30),
         &expect![[r#"
-          pay:1.0:1: escrow -> bob 8.5
-          refund:1.0: escrow -> ada 9.5
-          1.0 failed: ended with exit code 1; charged 8.5
-          job 1 is over: 0 succeeded, 1 failed, 0 cancelled
-          to session 1: stored 1.0#1
-        ada 91.5, bob 108.5, eve 100, escrow 0
-    "#]],
+            pay:1.0:1: escrow -> bob 8.5
+            refund:1.0: escrow -> ada 9.5
+            1.0 failed: ended with exit code 1; charged 8.5
+            job 1 is over: 0 succeeded, 1 failed, 0 cancelled
+            to session 1: stored 1.0#1
+            ada 91.5, bob 108.5, eve 100, escrow 0
+        "#]],
     );
     check(
         ends(Outcome::Failed(Failure::OutOfMemory { limit_mib: 1024 }), 30),
         &expect![[r#"
-          pay:1.0:1: escrow -> bob 8.5
-          refund:1.0: escrow -> ada 9.5
-          1.0 failed: used more than its 1024 MiB of memory; ask for more RAM; charged 8.5
-          job 1 is over: 0 succeeded, 1 failed, 0 cancelled
-          to session 1: stored 1.0#1
-        ada 91.5, bob 108.5, eve 100, escrow 0
-    "#]],
+            pay:1.0:1: escrow -> bob 8.5
+            refund:1.0: escrow -> ada 9.5
+            1.0 failed: used more than its 1024 MiB of memory; ask for more RAM; charged 8.5
+            job 1 is over: 0 succeeded, 1 failed, 0 cancelled
+            to session 1: stored 1.0#1
+            ada 91.5, bob 108.5, eve 100, escrow 0
+        "#]],
     );
     check(
         ends(Outcome::Failed(Failure::TimeLimit { limit_s: 600 }), 60),
         &expect![[r#"
-          pay:1.0:1: escrow -> bob 9
-          refund:1.0: escrow -> ada 9
-          1.0 failed: ran longer than its limit of 600 s; ask for more time; charged 9
-          job 1 is over: 0 succeeded, 1 failed, 0 cancelled
-          to session 1: stored 1.0#1
-        ada 91, bob 109, eve 100, escrow 0
-    "#]],
+            pay:1.0:1: escrow -> bob 9
+            refund:1.0: escrow -> ada 9
+            1.0 failed: ran longer than its limit of 600 s; ask for more time; charged 9
+            job 1 is over: 0 succeeded, 1 failed, 0 cancelled
+            to session 1: stored 1.0#1
+            ada 91, bob 109, eve 100, escrow 0
+        "#]],
     );
 }
 
@@ -100,24 +100,24 @@ fn a_worker_is_paid_for_no_more_time_than_there_was() {
     check(
         ends(Outcome::Succeeded, 599),
         &expect![[r#"
-          pay:1.0:1: escrow -> bob 9
-          refund:1.0: escrow -> ada 9
-          1.0 succeeded; charged 9
-          job 1 is over: 1 succeeded, 0 failed, 0 cancelled
-          to session 1: stored 1.0#1
-        ada 91, bob 109, eve 100, escrow 0
-    "#]],
+            pay:1.0:1: escrow -> bob 9
+            refund:1.0: escrow -> ada 9
+            1.0 succeeded; charged 9
+            job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+            to session 1: stored 1.0#1
+            ada 91, bob 109, eve 100, escrow 0
+        "#]],
     );
     check(
         ends(Outcome::Succeeded, u64::MAX / 1000),
         &expect![[r#"
-          pay:1.0:1: escrow -> bob 9
-          refund:1.0: escrow -> ada 9
-          1.0 succeeded; charged 9
-          job 1 is over: 1 succeeded, 0 failed, 0 cancelled
-          to session 1: stored 1.0#1
-        ada 91, bob 109, eve 100, escrow 0
-    "#]],
+            pay:1.0:1: escrow -> bob 9
+            refund:1.0: escrow -> ada 9
+            1.0 succeeded; charged 9
+            job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+            to session 1: stored 1.0#1
+            ada 91, bob 109, eve 100, escrow 0
+        "#]],
     );
     let mut world = running();
     for _ in 0..20 {
@@ -129,12 +129,12 @@ fn a_worker_is_paid_for_no_more_time_than_there_was() {
     check(
         world,
         &expect![[r#"
-          pay:1.0:1: escrow -> bob 18
-          1.0 succeeded; charged 18
-          job 1 is over: 1 succeeded, 0 failed, 0 cancelled
-          to session 1: stored 1.0#1
-        ada 82, bob 118, eve 100, escrow 0
-    "#]],
+            pay:1.0:1: escrow -> bob 18
+            1.0 succeeded; charged 18
+            job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+            to session 1: stored 1.0#1
+            ada 82, bob 118, eve 100, escrow 0
+        "#]],
     );
 }
 
@@ -146,14 +146,14 @@ fn a_cancelled_job_that_waits_is_refunded_whole() {
     check(
         world,
         &expect![[r#"
-          hold:1: ada -> escrow 90
-          job 1, 90 held
-          1.0 to 1.4 cancelled
-          refund:1.0-5: escrow -> ada 90
-          job 1 is over: 0 succeeded, 0 failed, 5 cancelled
-          done
-        ada 100, bob 100, eve 100, escrow 0
-    "#]],
+            hold:1: ada -> escrow 90
+            job 1, 90 held
+            1.0 to 1.4 cancelled
+            refund:1.0-5: escrow -> ada 90
+            job 1 is over: 0 succeeded, 0 failed, 5 cancelled
+            done
+            ada 100, bob 100, eve 100, escrow 0
+        "#]],
     );
 }
 
@@ -167,17 +167,17 @@ fn a_cancelled_task_that_runs_is_charged_so_far() {
     check(
         world,
         &expect![[r#"
-          1.0#1 is to stop
-          to session 1: cancel 1.0#1
-          done
-        ada 82, bob 100, eve 100, escrow 18
-          pay:1.0:1: escrow -> bob 9
-          refund:1.0: escrow -> ada 9
-          1.0 cancelled; charged 9
-          job 1 is over: 0 succeeded, 0 failed, 1 cancelled
-          to session 1: stored 1.0#1
-        ada 91, bob 109, eve 100, escrow 0
-    "#]],
+            1.0#1 is to stop
+            to session 1: cancel 1.0#1
+            done
+            ada 82, bob 100, eve 100, escrow 18
+            pay:1.0:1: escrow -> bob 9
+            refund:1.0: escrow -> ada 9
+            1.0 cancelled; charged 9
+            job 1 is over: 0 succeeded, 0 failed, 1 cancelled
+            to session 1: stored 1.0#1
+            ada 91, bob 109, eve 100, escrow 0
+        "#]],
     );
 }
 
@@ -192,18 +192,18 @@ fn a_task_cancelled_before_its_clock_began_costs_nothing() {
     check(
         world,
         &expect![[r#"
-          hold:1: ada -> escrow 18
-          1.0#1 -> worker-1
-          job 1, 18 held
-          1.0#1 is to stop
-          to session 1: cancel 1.0#1
-          done
-          refund:1.0: escrow -> ada 18
-          1.0 cancelled; charged 0
-          job 1 is over: 0 succeeded, 0 failed, 1 cancelled
-          to session 1: stored 1.0#1
-        ada 100, bob 100, eve 100, escrow 0
-    "#]],
+            hold:1: ada -> escrow 18
+            1.0#1 -> worker-1
+            job 1, 18 held
+            1.0#1 is to stop
+            to session 1: cancel 1.0#1
+            done
+            refund:1.0: escrow -> ada 18
+            1.0 cancelled; charged 0
+            job 1 is over: 0 succeeded, 0 failed, 1 cancelled
+            to session 1: stored 1.0#1
+            ada 100, bob 100, eve 100, escrow 0
+        "#]],
     );
 }
 
@@ -212,11 +212,11 @@ fn a_cancel_that_nobody_asked_for_is_the_workers_fault() {
     check(
         ends(Outcome::Cancelled, 60),
         &expect![[r#"
-          1.0#1 waits again, 2 tries left: the worker's sandbox failed: it stopped the task though nobody had asked
-          1.0#2 -> worker-1
-          to session 1: stored 1.0#1
-        ada 82, bob 100, eve 100, escrow 18
-    "#]],
+            1.0#1 waits again, 2 tries left: the worker's sandbox failed: it stopped the task though nobody had asked
+            1.0#2 -> worker-1
+            to session 1: stored 1.0#1
+            ada 82, bob 100, eve 100, escrow 18
+        "#]],
     );
 }
 
@@ -229,16 +229,16 @@ fn a_task_that_ends_before_it_hears_of_the_cancel_is_charged() {
     check(
         world,
         &expect![[r#"
-          1.0#1 is to stop
-          to session 1: cancel 1.0#1
-          done
-          pay:1.0:1: escrow -> bob 9
-          refund:1.0: escrow -> ada 9
-          1.0 succeeded; charged 9
-          job 1 is over: 1 succeeded, 0 failed, 0 cancelled
-          to session 1: stored 1.0#1
-        ada 91, bob 109, eve 100, escrow 0
-    "#]],
+            1.0#1 is to stop
+            to session 1: cancel 1.0#1
+            done
+            pay:1.0:1: escrow -> bob 9
+            refund:1.0: escrow -> ada 9
+            1.0 succeeded; charged 9
+            job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+            to session 1: stored 1.0#1
+            ada 91, bob 109, eve 100, escrow 0
+        "#]],
     );
 }
 
@@ -251,14 +251,14 @@ fn a_cancelled_task_on_a_lost_worker_is_refunded() {
     check(
         world,
         &expect![[r#"
-          1.0#1 is to stop
-          to session 1: cancel 1.0#1
-          done
-          refund:1.0: escrow -> ada 18
-          1.0 cancelled; charged 0
-          job 1 is over: 0 succeeded, 0 failed, 1 cancelled
-        ada 100, bob 100, eve 100, escrow 0
-    "#]],
+            1.0#1 is to stop
+            to session 1: cancel 1.0#1
+            done
+            refund:1.0: escrow -> ada 18
+            1.0 cancelled; charged 0
+            job 1 is over: 0 succeeded, 0 failed, 1 cancelled
+            ada 100, bob 100, eve 100, escrow 0
+        "#]],
     );
 }
 
@@ -272,10 +272,10 @@ fn a_lost_worker_gets_nothing_and_the_hold_stays() {
     check(
         world,
         &expect![[r#"
-        a second later
-          1.0#1 waits again, 2 tries left: the worker was out of touch for too long
-        ada 82, bob 100, eve 100, escrow 18
-    "#]],
+            # a second later
+            1.0#1 waits again, 2 tries left: the worker was out of touch for too long
+            ada 82, bob 100, eve 100, escrow 18
+        "#]],
     );
 }
 
@@ -284,10 +284,10 @@ fn an_owner_who_takes_the_laptop_back_costs_the_task_no_try() {
     check(
         ends(Outcome::Returned(WorkerFault::Leaving), 60),
         &expect![[r#"
-          1.0#1 waits again, 3 tries left: the owner took the worker back
-          to session 1: stored 1.0#1
-        ada 82, bob 100, eve 100, escrow 18
-    "#]],
+            1.0#1 waits again, 3 tries left: the owner took the worker back
+            to session 1: stored 1.0#1
+            ada 82, bob 100, eve 100, escrow 18
+        "#]],
     );
 }
 
@@ -304,21 +304,21 @@ fn tries_that_are_used_up_are_the_grids_fault() {
     check(
         world,
         &expect![[r#"
-          hold:1: ada -> escrow 18
-          1.0#1 -> worker-1
-          job 1, 18 held
-          1.0#1 waits again, 2 tries left: the worker's sandbox failed: no user namespaces
-          1.0#2 -> worker-1
-          to session 1: stored 1.0#1
-          1.0#2 waits again, 1 tries left: the worker's sandbox failed: no user namespaces
-          1.0#3 -> worker-1
-          to session 1: stored 1.0#2
-          refund:1.0: escrow -> ada 18
-          1.0 failed: given up by the grid and refunded: the worker's sandbox failed: no user namespaces; charged 0
-          job 1 is over: 0 succeeded, 1 failed, 0 cancelled
-          to session 1: stored 1.0#3
-        ada 100, bob 100, eve 100, escrow 0
-    "#]],
+            hold:1: ada -> escrow 18
+            1.0#1 -> worker-1
+            job 1, 18 held
+            1.0#1 waits again, 2 tries left: the worker's sandbox failed: no user namespaces
+            1.0#2 -> worker-1
+            to session 1: stored 1.0#1
+            1.0#2 waits again, 1 tries left: the worker's sandbox failed: no user namespaces
+            1.0#3 -> worker-1
+            to session 1: stored 1.0#2
+            refund:1.0: escrow -> ada 18
+            1.0 failed: given up by the grid and refunded: the worker's sandbox failed: no user namespaces; charged 0
+            job 1 is over: 0 succeeded, 1 failed, 0 cancelled
+            to session 1: stored 1.0#3
+            ada 100, bob 100, eve 100, escrow 0
+        "#]],
     );
 }
 
@@ -341,23 +341,23 @@ fn a_stale_result_is_confirmed_and_unpaid() {
     check(
         world,
         &expect![[r#"
-        of the attempt before
-          to session 1: stored 1.0#1
-        of one to come, of other tasks and jobs
-          to session 1: stored 1.0#3
-          to session 1: stored 1.0#0
-          to session 1: stored 1.1#1
-          to session 1: stored 9.0#1
-          to session 1: stored 18446744073709551615.4294967295#4294967295
-        twice
-          pay:1.0:2: escrow -> bob 8
-          refund:1.0: escrow -> ada 10
-          1.0 succeeded; charged 8
-          job 1 is over: 1 succeeded, 0 failed, 0 cancelled
-          to session 1: stored 1.0#2
-          to session 1: stored 1.0#2
-        ada 92, bob 108, eve 100, escrow 0
-    "#]],
+            # of the attempt before
+            to session 1: stored 1.0#1
+            # of one to come, of other tasks and jobs
+            to session 1: stored 1.0#3
+            to session 1: stored 1.0#0
+            to session 1: stored 1.1#1
+            to session 1: stored 9.0#1
+            to session 1: stored 18446744073709551615.4294967295#4294967295
+            # twice
+            pay:1.0:2: escrow -> bob 8
+            refund:1.0: escrow -> ada 10
+            1.0 succeeded; charged 8
+            job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+            to session 1: stored 1.0#2
+            to session 1: stored 1.0#2
+            ada 92, bob 108, eve 100, escrow 0
+        "#]],
     );
 }
 
@@ -372,9 +372,9 @@ fn nobody_is_paid_for_another_machines_attempt() {
     check(
         world,
         &expect![[r#"
-          to session 2: stored 1.0#1
-        ada 82, bob 100, eve 100, escrow 18
-    "#]],
+            to session 2: stored 1.0#1
+            ada 82, bob 100, eve 100, escrow 18
+        "#]],
     );
 }
 
@@ -389,15 +389,15 @@ fn own_jobs_on_own_machines_cost_nothing() {
     check(
         world,
         &expect![[r#"
-          hold:1: ada -> escrow 18
-          1.0#1 -> worker-1
-          job 1, 18 held
-          refund:1.0: escrow -> ada 18
-          1.0 succeeded; charged 0
-          job 1 is over: 1 succeeded, 0 failed, 0 cancelled
-          to session 1: stored 1.0#1
-        ada 100, bob 100, eve 100, escrow 0
-    "#]],
+            hold:1: ada -> escrow 18
+            1.0#1 -> worker-1
+            job 1, 18 held
+            refund:1.0: escrow -> ada 18
+            1.0 succeeded; charged 0
+            job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+            to session 1: stored 1.0#1
+            ada 100, bob 100, eve 100, escrow 0
+        "#]],
     );
 }
 
@@ -409,12 +409,12 @@ fn under_quoted_billing_the_quote_is_charged() {
     check(
         world,
         &expect![[r#"
-          pay:1.0:1: escrow -> bob 18
-          1.0 succeeded; charged 18
-          job 1 is over: 1 succeeded, 0 failed, 0 cancelled
-          to session 1: stored 1.0#1
-        ada 82, bob 118, eve 100, escrow 0
-    "#]],
+            pay:1.0:1: escrow -> bob 18
+            1.0 succeeded; charged 18
+            job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+            to session 1: stored 1.0#1
+            ada 82, bob 118, eve 100, escrow 0
+        "#]],
     );
 }
 
@@ -424,37 +424,37 @@ fn the_fee_comes_out_of_the_charge() {
         (
             1,
             expect![[r#"
-              pay:1.0:1: escrow -> bob 8.008651
-              fee:1.0:1: escrow -> fee 0.008016
-              refund:1.0: escrow -> ada 9.983333
-              1.0 succeeded; charged 8.016667
-              job 1 is over: 1 succeeded, 0 failed, 0 cancelled
-              to session 1: stored 1.0#1
-            ada 91.983333, bob 108.008651, eve 100, escrow 0, fee 0.008016
-        "#]],
+                pay:1.0:1: escrow -> bob 8.008651
+                fee:1.0:1: escrow -> fee 0.008016
+                refund:1.0: escrow -> ada 9.983333
+                1.0 succeeded; charged 8.016667
+                job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+                to session 1: stored 1.0#1
+                ada 91.983333, bob 108.008651, eve 100, escrow 0, fee 0.008016
+            "#]],
         ),
         (
             100,
             expect![[r#"
-              pay:1.0:1: escrow -> bob 7.215001
-              fee:1.0:1: escrow -> fee 0.801666
-              refund:1.0: escrow -> ada 9.983333
-              1.0 succeeded; charged 8.016667
-              job 1 is over: 1 succeeded, 0 failed, 0 cancelled
-              to session 1: stored 1.0#1
-            ada 91.983333, bob 107.215001, eve 100, escrow 0, fee 0.801666
-        "#]],
+                pay:1.0:1: escrow -> bob 7.215001
+                fee:1.0:1: escrow -> fee 0.801666
+                refund:1.0: escrow -> ada 9.983333
+                1.0 succeeded; charged 8.016667
+                job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+                to session 1: stored 1.0#1
+                ada 91.983333, bob 107.215001, eve 100, escrow 0, fee 0.801666
+            "#]],
         ),
         (
             1000,
             expect![[r#"
-              fee:1.0:1: escrow -> fee 8.016667
-              refund:1.0: escrow -> ada 9.983333
-              1.0 succeeded; charged 8.016667
-              job 1 is over: 1 succeeded, 0 failed, 0 cancelled
-              to session 1: stored 1.0#1
-            ada 91.983333, bob 100, eve 100, escrow 0, fee 8.016667
-        "#]],
+                fee:1.0:1: escrow -> fee 8.016667
+                refund:1.0: escrow -> ada 9.983333
+                1.0 succeeded; charged 8.016667
+                job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+                to session 1: stored 1.0#1
+                ada 91.983333, bob 100, eve 100, escrow 0, fee 8.016667
+            "#]],
         ),
     ] {
         let mut world = running_under(Policy { fee_permille, ..policy() }, &job(1, 1));
@@ -474,13 +474,13 @@ fn a_free_grid_keeps_no_books() {
     check(
         world,
         &expect![[r#"
-          1.0#1 -> worker-1
-          job 1, 0 held
-          1.0 succeeded; charged 0
-          job 1 is over: 1 succeeded, 0 failed, 0 cancelled
-          to session 1: stored 1.0#1
-        ada 0, bob 0, eve 0, escrow 0
-    "#]],
+            1.0#1 -> worker-1
+            job 1, 0 held
+            1.0 succeeded; charged 0
+            job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+            to session 1: stored 1.0#1
+            ada 0, bob 0, eve 0, escrow 0
+        "#]],
     );
 }
 
@@ -493,13 +493,13 @@ fn a_removed_machine_gives_back_what_it_ran() {
     check(
         world,
         &expect![[r#"
-          1.0#1 waits again, 3 tries left: the owner took the worker back
-          worker-1 is removed
-          to session 1: drop 1.0#1
-          done
-          session 1 ends: this worker was removed on the dashboard
-        ada 82, bob 100, eve 100, escrow 18
-    "#]],
+            1.0#1 waits again, 3 tries left: the owner took the worker back
+            worker-1 is removed
+            to session 1: drop 1.0#1
+            done
+            session 1 ends: this worker was removed on the dashboard
+            ada 82, bob 100, eve 100, escrow 18
+        "#]],
     );
 }
 
@@ -524,47 +524,47 @@ fn every_task_of_an_array_is_settled_by_itself() {
     check(
         world,
         &expect![[r#"
-          hold:1: ada -> escrow 54
-          1.0#1 -> worker-1
-          1.1#1 -> worker-1
-          1.2#1 -> worker-1
-          job 1, 54 held
-          pay:1.1:1: escrow -> bob 8.5
-          refund:1.1: escrow -> ada 0.5
-          1.1 failed: was ended by signal 9; charged 8.5
-          1.3#1 -> worker-1
-          to session 1: stored 1.1#1
-          1.0#1 waits again, 2 tries left: the worker was out of touch for too long
-          1.0#2 -> worker-1
-          to session 1: stored 1.0#1
-          pay:1.2:1: escrow -> bob 8.5
-          refund:1.2: escrow -> ada 0.5
-          1.2 succeeded; charged 8.5
-          1.4#1 -> worker-1
-          to session 1: stored 1.2#1
-        ada 47, bob 117, eve 100, escrow 36
-        cancel: 0, 3 and 4 run, 5 was never started
-          1.0#2 is to stop
-          1.3#1 is to stop
-          1.4#1 is to stop
-          1.5 to 1.5 cancelled
-          refund:1.5-6: escrow -> ada 9
-          to session 1: cancel 1.0#2
-          to session 1: cancel 1.3#1
-          to session 1: cancel 1.4#1
-          done
-          refund:1.0: escrow -> ada 9
-          1.0 cancelled; charged 0
-          to session 1: stored 1.0#2
-          refund:1.3: escrow -> ada 9
-          1.3 cancelled; charged 0
-          to session 1: stored 1.3#1
-          pay:1.4:1: escrow -> bob 8
-          refund:1.4: escrow -> ada 1
-          1.4 succeeded; charged 8
-          job 1 is over: 2 succeeded, 1 failed, 3 cancelled
-          to session 1: stored 1.4#1
-        ada 75, bob 125, eve 100, escrow 0
-    "#]],
+            hold:1: ada -> escrow 54
+            1.0#1 -> worker-1
+            1.1#1 -> worker-1
+            1.2#1 -> worker-1
+            job 1, 54 held
+            pay:1.1:1: escrow -> bob 8.5
+            refund:1.1: escrow -> ada 0.5
+            1.1 failed: was ended by signal 9; charged 8.5
+            1.3#1 -> worker-1
+            to session 1: stored 1.1#1
+            1.0#1 waits again, 2 tries left: the worker was out of touch for too long
+            1.0#2 -> worker-1
+            to session 1: stored 1.0#1
+            pay:1.2:1: escrow -> bob 8.5
+            refund:1.2: escrow -> ada 0.5
+            1.2 succeeded; charged 8.5
+            1.4#1 -> worker-1
+            to session 1: stored 1.2#1
+            ada 47, bob 117, eve 100, escrow 36
+            # cancel: 0, 3 and 4 run, 5 was never started
+            1.0#2 is to stop
+            1.3#1 is to stop
+            1.4#1 is to stop
+            1.5 to 1.5 cancelled
+            refund:1.5-6: escrow -> ada 9
+            to session 1: cancel 1.0#2
+            to session 1: cancel 1.3#1
+            to session 1: cancel 1.4#1
+            done
+            refund:1.0: escrow -> ada 9
+            1.0 cancelled; charged 0
+            to session 1: stored 1.0#2
+            refund:1.3: escrow -> ada 9
+            1.3 cancelled; charged 0
+            to session 1: stored 1.3#1
+            pay:1.4:1: escrow -> bob 8
+            refund:1.4: escrow -> ada 1
+            1.4 succeeded; charged 8
+            job 1 is over: 2 succeeded, 1 failed, 3 cancelled
+            to session 1: stored 1.4#1
+            ada 75, bob 125, eve 100, escrow 0
+        "#]],
     );
 }

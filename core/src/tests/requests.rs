@@ -63,12 +63,12 @@ fn what_the_balance_cannot_cover_is_refused_with_the_shortfall() {
     let crate::effect::Refusal::Insufficient(short) = refusal else { panic!("{refusal}") };
     assert_eq!((short.amount.0 - short.balance.0, world.balance(ADA).0), (8_000_000, 10_000_000));
     expect![[r#"
-          refused: costs 108 credits, the balance is 100
+        refused: costs 108 credits, the balance is 100
         ada 100, bob 100, eve 100, escrow 0
-          hold:1: ada -> escrow 90
-          job 1, 90 held
-          refused: costs 18 credits, the balance is 10
-          refused: costs 18 credits, the balance is 10
+        hold:1: ada -> escrow 90
+        job 1, 90 held
+        refused: costs 18 credits, the balance is 10
+        refused: costs 18 credits, the balance is 10
     "#]]
     .assert_eq(&world.log);
 }
@@ -111,21 +111,21 @@ fn jobs_under_way_have_a_limit_for_each_user() {
     world.cancel(ADA, 1);
     world.submit(&tiny);
     expect![[r#"
-          hold:1: ada -> escrow 8.016667
-          job 1, 8.016667 held
-          hold:2: ada -> escrow 8.016667
-          job 2, 8.016667 held
-          refused: you have 2 jobs under way, which is the limit
-          hold:3: eve -> escrow 8.016667
-          job 3, 8.016667 held
-        after a restart it still counts
-          refused: you have 2 jobs under way, which is the limit
-          1.0 to 1.0 cancelled
-          refund:1.0-1: escrow -> ada 8.016667
-          job 1 is over: 0 succeeded, 0 failed, 1 cancelled
-          done
-          hold:4: ada -> escrow 8.016667
-          job 4, 8.016667 held
+        hold:1: ada -> escrow 8.016667
+        job 1, 8.016667 held
+        hold:2: ada -> escrow 8.016667
+        job 2, 8.016667 held
+        refused: you have 2 jobs under way, which is the limit
+        hold:3: eve -> escrow 8.016667
+        job 3, 8.016667 held
+        # after a restart it still counts
+        refused: you have 2 jobs under way, which is the limit
+        1.0 to 1.0 cancelled
+        refund:1.0-1: escrow -> ada 8.016667
+        job 1 is over: 0 succeeded, 0 failed, 1 cancelled
+        done
+        hold:4: ada -> escrow 8.016667
+        job 4, 8.016667 held
     "#]]
     .assert_eq(&world.log);
 }
@@ -147,23 +147,23 @@ fn a_repeated_submit_finds_the_first_job() {
     world.restart();
     world.submit(&wish);
     expect![[r#"
-          hold:1: ada -> escrow 18
-          job 1, 18 held
-          job 1, 18 held
-        other people and other keys have jobs of their own
-          hold:2: eve -> escrow 18
-          job 2, 18 held
-          hold:3: ada -> escrow 18
-          job 3, 18 held
-        even when it has ended, or nothing is left to hold
-          1.0 to 1.0 cancelled
-          refund:1.0-1: escrow -> ada 18
-          job 1 is over: 0 succeeded, 0 failed, 1 cancelled
-          done
-          refused: costs 90 credits, the balance is 82
-          job 1, 18 held
-        and after a restart
-          job 1, 18 held
+        hold:1: ada -> escrow 18
+        job 1, 18 held
+        job 1, 18 held
+        # other people and other keys have jobs of their own
+        hold:2: eve -> escrow 18
+        job 2, 18 held
+        hold:3: ada -> escrow 18
+        job 3, 18 held
+        # even when it has ended, or nothing is left to hold
+        1.0 to 1.0 cancelled
+        refund:1.0-1: escrow -> ada 18
+        job 1 is over: 0 succeeded, 0 failed, 1 cancelled
+        done
+        refused: costs 90 credits, the balance is 82
+        job 1, 18 held
+        # and after a restart
+        job 1, 18 held
     "#]]
     .assert_eq(&world.log);
 }
@@ -206,21 +206,21 @@ fn a_job_is_cancelled_by_its_owner_or_the_operator() {
     world.cancel(ADA, 1);
     world.cancel(UserId(4), 2);
     expect![[r#"
-          refused: there is no such thing, or it is not yours
-          refused: there is no such thing, or it is not yours
-          refused: there is no such thing, or it is not yours
-          refused: there is no such thing, or it is not yours
-          refused: there is no such thing, or it is not yours
-        by those who may
-          1.0 to 1.0 cancelled
-          refund:1.0-1: escrow -> ada 18
-          job 1 is over: 0 succeeded, 0 failed, 1 cancelled
-          done
-          refused: this job has ended already
-          2.0 to 2.0 cancelled
-          refund:2.0-1: escrow -> ada 18
-          job 2 is over: 0 succeeded, 0 failed, 1 cancelled
-          done
+        refused: there is no such thing, or it is not yours
+        refused: there is no such thing, or it is not yours
+        refused: there is no such thing, or it is not yours
+        refused: there is no such thing, or it is not yours
+        refused: there is no such thing, or it is not yours
+        # by those who may
+        1.0 to 1.0 cancelled
+        refund:1.0-1: escrow -> ada 18
+        job 1 is over: 0 succeeded, 0 failed, 1 cancelled
+        done
+        refused: this job has ended already
+        2.0 to 2.0 cancelled
+        refund:2.0-1: escrow -> ada 18
+        job 2 is over: 0 succeeded, 0 failed, 1 cancelled
+        done
     "#]]
     .assert_eq(&world.log);
 }
@@ -243,20 +243,20 @@ fn cancelling_reaches_what_runs_what_waits_again_and_what_never_started() {
     world.end(1, "1.0#1", Outcome::Cancelled, 0);
     world.note_balances();
     expect![[r#"
-          1.0#1 is to stop
-          1.2 to 1.4 cancelled
-          refund:1.2-5: escrow -> ada 27
-          refund:1.1: escrow -> ada 9
-          1.1 cancelled; charged 0
-          to session 1: cancel 1.0#1
-          done
-        again
-          done
-        the last one ends
-          refund:1.0: escrow -> ada 9
-          1.0 cancelled; charged 0
-          job 1 is over: 0 succeeded, 0 failed, 5 cancelled
-          to session 1: stored 1.0#1
+        1.0#1 is to stop
+        1.2 to 1.4 cancelled
+        refund:1.2-5: escrow -> ada 27
+        refund:1.1: escrow -> ada 9
+        1.1 cancelled; charged 0
+        to session 1: cancel 1.0#1
+        done
+        # again
+        done
+        # the last one ends
+        refund:1.0: escrow -> ada 9
+        1.0 cancelled; charged 0
+        job 1 is over: 0 succeeded, 0 failed, 5 cancelled
+        to session 1: stored 1.0#1
         ada 100, bob 100, eve 100, escrow 0
     "#]]
     .assert_eq(&world.log);
@@ -268,7 +268,7 @@ fn logins_are_for_the_disk_only() {
     let (token_hash, until) = ([7; 32], world.now.plus_ms(1));
     world.ask(Request::OpenLogin { user: ADA, token_hash, until });
     world.ask(Request::CloseLogin { token_hash });
-    assert_eq!(world.log, "  done\n  done\n");
+    assert_eq!(world.log, "done\ndone\n");
 }
 
 #[test]

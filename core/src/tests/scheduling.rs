@@ -12,7 +12,7 @@ fn check(workers: &[Machine], jobs: &[Wish], expected: &Expect) {
     world.note_waiting();
     let lines = world.log.lines().filter(|line| line.contains("->") || line.contains("waits"));
     let lines = lines.filter(|line| !line.contains("hold:"));
-    expected.assert_eq(&lines.map(|line| format!("{}\n", line.trim())).collect::<String>());
+    expected.assert_eq(&lines.map(|line| format!("{line}\n")).collect::<String>());
 }
 
 fn placed(workers: &[Machine], jobs: &[Wish]) -> World {
@@ -294,21 +294,21 @@ fn room_that_comes_is_given_to_whoever_waits_longest() {
     world.note("worker-1 has room");
     world.end(1, "1.0#1", Outcome::Succeeded, 0);
     expect![[r#"
-        worker-2 has room
-          pay:2.0:1: escrow -> bob 14
-          refund:2.0: escrow -> ada 10
-          2.0 succeeded; charged 14
-          job 2 is over: 1 succeeded, 0 failed, 0 cancelled
-          3.0#1 -> worker-2
-          to session 2: stored 2.0#1
-        worker-1 has room
-          pay:1.0:1: escrow -> bob 14
-          refund:1.0: escrow -> ada 10
-          1.0 succeeded; charged 14
-          job 1 is over: 1 succeeded, 0 failed, 0 cancelled
-          4.0#1 -> worker-1
-          5.0#1 -> worker-1
-          to session 1: stored 1.0#1
+        # worker-2 has room
+        pay:2.0:1: escrow -> bob 14
+        refund:2.0: escrow -> ada 10
+        2.0 succeeded; charged 14
+        job 2 is over: 1 succeeded, 0 failed, 0 cancelled
+        3.0#1 -> worker-2
+        to session 2: stored 2.0#1
+        # worker-1 has room
+        pay:1.0:1: escrow -> bob 14
+        refund:1.0: escrow -> ada 10
+        1.0 succeeded; charged 14
+        job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+        4.0#1 -> worker-1
+        5.0#1 -> worker-1
+        to session 1: stored 1.0#1
     "#]]
     .assert_eq(&world.log);
 }
@@ -338,19 +338,19 @@ fn a_silent_machine_gets_nothing_until_it_speaks() {
     world.note("it speaks");
     world.heartbeat(1, Vec::new());
     expect![[r#"
-          hold:1: ada -> escrow 18
-          1.0#1 -> worker-1
-          job 1, 18 held
-          pay:1.0:1: escrow -> bob 8
-          refund:1.0: escrow -> ada 10
-          1.0 succeeded; charged 8
-          job 1 is over: 1 succeeded, 0 failed, 0 cancelled
-          to session 1: stored 1.0#1
-          hold:2: ada -> escrow 18
-          job 2, 18 held
+        hold:1: ada -> escrow 18
+        1.0#1 -> worker-1
+        job 1, 18 held
+        pay:1.0:1: escrow -> bob 8
+        refund:1.0: escrow -> ada 10
+        1.0 succeeded; charged 8
+        job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+        to session 1: stored 1.0#1
+        hold:2: ada -> escrow 18
+        job 2, 18 held
         waits: 1 worker can run it, and it is silent or about to leave; it starts when one is back
-        it speaks
-          2.0#1 -> worker-1
+        # it speaks
+        2.0#1 -> worker-1
     "#]]
     .assert_eq(&world.log);
 }
@@ -397,17 +397,17 @@ fn a_machine_that_is_leaving_gets_nothing_more() {
     world.submit(&job(1, 1));
     world.join(7, crate::tests::world::join(1, &worker(2, 2), attempts(&["2.0#1"])));
     expect![[r#"
-          1.0#1 waits again, 3 tries left: the owner took the worker back
-          to session 1: stored 1.0#1
+        1.0#1 waits again, 3 tries left: the owner took the worker back
+        to session 1: stored 1.0#1
         waits: 1 worker can run it, and it is silent or about to leave; it starts when one is back
-        another comes
-          1.0#2 -> worker-2
-        it changes its mind
-          hold:3: ada -> escrow 18
-          job 3, 18 held
-          3.0#1 -> worker-1
-          to session 7: welcome, worker-1 of bob
-          session 1 ends: a newer connection of this worker has taken over
+        # another comes
+        1.0#2 -> worker-2
+        # it changes its mind
+        hold:3: ada -> escrow 18
+        job 3, 18 held
+        3.0#1 -> worker-1
+        to session 7: welcome, worker-1 of bob
+        session 1 ends: a newer connection of this worker has taken over
     "#]]
     .assert_eq(&world.log);
 }

@@ -15,7 +15,7 @@ pub(super) fn words(effects: &Effects) -> String {
     let replies = effects.replies.iter().map(|(_, reply)| of_reply(reply));
     let closes =
         effects.closes.iter().map(|(session, why)| format!("session {session} ends: {why}"));
-    changes.chain(sends).chain(replies).chain(closes).map(|line| format!("  {line}\n")).collect()
+    changes.chain(sends).chain(replies).chain(closes).map(|line| format!("{line}\n")).collect()
 }
 
 fn of_account(id: AccountId) -> String {

@@ -238,9 +238,9 @@ impl World {
         reply
     }
 
+    /// A heading in the log.
     pub(super) fn note(&mut self, words: &str) {
-        self.log.push_str(words);
-        self.log.push('\n');
+        self.log.push_str(&format!("# {words}\n"));
     }
 
     pub(super) fn submit(&mut self, wish: &Wish) -> Reply {
@@ -317,14 +317,14 @@ impl World {
         if account(AccountId::Fee) > Micros::ZERO {
             words.push_str(&format!(", fee {}", account(AccountId::Fee)));
         }
-        self.note(&words);
+        self.log.push_str(&format!("{words}\n"));
     }
 
     /// Why each shape waits, oldest user first.
     pub(super) fn note_waiting(&mut self) {
         let lines: Vec<String> = self.grid.snapshot().waiting.into_values().collect();
         for line in lines {
-            self.note(&format!("waits: {line}"));
+            self.log.push_str(&format!("waits: {line}\n"));
         }
     }
 

@@ -90,7 +90,7 @@ fn all_bad_fields_are_told_at_once() {
             ram_mib: must be 16 to 4194304, is 0
             disk_mib: must be 1 to 4194304, is 0
             time_limit_s: must be 1 to 2592000, is 0
-            gpu_memory_mib: needs gpus to be at least 1
+            gpu_memory_mib: is for jobs that ask for GPUs
             name: must not contain control characters
             source: must not contain NUL characters
             tasks: must be 1 to 10000, is 10001

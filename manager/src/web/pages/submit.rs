@@ -75,13 +75,14 @@ const EXAMPLES: [Example; 4] = [
 ];
 
 /// What the form shows before anybody has typed: what the API takes for fields that are absent.
-const DEFAULTS: [(&str, &str); 7] = [
+const DEFAULTS: [(&str, &str); 8] = [
     ("kind", "python"),
     ("tasks", "1"),
     ("cores", "1"),
     ("ram_mib", "512"),
     ("disk_mib", "256"),
     ("gpus", "0"),
+    ("gpu_memory_mib", "0"),
     ("time_limit_s", "600"),
 ];
 
@@ -264,6 +265,7 @@ fn read(fields: &Fields) -> Result<Submit, Vec<FieldError>> {
     let (ram_mib, disk_mib) = (number("ram_mib"), number("disk_mib"));
     let (gpus, time_limit_s) = (number("gpus"), number("time_limit_s"));
     let gpus = u16::try_from(gpus).unwrap_or(u16::MAX);
+    let gpu_memory_mib = number("gpu_memory_mib");
     let name = Some(fields.text("name").trim().to_owned()).filter(|name| !name.is_empty());
     // Browsers send lines with CR LF, which a shell would take for a part of the command.
     let source = fields.text("source").replace("\r\n", "\n");
@@ -277,7 +279,7 @@ fn read(fields: &Fields) -> Result<Submit, Vec<FieldError>> {
         ram_mib,
         disk_mib,
         gpus,
-        gpu_memory_mib: 0,
+        gpu_memory_mib,
         time_limit_s,
     };
     if errors.is_empty() {
@@ -316,6 +318,7 @@ fn label(field: &str) -> &str {
         "ram_mib" => "Memory",
         "disk_mib" => "Disk",
         "gpus" => "GPUs",
+        "gpu_memory_mib" => "Memory of each GPU",
         "time_limit_s" => "Time limit",
         other => other,
     }

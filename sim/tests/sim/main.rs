@@ -1,0 +1,4 @@
+//! The simulation's tests.
+
+mod planted;
+mod seeds;
