@@ -7,9 +7,10 @@ use std::process::ExitCode;
 
 use campusgrid_protocol::message::Approval;
 use campusgrid_sandbox::helper::{HELPER_ARGUMENT, helper_main};
+use campusgrid_sandbox::scope::enter_own_scope;
 use campusgrid_settings::file;
 use campusgrid_settings::reader::Flag;
-use campusgrid_worker::config::Config;
+use campusgrid_worker::config::{Config, WithoutSandbox};
 use campusgrid_worker::daemon::{self, Exit};
 use campusgrid_worker::error::WorkerError;
 use clap::Parser;
@@ -113,6 +114,11 @@ fn main() -> ExitCode {
     // Environments must be readable for tasks, which run as another user where the worker is root;
     // what is private stands in a directory that only its owner may enter.
     umask(Mode::from_bits_truncate(0o022));
+    match config.without_sandbox {
+        // An ordinary user's worker limits its tasks from a scope of its own.
+        WithoutSandbox::Refuse => enter_own_scope(std::env::args_os().skip(1)),
+        WithoutSandbox::RunOwnJobs => {}
+    }
     match serve(config, variables) {
         Ok(Exit::Left) => ExitCode::SUCCESS,
         Ok(Exit::NoSandbox { notes }) => complain(

@@ -131,15 +131,30 @@ async fn an_index_out_of_reach_is_the_machines_fault() {
     assert_eq!(names(&dir), ["answers"]);
 }
 
-#[tokio::test]
-async fn a_missing_uv_is_named_with_the_fix() {
-    let dir = tempfile::tempdir().unwrap();
+fn without_uv(dir: &TempDir, more: &[(&str, &str)]) -> Environments {
+    let mut variables: BTreeMap<String, String> = std::env::vars().collect();
+    variables.insert("PATH".to_owned(), "/nonexistent".to_owned());
+    variables.extend(more.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
     let data_dir = dir.path().to_owned();
-    let variables = BTreeMap::from([("PATH".to_owned(), "/nonexistent".to_owned())]);
     let config = EnvironmentsConfig { data_dir, uv: None, fresh: Duration::ZERO, variables };
-    let environments = Environments::open(config).unwrap();
-    let Err(EnvironmentError::Machine { message }) = environments.ready(&lines(&["six"])).await
-    else {
+    Environments::open(config).unwrap()
+}
+
+#[tokio::test]
+async fn a_missing_uv_is_installed() {
+    let dir = tempfile::tempdir().unwrap();
+    let result = without_uv(&dir, &[]).ready(&lines(&["six==1.16.0"])).await;
+    let Some(environment) = unless_out_of_reach(result) else { return };
+    assert!(environment.join("bin/python3").exists());
+    assert!(dir.path().join("tools/bin/uv").is_file());
+}
+
+#[tokio::test]
+async fn a_uv_that_cannot_be_installed_is_named_with_the_fix() {
+    let dir = tempfile::tempdir().unwrap();
+    let nowhere = [("PIP_INDEX_URL", "http://127.0.0.1:9/simple"), ("PIP_RETRIES", "0")];
+    let result = without_uv(&dir, &nowhere).ready(&lines(&["six"])).await;
+    let Err(EnvironmentError::Machine { message }) = result else {
         panic!("no uv was needed");
     };
     assert!(message.contains("pipx install uv"), "{message}");
