@@ -16,7 +16,7 @@ use crate::schedule::Queue;
 use crate::snapshot::Shape;
 use crate::time::Timestamp;
 use crate::user::User;
-use crate::worker::{Free, KeyHash, Link, Newcomer, Occupancy, Worker};
+use crate::worker::{Free, KeyHash, Link, Newcomer, Occupancy, Room, Worker};
 
 /// The grid. The fields of the first group are on disk as well, and whatever changes them pushes a
 /// `Change` in the same function; all others are derived or last as long as a connection.
@@ -41,6 +41,8 @@ pub struct Grid {
     /// Newcomers are numbered before they are on disk, so this may be ahead of it.
     pub(crate) last_worker: WorkerId,
     pub(crate) links: BTreeMap<WorkerId, Link>,
+    /// One for each of `links`, in the order of what is free there.
+    pub(crate) rooms: BTreeSet<Room>,
     pub(crate) newcomers: BTreeMap<SessionId, Newcomer>,
     pub(crate) worker_of_session: BTreeMap<SessionId, WorkerId>,
     pub(crate) occupancy: BTreeMap<WorkerId, Occupancy>,
@@ -73,6 +75,7 @@ impl Grid {
             jobs_of: BTreeMap::new(),
             last_worker,
             links: BTreeMap::new(),
+            rooms: BTreeSet::new(),
             newcomers: BTreeMap::new(),
             worker_of_session: BTreeMap::new(),
             occupancy: BTreeMap::new(),
@@ -176,12 +179,22 @@ impl Grid {
         }
     }
 
+    /// A machine with an owner is connected, and may take what waits.
+    pub(crate) fn connect(&mut self, worker: WorkerId, link: Link) {
+        self.worker_of_session.insert(link.session, worker);
+        self.freed.insert(worker);
+        self.rooms.insert(Room::of(worker, &link));
+        self.links.insert(worker, link);
+    }
+
     /// Counts an attempt on a machine, or no longer, and so what the machine has free.
     pub(crate) fn update_room(&mut self, worker: WorkerId, change: impl FnOnce(&mut Occupancy)) {
         let occupancy = self.occupancy.entry(worker).or_default();
         change(occupancy);
         if let Some(link) = self.links.get_mut(&worker) {
+            self.rooms.remove(&Room::of(worker, link));
             link.free = Free::beside(&link.capacity, occupancy);
+            self.rooms.insert(Room::of(worker, link));
         }
         if occupancy.is_empty() {
             self.occupancy.remove(&worker);

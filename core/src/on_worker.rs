@@ -10,12 +10,15 @@ use campusgrid_protocol::task::{Ended, WorkerFault};
 use crate::effect::{Change, Effects, Refusal, Reply};
 use crate::grid::Grid;
 use crate::input::{Heartbeat, Joined};
-use crate::worker::{Free, KeyHash, Link, Newcomer, Occupancy, Worker};
+use crate::worker::{Free, KeyHash, Link, Newcomer, Occupancy, Room, Worker};
 
 /// What an attempt may take beyond its time limit to be made ready and to bring its results home,
 /// over the slowest of networks. A lease that could be renewed for ever would hold its submitter's
 /// credits for ever.
 const GRACE_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Why the older of two sessions of a machine ends.
+const TAKEN_OVER: &str = "a newer connection of this worker has taken over";
 
 impl Grid {
     pub(crate) fn on_joined(&mut self, session: SessionId, join: Joined, effects: &mut Effects) {
@@ -37,7 +40,17 @@ impl Grid {
             effects.closes.push((session, "a session joins once".to_owned()));
             return;
         }
-        self.close_older_sessions(&key_hash, effects);
+        let others = self.sessions_of(&key_hash);
+        if others.iter().any(|&other| other > session) {
+            // Its join was long on its way, and the worker has moved on: what it lists is out of
+            // date, and to believe it would start elsewhere what runs there now.
+            effects.closes.push((session, TAKEN_OVER.to_owned()));
+            return;
+        }
+        for older in others {
+            self.on_gone(older);
+            effects.closes.push((older, TAKEN_OVER.to_owned()));
+        }
         let Some(&id) = self.worker_of_key.get(&key_hash) else {
             self.last_worker = WorkerId(self.last_worker.0 + 1);
             let id = self.last_worker;
@@ -54,9 +67,7 @@ impl Grid {
         let none = Occupancy::new();
         link.free = Free::beside(&link.capacity, self.occupancy.get(&id).unwrap_or(&none));
         self.rename(id, name, effects);
-        self.links.insert(id, link);
-        self.worker_of_session.insert(session, id);
-        self.freed.insert(id);
+        self.connect(id, link);
         let owner = &self.users[&self.workers[&id].owner];
         let approval = Approval::Owned { by: owner.name.clone() };
         effects.sends.push((session, self.welcome(id, approval)));
@@ -68,20 +79,12 @@ impl Grid {
         ToWorker::Welcome { worker, heartbeat_ms, lease_ms, approval }
     }
 
-    /// One session per key: the newer wins.
-    fn close_older_sessions(&mut self, key_hash: &KeyHash, effects: &mut Effects) {
+    /// The sessions in use of a machine: at most one, since the newer wins.
+    fn sessions_of(&self, key_hash: &KeyHash) -> Vec<SessionId> {
         let linked = self.worker_of_key.get(key_hash).and_then(|id| self.links.get(id));
         let newcomers = self.newcomers.iter().filter(|(_, other)| other.key_hash == *key_hash);
-        let older: Vec<SessionId> = linked
-            .map(|link| link.session)
-            .into_iter()
-            .chain(newcomers.map(|(&session, _)| session))
-            .collect();
-        for session in older {
-            self.on_gone(session);
-            let reason = "a newer connection of this worker has taken over".to_owned();
-            effects.closes.push((session, reason));
-        }
+        let linked = linked.map(|link| link.session).into_iter();
+        linked.chain(newcomers.map(|(&session, _)| session)).collect()
     }
 
     fn rename(&mut self, id: WorkerId, name: String, effects: &mut Effects) {
@@ -204,8 +207,10 @@ impl Grid {
 
     pub(crate) fn on_gone(&mut self, session: SessionId) {
         self.newcomers.remove(&session);
-        if let Some(worker) = self.worker_of_session.remove(&session) {
-            self.links.remove(&worker);
+        if let Some(worker) = self.worker_of_session.remove(&session)
+            && let Some(link) = self.links.remove(&worker)
+        {
+            self.rooms.remove(&Room::of(worker, &link));
         }
     }
 
@@ -228,9 +233,7 @@ impl Grid {
         let worker = Worker { id, key_hash, name, owner };
         self.workers.insert(id, worker.clone());
         self.worker_of_key.insert(key_hash, id);
-        self.links.insert(id, link);
-        self.worker_of_session.insert(session, id);
-        self.freed.insert(id);
+        self.connect(id, link);
         effects.changes.push(Change::WorkerApproved { worker, at: self.now });
         effects.sends.push((session, ToWorker::Approved { owner: by }));
         Reply::Approved { worker: id }

@@ -4,7 +4,6 @@
 //! until a machine that could take it has more room. The cost of an event does not grow with the
 //! queue.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use campusgrid_protocol::id::{AttemptId, JobId, TaskId, WorkerId};
@@ -14,7 +13,7 @@ use crate::effect::{Change, Effects};
 use crate::grid::Grid;
 use crate::job::{Lease, Task, TaskState};
 use crate::snapshot::{Shape, admits};
-use crate::worker::Link;
+use crate::worker::{Link, Room};
 
 /// A machine that has missed this many heartbeats gets nothing new.
 const HEARTBEATS_MISSED: u32 = 3;
@@ -111,8 +110,8 @@ impl Grid {
     /// Places waiting tasks, first come first served, until nothing that waits fits what is free.
     ///
     /// Called once after a batch of inputs. Never gives a machine more than it has free. Costs
-    /// O(shapes) per machine that got room, and per placement O(machines) for a shape that is new
-    /// and O(machines that got room) for one that has waited.
+    /// O(shapes) per machine that got room; per placement O(machines that got room) for a shape that
+    /// has waited, and for a new one O(log machines) for each different size of what is free.
     pub fn dispatch(&mut self, effects: &mut Effects) {
         let freed = std::mem::take(&mut self.freed);
         for worker in &freed {
@@ -124,11 +123,12 @@ impl Grid {
         }
         while let Some((job, shape, reach)) = self.queue.first() {
             let best = match reach {
-                Reach::Anywhere => self.best_worker(&shape, self.links.iter()),
-                Reach::Freed => {
-                    let links = freed.iter().filter_map(|id| self.links.get_key_value(id));
-                    self.best_worker(&shape, links)
-                }
+                Reach::Anywhere => self.best_worker(&shape),
+                Reach::Freed => freed
+                    .iter()
+                    .filter(|id| self.takes(**id, &shape))
+                    .min_by_key(|id| Room::of(**id, &self.links[id]))
+                    .copied(),
                 Reach::Nowhere => None,
             };
             match best {
@@ -138,29 +138,36 @@ impl Grid {
         }
     }
 
-    /// The machine that the task fits most tightly. Ties go to the one that has been connected
-    /// longest, which is the one least likely to leave, then to the lowest number: a fixed order,
-    /// since random ties cost five points of GPU use.
-    fn best_worker<'a>(
-        &self,
-        shape: &Shape,
-        links: impl Iterator<Item = (&'a WorkerId, &'a Link)>,
-    ) -> Option<WorkerId> {
-        let takes = |&(id, link): &(&WorkerId, &Link)| {
+    /// The machine that the task fits most tightly, in the order of [`Room`].
+    fn best_worker(&self, shape: &Shape) -> Option<WorkerId> {
+        let needs = &shape.needs;
+        let mut from = Room::least(needs.gpus.into(), needs.cpu_millis, needs.ram_mib);
+        loop {
+            let room = *self.rooms.range(from..).next()?;
+            // Leaps over all machines that have as many GPUs and too few cores, or as many cores and
+            // too little memory.
+            from = if room.cpu_millis < needs.cpu_millis {
+                Room::least(room.gpus, needs.cpu_millis, needs.ram_mib)
+            } else if room.ram_mib < needs.ram_mib {
+                Room::least(room.gpus, room.cpu_millis, needs.ram_mib)
+            } else if self.takes(room.worker, shape) {
+                return Some(room.worker);
+            } else {
+                Room { worker: WorkerId(room.worker.0 + 1), ..room }
+            };
+        }
+    }
+
+    fn takes(&self, id: WorkerId, shape: &Shape) -> bool {
+        self.links.get(&id).is_some_and(|link| {
             self.takes_tasks(link)
-                && admits(link.isolation, self.workers[id].owner, shape)
+                && admits(link.isolation, self.workers[&id].owner, shape)
                 && link.free.fits(&shape.needs)
-        };
-        let tightness = |(id, link): &(&WorkerId, &Link)| {
-            let free = &link.free;
-            // Equal for all candidates but for what is free: comparing that compares what is left.
-            (free.gpu_memory_mib.len(), free.cpu_millis, free.ram_mib, link.connected_at, **id)
-        };
-        links.filter(takes).min_by_key(tightness).map(|(&id, _)| id)
+        })
     }
 
     /// Whether a machine may get anything new, if it has room.
-    fn takes_tasks(&self, link: &Link) -> bool {
+    pub(crate) fn takes_tasks(&self, link: &Link) -> bool {
         self.is_heard(link) && !link.leaving
     }
 
@@ -196,35 +203,8 @@ impl Grid {
         self.send(worker, ToWorker::Start { attempt, spec }, effects);
     }
 
-    /// How long until a machine that could take the shape has room for it, if everything there runs
-    /// to its time limit. None if no machine that takes tasks right now could.
-    pub(crate) fn room_in_ms(&self, shape: &Shape) -> Option<u64> {
-        let able = self.links.iter().filter(|(id, link)| {
-            self.takes_tasks(link)
-                && admits(link.isolation, self.workers[*id].owner, shape)
-                && crate::worker::Free::whole(&link.capacity).fits(&shape.needs)
-        });
-        able.filter_map(|(id, link)| self.room_on_in_ms(*id, link, shape)).min()
-    }
-
-    fn room_on_in_ms(&self, id: WorkerId, link: &Link, shape: &Shape) -> Option<u64> {
-        let mut running = self.occupancy.get(&id).cloned().unwrap_or_default();
-        let mut by_end: Vec<(Reverse<u64>, AttemptId)> =
-            running.keys().map(|&attempt| (Reverse(self.remaining_ms(attempt)), attempt)).collect();
-        by_end.sort_unstable();
-        let mut after_ms = 0;
-        loop {
-            let free = crate::worker::Free::beside(&link.capacity, &running);
-            if free.fits(&shape.needs) {
-                return Some(after_ms);
-            }
-            let (Reverse(end_ms), attempt) = by_end.pop()?;
-            after_ms = end_ms;
-            running.remove(&attempt);
-        }
-    }
-
-    fn remaining_ms(&self, attempt: AttemptId) -> u64 {
+    /// How long an attempt goes on if it runs to its time limit.
+    pub(crate) fn remaining_ms(&self, attempt: AttemptId) -> u64 {
         let Some(job) = self.jobs.get(&attempt.task.job) else { return 0 };
         let Some(lease) = job.lease(attempt) else { return 0 };
         let since = lease.started_at.unwrap_or(lease.leased_at);

@@ -82,9 +82,11 @@ impl Grid {
         let attempt = ended.attempt;
         if *fault == WorkerFault::Leaving
             && let Some(link) = self.links.get_mut(&lease.worker)
+            && lease.leased_at >= link.connected_at
         {
             // Or it would be given the very task that it has just given back, again and again,
-            // since that costs no try.
+            // since that costs no try. What was leased before this connection may have been given
+            // back by a worker that has left since, and has returned with that in its spool.
             link.leaving = true;
         }
         let task = self.task_mut(attempt.task);

@@ -5,6 +5,7 @@ mod model;
 mod money;
 mod properties;
 mod requests;
+mod scale;
 mod scheduling;
 mod words;
 mod world;

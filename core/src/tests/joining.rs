@@ -71,7 +71,7 @@ fn whoever_sees_the_code_may_approve_a_machine_that_claims_no_owner() {
 fn a_code_ends_with_its_connection() {
     let mut world = World::new();
     world.join(1, newcomer(1, None));
-    world.from_worker(1, WorkerEvent::Gone);
+    world.hear(1, WorkerEvent::Gone);
     approve(&mut world, EVE, "CODE-1");
     world.note("and with a newer one of the same machine");
     world.join(2, newcomer(1, None));
@@ -118,7 +118,7 @@ fn the_newer_session_of_a_machine_wins() {
     world.note("the older one no longer counts");
     world.heartbeat(1, attempts(&["1.0#1"]));
     world.end(1, "1.0#1", Outcome::Succeeded, 1);
-    world.from_worker(1, WorkerEvent::Gone);
+    world.hear(1, WorkerEvent::Gone);
     world.note("the newer does");
     world.end(2, "1.0#1", Outcome::Succeeded, 1);
     expect![[r#"
@@ -126,6 +126,30 @@ fn the_newer_session_of_a_machine_wins() {
         session 1 ends: a newer connection of this worker has taken over
         # the older one no longer counts
         # the newer does
+        pay:1.0:1: escrow -> bob 8
+        refund:1.0: escrow -> ada 10
+        1.0 succeeded; charged 8
+        job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+        to session 2: stored 1.0#1
+    "#]]
+    .assert_eq(&world.log);
+}
+
+/// It lists what ran when it was sent: once, what was started since was started again elsewhere.
+#[test]
+fn a_join_that_a_newer_one_has_overtaken_changes_nothing() {
+    let mut world = World::new();
+    world.own(2, &worker(1, 1));
+    world.submit(&job(1, 1));
+    world.own(3, &worker(1, 1));
+    world.log.clear();
+    world.join(1, join(2, &worker(1, 1), Vec::new()));
+    world.note("its machine is not disturbed");
+    world.hear(1, WorkerEvent::Gone);
+    world.end(2, "1.0#1", Outcome::Succeeded, 1);
+    expect![[r#"
+        session 1 ends: a newer connection of this worker has taken over
+        # its machine is not disturbed
         pay:1.0:1: escrow -> bob 8
         refund:1.0: escrow -> ada 10
         1.0 succeeded; charged 8
@@ -178,7 +202,7 @@ fn a_machine_that_returns_keeps_what_it_runs() {
     world.cancel(ADA, 1);
     world.submit(&job(1, 1));
     world.log.clear();
-    world.from_worker(1, WorkerEvent::Gone);
+    world.hear(1, WorkerEvent::Gone);
     world.wait_s(60);
     world.note("it has lost one, keeps two that are cancelled, and one that is unknown");
     world.join(2, join(1, &worker(3, 3), attempts(&["1.1#1", "1.2#1", "7.0#1"])));
@@ -333,6 +357,6 @@ fn sessions_that_nobody_knows_change_nothing() {
     world.heartbeat(8, attempts(&["1.0#1"]));
     world.start(8, "1.0#1");
     world.end(8, "1.0#1", Outcome::Succeeded, 1);
-    world.from_worker(8, WorkerEvent::Gone);
+    world.hear(8, WorkerEvent::Gone);
     assert_eq!(world.log, "");
 }

@@ -168,7 +168,7 @@ fn act(world: &mut World, act: Act) {
             let (user, worker) = (UserId(user), WorkerId(worker));
             world.ask(Request::RemoveWorker { user, worker });
         }
-        Act::Gone { session } => world.from_worker(session, WorkerEvent::Gone),
+        Act::Gone { session } => world.hear(session, WorkerEvent::Gone),
         Act::Heartbeat { session, kept } => {
             let sessions: Vec<_> = world.grid.worker_of_session.clone().into_iter().collect();
             if let Some(&(session_id, worker)) = sessions.get(session.index(sessions.len().max(1)))
@@ -179,17 +179,17 @@ fn act(world: &mut World, act: Act) {
         }
         Act::Start { attempt } => {
             if let Some((attempt, session)) = running(world, attempt) {
-                world.from_worker(session.0, WorkerEvent::Started { attempt });
+                world.hear(session.0, WorkerEvent::Started { attempt });
             }
         }
         Act::End { attempt, outcome, run_s } => {
             if let Some((attempt, session)) = running(world, attempt) {
-                world.from_worker(session.0, end(attempt, outcome, run_s));
+                world.hear(session.0, end(attempt, outcome, run_s));
             }
         }
         Act::Lie { session, attempt, outcome } => {
-            world.from_worker(session, WorkerEvent::Started { attempt });
-            world.from_worker(session, end(attempt, outcome, u64::MAX));
+            world.hear(session, WorkerEvent::Started { attempt });
+            world.hear(session, end(attempt, outcome, u64::MAX));
         }
         Act::Wait { seconds } => world.wait_s(seconds),
         Act::Restart => world.restart(),

@@ -231,7 +231,7 @@ fn cancelling_reaches_what_runs_what_waits_again_and_what_never_started() {
     world.own(1, &worker(1, 1));
     world.own(2, &worker(1, 1));
     world.submit(&job(1, 1).limit_s(60).tasks(5));
-    world.from_worker(2, crate::input::WorkerEvent::Gone);
+    world.hear(2, crate::input::WorkerEvent::Gone);
     world.wait_s(50);
     world.heartbeat(1, crate::tests::world::attempts(&["1.0#1"]));
     world.wait_s(40);

@@ -55,6 +55,32 @@ fn a_task_goes_where_it_fits_most_tightly() {
 }
 
 #[test]
+fn a_machine_that_has_enough_of_one_thing_only_is_passed_over() {
+    check(
+        &[worker(2, 1), worker(3, 1), worker(4, 4), worker(8, 8)],
+        &[job(1, 2), job(2, 2)],
+        &expect![[r#"
+            1.0#1 -> worker-3
+            2.0#1 -> worker-3
+        "#]],
+    );
+    check(
+        &[
+            worker(1, 8).gpu(8),
+            worker(4, 1).gpu(8),
+            worker(4, 4).gpu(8),
+            worker(2, 2).gpu(8).gpu(8),
+        ],
+        &[job(2, 2), job(2, 2), job(2, 2)],
+        &expect![[r#"
+            1.0#1 -> worker-3
+            2.0#1 -> worker-3
+            3.0#1 -> worker-4
+        "#]],
+    );
+}
+
+#[test]
 fn equal_machines_are_filled_in_a_fixed_order() {
     check(
         &[worker(1, 1), worker(1, 1), worker(1, 1)],
@@ -380,6 +406,27 @@ fn a_task_that_comes_back_takes_its_old_place() {
     "#]].assert_eq(&world.log);
 }
 
+/// Once the spool of the worker that left made the grid believe that the new one was leaving.
+#[test]
+fn a_machine_that_has_left_and_returned_gets_work_again() {
+    let mut world = World::new();
+    world.own(1, &worker(1, 1));
+    world.submit(&job(1, 1));
+    world.log.clear();
+    world.wait_s(1);
+    world.note("what it gave back comes with its next connection");
+    world.join(2, crate::tests::world::join(1, &worker(1, 1), attempts(&["1.0#1"])));
+    world.end(2, "1.0#1", Outcome::Returned(WorkerFault::Leaving), 5);
+    expect![[r#"
+        # what it gave back comes with its next connection
+        to session 2: welcome, worker-1 of bob
+        session 1 ends: a newer connection of this worker has taken over
+        1.0#1 waits again, 3 tries left: the owner took the worker back
+        1.0#2 -> worker-1
+        to session 2: stored 1.0#1
+    "#]].assert_eq(&world.log);
+}
+
 /// Else it would be sent the same task at once, and send it back, for as long as it takes to go.
 #[test]
 fn a_machine_that_is_leaving_gets_nothing_more() {
@@ -408,6 +455,27 @@ fn a_machine_that_is_leaving_gets_nothing_more() {
         3.0#1 -> worker-1
         to session 7: welcome, worker-1 of bob
         session 1 ends: a newer connection of this worker has taken over
+    "#]]
+    .assert_eq(&world.log);
+}
+
+#[test]
+fn a_machine_that_left_and_returned_gets_work_again() {
+    let mut world = World::new();
+    world.own(1, &worker(1, 1));
+    world.submit(&job(1, 1));
+    world.wait_s(5);
+    world.log.clear();
+    world.join(2, crate::tests::world::join(1, &worker(1, 1), attempts(&["1.0#1"])));
+    world.note("what it gave back while it left comes out of its spool");
+    world.end(2, "1.0#1", Outcome::Returned(WorkerFault::Leaving), 5);
+    expect![[r#"
+        to session 2: welcome, worker-1 of bob
+        session 1 ends: a newer connection of this worker has taken over
+        # what it gave back while it left comes out of its spool
+        1.0#1 waits again, 3 tries left: the owner took the worker back
+        1.0#2 -> worker-1
+        to session 2: stored 1.0#1
     "#]]
     .assert_eq(&world.log);
 }

@@ -22,7 +22,7 @@ use crate::snapshot::Shape;
 use crate::tests::model::{Disk, is_room, placements};
 use crate::tests::words::words;
 use crate::time::Timestamp;
-use crate::worker::Free;
+use crate::worker::{Free, Room};
 
 /// The people of the campus, by number from 1.
 pub(super) const USERS: [&str; 3] = ["ada", "bob", "eve"];
@@ -252,7 +252,7 @@ impl World {
         self.ask(Request::Cancel { user, job: JobId(job) })
     }
 
-    pub(super) fn from_worker(&mut self, session: u64, event: WorkerEvent) {
+    pub(super) fn hear(&mut self, session: u64, event: WorkerEvent) {
         self.happen(Input::FromWorker { session: SessionId(session), event });
     }
 
@@ -272,21 +272,21 @@ impl World {
     }
 
     pub(super) fn join(&mut self, session: u64, joined: Joined) {
-        self.from_worker(session, WorkerEvent::Joined(Box::new(joined)));
+        self.hear(session, WorkerEvent::Joined(Box::new(joined)));
     }
 
     pub(super) fn heartbeat(&mut self, session: u64, attempts: Vec<AttemptId>) {
         let load = Load::default();
         let heartbeat = Heartbeat { sequence: 1, attempts, load };
-        self.from_worker(session, WorkerEvent::Heartbeat(heartbeat));
+        self.hear(session, WorkerEvent::Heartbeat(heartbeat));
     }
 
     pub(super) fn start(&mut self, session: u64, text: &str) {
-        self.from_worker(session, WorkerEvent::Started { attempt: attempt(text) });
+        self.hear(session, WorkerEvent::Started { attempt: attempt(text) });
     }
 
     pub(super) fn end(&mut self, session: u64, text: &str, outcome: Outcome, run_s: u64) {
-        self.from_worker(session, end(attempt(text), outcome, run_s));
+        self.hear(session, end(attempt(text), outcome, run_s));
     }
 
     /// Time passes, in one leap.
@@ -389,6 +389,8 @@ impl World {
             }
         }
         assert_eq!(self.grid.links.len(), self.grid.worker_of_session.len());
+        let rooms = self.grid.links.iter().map(|(&id, link)| Room::of(id, link));
+        assert_eq!(self.grid.rooms, rooms.collect(), "the order of rooms");
         for id in placed.iter().map(|(_, id)| id) {
             let (capacity, occupancy) = (&self.grid.links[id].capacity, &self.grid.occupancy[id]);
             let is_new = |attempt: &AttemptId| placed.contains(&(attempt.task, *id));
