@@ -1,7 +1,7 @@
 //! The end of attempts and tasks, and the money that moves with it (DESIGN §4).
 
 use campusgrid_protocol::id::{AttemptId, JobId, TaskId, UserId, WorkerId};
-use campusgrid_protocol::task::{Ended, Outcome, WorkerFault};
+use campusgrid_protocol::task::{Ended, Failure, Outcome, WorkerFault};
 
 use crate::effect::{Change, Effects, TaskEnd, TaskResult, Verdict};
 use crate::grid::Grid;
@@ -46,8 +46,13 @@ impl Grid {
                 return self.take_back(lease, ended, &fault, effects);
             }
         };
-        // Before its clock began nothing was used, so a task cancelled then costs nothing.
-        let unused = verdict == Verdict::Cancelled && lease.started_at.is_none();
+        // Before its clock began nothing was used: a task cancelled then, or one whose packages do
+        // not exist, costs nothing.
+        let unused = match &ended.outcome {
+            Outcome::Cancelled => lease.started_at.is_none(),
+            Outcome::Failed(Failure::Requirements { .. }) => true,
+            Outcome::Succeeded | Outcome::Failed(_) | Outcome::Returned(_) => false,
+        };
         let charge = if unused { Micros::ZERO } else { self.charge(&lease, &ended) };
         let end = End {
             verdict,

@@ -208,6 +208,12 @@ fn a_task_cancelled_before_its_clock_began_costs_nothing() {
 }
 
 #[test]
+fn packages_that_do_not_exist_cost_nothing() {
+    let message = "no such package".to_owned();
+    check(ends(Outcome::Failed(Failure::Requirements { message }), 0), &expect![[""]]);
+}
+
+#[test]
 fn a_cancel_that_nobody_asked_for_is_the_workers_fault() {
     check(
         ends(Outcome::Cancelled, 60),

@@ -424,7 +424,8 @@ fn a_machine_that_has_left_and_returned_gets_work_again() {
         1.0#1 waits again, 3 tries left: the owner took the worker back
         1.0#2 -> worker-1
         to session 2: stored 1.0#1
-    "#]].assert_eq(&world.log);
+    "#]]
+    .assert_eq(&world.log);
 }
 
 /// Else it would be sent the same task at once, and send it back, for as long as it takes to go.

@@ -1,14 +1,15 @@
 //! A worker's control connection: frames to inputs, and what the engine leaves for it to frames.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use campusgrid_core::input::{Heartbeat, Joined, WorkerEvent};
 use campusgrid_core::worker::KeyHash;
 use campusgrid_protocol::frame;
 use campusgrid_protocol::id::{SessionId, WorkerId};
-use campusgrid_protocol::message::{Approval, Join, ToManager, ToWorker};
+use campusgrid_protocol::message::{Approval, Join, OUTPUTS_MAX, ToManager, ToWorker};
 use campusgrid_protocol::resource::Capacity;
-use campusgrid_protocol::task::{BlobRef, Content, Ended};
+use campusgrid_protocol::task::{BlobRef, Content, Ended, Failure, Outcome, WorkerFault};
 use campusgrid_protocol::text::{check_label, check_path, check_user_name};
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::mpsc;
@@ -153,12 +154,21 @@ impl Session<'_> {
 
     /// A result may be stored only with all that it refers to.
     fn check_ended(&self, ended: &Ended) -> Result<(), FleetError> {
-        let max = campusgrid_protocol::message::OUTPUTS_MAX;
-        check_count("outputs", ended.outputs.len(), max)?;
-        for (index, output) in ended.outputs.iter().enumerate() {
+        check_count("outputs", ended.outputs.len(), OUTPUTS_MAX)?;
+        let mut paths = BTreeSet::new();
+        for output in &ended.outputs {
             check_path(&output.path).map_err(|error| bad(&format!("an output path {error}")))?;
-            if ended.outputs[..index].iter().any(|other| other.path == output.path) {
+            if !paths.insert(&output.path) {
                 return Err(bad("two outputs of one path"));
+            }
+        }
+        check_words(&ended.left_behind)?;
+        match &ended.outcome {
+            Outcome::Failed(Failure::Requirements { message })
+            | Outcome::Returned(
+                WorkerFault::Sandbox { message } | WorkerFault::Environment { message },
+            ) => check_words(message)?,
+            Outcome::Succeeded | Outcome::Failed(_) | Outcome::Cancelled | Outcome::Returned(_) => {
             }
         }
         let of_log = |content: &Content| match content {
@@ -175,6 +185,16 @@ impl Session<'_> {
             Some(blob) => Err(bad(&format!("a result that refers to {}, not sent yet", blob.hash))),
         }
     }
+}
+
+/// Longest explanation in a result: what uv says of a list of packages is some KiB. Bytes.
+const WORDS_MAX: usize = 64 << 10;
+
+fn check_words(words: &str) -> Result<(), FleetError> {
+    if words.len() > WORDS_MAX {
+        return Err(bad(&format!("an explanation of {} bytes", words.len())));
+    }
+    Ok(())
 }
 
 fn check_join(join: &Join) -> Result<(), FleetError> {
