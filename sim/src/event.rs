@@ -12,23 +12,52 @@ use crate::users::{AskId, Want};
 #[derive(Debug)]
 pub(crate) enum Event {
     /// Reaches the manager's end of a connection.
-    Up { connection: ConnectionId, what: Up },
+    Up {
+        connection: ConnectionId,
+        what: Up,
+    },
     /// Reaches the worker's end of a connection.
-    Down { connection: ConnectionId, what: Down },
+    Down {
+        connection: ConnectionId,
+        what: Down,
+    },
     /// Happens inside a machine, unless it was switched off since it was planned.
-    Inside { machine: usize, boot: u32, what: Inside },
+    Inside {
+        machine: usize,
+        boot: u32,
+        what: Inside,
+    },
     /// Happens inside the manager, unless it died since it was planned.
-    AtManager { life: u32, what: AtManager },
+    AtManager {
+        life: u32,
+        what: AtManager,
+    },
     ManagerStarts,
     /// The blobs of an end reach the manager, or its absence is noticed.
-    Upload { machine: usize, boot: u32, attempt: AttemptId, blobs: Vec<BlobRef> },
+    Upload {
+        machine: usize,
+        boot: u32,
+        attempt: AttemptId,
+        blobs: Vec<BlobRef>,
+    },
     /// A person begins to want something.
-    Wants { person: usize, want: Want },
+    Wants {
+        person: usize,
+        want: Want,
+    },
     /// A request reaches the manager.
-    Asked { ask: AskId },
-    Answered { ask: AskId, reply: Reply },
+    Asked {
+        ask: AskId,
+    },
+    Answered {
+        ask: AskId,
+        reply: Reply,
+    },
     /// The person has waited long enough for the answer to this try.
-    Unanswered { ask: AskId, tries: u32 },
+    Unanswered {
+        ask: AskId,
+        tries: u32,
+    },
     Fault(Fault),
     StormOver,
 }
@@ -55,22 +84,46 @@ pub(crate) enum Inside {
     PowerOn,
     Wake,
     Dial,
-    DialTimesOut { connection: ConnectionId },
-    HangUp { connection: ConnectionId },
+    DialTimesOut {
+        connection: ConnectionId,
+    },
+    HangUp {
+        connection: ConnectionId,
+    },
     /// The timer; an older one than the last set is void.
-    Tick { number: u64 },
-    Prepared { attempt: AttemptId },
-    Exits { attempt: AttemptId },
-    Killed { attempt: AttemptId },
-    Synced { ended: Box<Ended> },
-    Uploaded { attempt: AttemptId },
-    UploadFailed { attempt: AttemptId },
+    Tick {
+        number: u64,
+    },
+    Prepared {
+        attempt: AttemptId,
+    },
+    Exits {
+        attempt: AttemptId,
+    },
+    Killed {
+        attempt: AttemptId,
+    },
+    Synced {
+        ended: Box<Ended>,
+    },
+    Uploaded {
+        attempt: AttemptId,
+    },
+    UploadFailed {
+        attempt: AttemptId,
+    },
 }
 
 #[derive(Debug)]
 pub(crate) enum AtManager {
     /// Void unless it is the one that the engine sleeps towards.
-    Batch { at_ms: u64 },
-    IntroductionOver { connection: ConnectionId },
-    SilenceOver { connection: ConnectionId },
+    Batch {
+        at_ms: u64,
+    },
+    IntroductionOver {
+        connection: ConnectionId,
+    },
+    SilenceOver {
+        connection: ConnectionId,
+    },
 }

@@ -9,13 +9,33 @@ use crate::world::{Stage, World};
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Fault {
-    Cut { machine: usize, notices: Notices },
-    Stall { machine: usize, for_ms: u64 },
-    Death { machine: usize, death: Death },
-    Sleep { machine: usize, for_ms: u64 },
-    Leave { machine: usize },
+    Cut {
+        machine: usize,
+        notices: Notices,
+    },
+    Stall {
+        machine: usize,
+        for_ms: u64,
+    },
+    Death {
+        machine: usize,
+        death: Death,
+    },
+    Sleep {
+        machine: usize,
+        for_ms: u64,
+    },
+    Leave {
+        machine: usize,
+    },
+    /// Its next join is long on its way, and the connection lost to the worker alone.
+    OvertakenJoin {
+        machine: usize,
+    },
     /// The next start for this machine finds its outbox full.
-    TooSlow { machine: usize },
+    TooSlow {
+        machine: usize,
+    },
     ManagerDies,
     ManagerIsDoomed(Doom),
 }
@@ -24,11 +44,12 @@ impl Fault {
     pub(crate) fn draw(machines: usize, agenda: &mut Agenda) -> Self {
         let machine = agenda.dice.usize(0..machines);
         match agenda.dice.u32(0..100) {
-            0..15 => {
+            0..10 => {
                 let notices = Notices { worker: agenda.dice.bool(), manager: agenda.dice.bool() };
                 Self::Cut { machine, notices }
             }
-            15..25 => Self::Stall { machine, for_ms: agenda.dice.u64(500..150_000) },
+            10..17 => Self::OvertakenJoin { machine },
+            17..25 => Self::Stall { machine, for_ms: agenda.dice.u64(500..150_000) },
             25..37 => {
                 let death = if agenda.dice.bool() { Death::Crash } else { Death::PowerLoss };
                 Self::Death { machine, death }
@@ -73,6 +94,7 @@ impl World {
                     machines[machine].leave(&mut stage);
                 }
             }
+            Fault::OvertakenJoin { machine } => stage.network.overtaken = Some(machine),
             Fault::TooSlow { machine } => manager.too_slow = Some(machine),
             Fault::ManagerDies => {
                 stage.oracles.count("manager died between batches");

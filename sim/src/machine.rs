@@ -36,8 +36,6 @@ pub(crate) struct Machine {
     pub(super) boot: u32,
     pub(super) disk: Disk,
     pub(super) life: Option<Life>,
-    /// The code on its screen.
-    pub(crate) code: Option<String>,
 }
 
 /// What lasts as long as the worker's process.
@@ -74,7 +72,7 @@ pub(crate) enum Death {
 impl Machine {
     pub(crate) fn new(index: usize, person: usize, config: AgentConfig) -> Self {
         let (disk, life) = (Disk::default(), None);
-        Self { index, config, person, boot: 0, disk, life, code: None }
+        Self { index, config, person, boot: 0, disk, life }
     }
 
     /// Whether something planned for this boot still concerns it.
@@ -145,12 +143,7 @@ impl Machine {
         self.feed(AgentInput::Leave, stage);
     }
 
-    pub(crate) fn on_down(
-        &mut self,
-        connection: ConnectionId,
-        what: Down,
-        stage: &mut Stage<'_>,
-    ) {
+    pub(crate) fn on_down(&mut self, connection: ConnectionId, what: Down, stage: &mut Stage<'_>) {
         let Some(life) = self.life.as_mut().filter(|life| life.connection == Some(connection))
         else {
             // A kernel that knows nothing of the connection says so.
@@ -217,8 +210,20 @@ impl Machine {
 
     /// Hands an input to the agent and carries out what it wants done.
     pub(super) fn feed(&mut self, input: AgentInput, stage: &mut Stage<'_>) {
-        if let AgentInput::Finished(ended) = &input {
-            stage.oracles.finished(ended);
+        match &input {
+            AgentInput::Finished(ended) => stage.oracles.finished(ended),
+            AgentInput::Recovered(all) => {
+                all.iter().for_each(|ended| stage.oracles.finished(ended))
+            }
+            AgentInput::Connected
+            | AgentInput::Disconnected
+            | AgentInput::Received(_)
+            | AgentInput::Progress { .. }
+            | AgentInput::Gone { .. }
+            | AgentInput::Uploaded { .. }
+            | AgentInput::UploadFailed { .. }
+            | AgentInput::Tick { .. }
+            | AgentInput::Leave => {}
         }
         let Some(life) = &mut self.life else { return };
         let clock_ms = life.clock_ms(stage.agenda.now_ms());
@@ -274,15 +279,11 @@ impl Machine {
         }
     }
 
-    fn show(&mut self, approval: Approval, stage: &mut Stage<'_>) {
-        self.code = match approval {
-            Approval::Owned { .. } => None,
-            Approval::Waiting { code } => {
-                let want = Want::Approve { machine: self.index, code: code.clone() };
-                stage.agenda.within(500..30_000, Event::Wants { person: self.person, want });
-                Some(code)
-            }
-        };
+    fn show(&self, approval: Approval, stage: &mut Stage<'_>) {
+        if let Approval::Waiting { code } = approval {
+            let want = Want::Approve { code };
+            stage.agenda.within(500..30_000, Event::Wants { person: self.person, want });
+        }
     }
 
     fn power_on(&mut self, stage: &mut Stage<'_>) {
@@ -330,11 +331,10 @@ impl Machine {
     }
 
     fn dial(&mut self, stage: &mut Stage<'_>) {
-        let (index, boot) = (self.index, self.boot);
         let Some(life) = self.life.as_mut().filter(|life| life.connection.is_none()) else {
             return;
         };
-        let connection = stage.network.dial(index, boot, stage.agenda);
+        let connection = stage.network.dial(self.index, stage.agenda);
         life.connection = Some(connection);
         let late = self.inside(Inside::DialTimesOut { connection });
         stage.agenda.within(DIAL_LIMIT_MS..DIAL_LIMIT_MS + 1, late);
@@ -355,7 +355,7 @@ impl Machine {
         stage.agenda.at(again_ms, again);
     }
 
-    fn spool(&mut self, ended: Box<Ended>, stage: &mut Stage<'_>) {
+    pub(super) fn spool(&mut self, ended: Box<Ended>, stage: &mut Stage<'_>) {
         self.disk.write(*ended.clone());
         let synced = self.inside(Inside::Synced { ended });
         stage.agenda.within(1..300, synced);

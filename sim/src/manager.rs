@@ -246,6 +246,10 @@ impl Manager {
         let key_hash = *blake3::hash(&join.key.0).as_bytes();
         let code = format!("{:08X}", stage.agenda.dice.u32(..));
         if let Some(life) = &mut self.life {
+            let newer = |(&other, key): (&SessionId, &KeyHash)| other > session && *key == key_hash;
+            if life.keys.iter().any(newer) {
+                stage.oracles.count("join overtaken");
+            }
             life.keys.insert(session, key_hash);
         }
         let joined = Joined::from_join(join, key_hash, code);
@@ -314,9 +318,11 @@ impl Manager {
         life.grid.dispatch(&mut effects);
         effects.changes = stage.saboteur.changes(effects.changes);
         let doom = self.doom.take_if(|_| !effects.changes.is_empty());
-        let early = stage.saboteur.has(Bug::TellsBeforeCommit);
-        if early {
-            self.tell(&effects, stage);
+        if stage.saboteur.has(Bug::AnswersBeforeCommit) {
+            self.answer(&mut effects, stage);
+        }
+        if stage.saboteur.has(Bug::SendsBeforeCommit) {
+            self.send_all(&mut effects, stage);
         }
         if doom == Some(Doom::BeforeCommit) {
             stage.oracles.count("manager died before commit");
@@ -327,9 +333,8 @@ impl Manager {
             stage.oracles.count("manager died after commit");
             return self.die(stage);
         }
-        if !early {
-            self.tell(&effects, stage);
-        }
+        self.answer(&mut effects, stage);
+        self.send_all(&mut effects, stage);
         self.plan_batch(stage.agenda);
     }
 

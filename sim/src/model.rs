@@ -162,12 +162,7 @@ fn bill(record: &Record, policy: &Policy, job: &RecordedJob, task: &RecordedTask
     Bill { charge, fee, payee: owner }
 }
 
-fn billed_ms(
-    policy: &Policy,
-    job: &RecordedJob,
-    run_ms: u64,
-    [from, to]: [Timestamp; 2],
-) -> u64 {
+fn billed_ms(policy: &Policy, job: &RecordedJob, run_ms: u64, [from, to]: [Timestamp; 2]) -> u64 {
     match policy.billing {
         Billing::Quoted => limit_ms(job),
         Billing::Actual => run_ms.min(to.since_ms(from)).min(limit_ms(job)),
@@ -180,7 +175,8 @@ fn tries_are_kept(task: &RecordedTask, policy: &Policy) -> Result<(), String> {
     let reasons = task.attempts.iter().filter_map(|attempt| attempt.requeued.as_deref());
     let returns = reasons.filter(costly).count();
     let tries = usize::try_from(policy.tries).expect("a usize holds every u32");
-    let gave_up = matches!(task.ends.first(), Some(RecordedEnd::Ended { end, .. }) if is_given_up(end));
+    let gave_up =
+        matches!(task.ends.first(), Some(RecordedEnd::Ended { end, .. }) if is_given_up(end));
     if returns >= tries || (gave_up && returns + 1 != tries) {
         return Err(format!("{returns} returns of {tries} tries, given up: {gave_up}"));
     }

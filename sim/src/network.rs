@@ -16,8 +16,6 @@ pub(crate) struct ConnectionId(u64);
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) machine: usize,
-    /// The boot of the machine that dialled.
-    pub(crate) boot: u32,
     pub(crate) session: Option<SessionId>,
     pub(crate) worker_end: End,
     pub(crate) manager_end: End,
@@ -46,6 +44,8 @@ pub(crate) struct Notices {
 pub(crate) struct Network {
     connections: BTreeMap<ConnectionId, Connection>,
     dialled: u64,
+    /// The machine whose next join is overtaken by the one after it.
+    pub(crate) overtaken: Option<usize>,
 }
 
 impl Network {
@@ -54,12 +54,11 @@ impl Network {
         self.connections.get_mut(&id).expect("connections are kept for ever")
     }
 
-    pub(crate) fn dial(&mut self, machine: usize, boot: u32, agenda: &mut Agenda) -> ConnectionId {
+    pub(crate) fn dial(&mut self, machine: usize, agenda: &mut Agenda) -> ConnectionId {
         self.dialled += 1;
         let id = ConnectionId(self.dialled);
         let connection = Connection {
             machine,
-            boot,
             session: None,
             worker_end: End { open: true, last_arrival_ms: 0 },
             manager_end: End { open: false, last_arrival_ms: 0 },
@@ -72,8 +71,18 @@ impl Network {
     }
 
     pub(crate) fn send_up(&mut self, id: ConnectionId, message: &ToManager, agenda: &mut Agenda) {
+        let machine = self.connection(id).machine;
+        let joins = matches!(message, ToManager::Join(_));
+        let late = joins && self.overtaken.take_if(|late| *late == machine).is_some();
+        if late {
+            let until_ms = agenda.now_ms() + agenda.dice.u64(2000..9000);
+            self.stall(id, until_ms);
+        }
         let payload = frame::encode(message).expect("the worker's messages are short");
         self.up(id, Up::Frame(payload), agenda);
+        if late {
+            self.cut(id, Notices { worker: true, manager: false }, agenda);
+        }
     }
 
     pub(crate) fn send_down(&mut self, id: ConnectionId, message: &ToWorker, agenda: &mut Agenda) {

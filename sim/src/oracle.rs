@@ -14,7 +14,7 @@ use campusgrid_protocol::message::ToWorker;
 use campusgrid_protocol::task::{Ended, Outcome, WorkerFault};
 
 use crate::model;
-use crate::record::Record;
+use crate::record::{Record, RecordedAttempt};
 
 /// What must always hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,6 +42,8 @@ pub enum Oracle {
     OneJobPerKey,
     /// The end of a task is what its worker reported for the attempt that held the lease.
     ResultIsTrue,
+    /// No attempt begins before the disk knows the end of the one before it.
+    AttemptsEnd,
     /// A cancelled job starts nothing more.
     CancelledStays,
     /// Once the faults are over, everything comes to its end.
@@ -75,6 +77,12 @@ pub type Report = BTreeMap<&'static str, u64>;
 pub(crate) struct Believer {
     pub(crate) machine: usize,
     pub(crate) attempt: AttemptId,
+}
+
+impl fmt::Display for Believer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on laptop {}", self.attempt, self.machine)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -116,7 +124,7 @@ impl Oracles {
             self.record.take(change, now);
             match change {
                 Change::JobSubmitted(job) => self.one_job_per_key(job.id),
-                Change::TaskLeased { attempt, .. } => self.cancelled_stays(*attempt),
+                Change::TaskLeased { attempt, .. } => self.leased(*attempt),
                 Change::TaskEnded(end) => self.result_is_true(end),
                 Change::TaskRequeued { .. } => self.count("task requeued"),
                 Change::WorkerRemoved { .. } => self.count("worker removed"),
@@ -211,13 +219,13 @@ impl Oracles {
         }
     }
 
-    /// A machine starts a process; `room` says in words what is too much of there, if anything is.
+    /// A machine starts a process, and has in words too much of something, or nothing.
     pub(crate) fn ran(&mut self, believer: Believer, too_much: Option<String>) {
         if let Some(words) = too_much {
             self.find(Oracle::NeverOverfilled, words);
         }
         if !self.ran.insert(believer.attempt) {
-            let words = format!("{believer:?} runs for the second time");
+            let words = format!("{believer} runs for the second time");
             self.find(Oracle::NeverTwice, words);
         }
     }
@@ -233,7 +241,7 @@ impl Oracles {
                 continue;
             }
             if let Some(other) = by_task.insert(believer.attempt.task, believer) {
-                let words = format!("{other:?} and {believer:?} run at once");
+                let words = format!("{other} and {believer} run at once");
                 self.find(Oracle::NeverTwice, words);
             }
         }
@@ -284,8 +292,14 @@ impl Oracles {
         }
     }
 
-    fn cancelled_stays(&mut self, attempt: AttemptId) {
+    fn leased(&mut self, attempt: AttemptId) {
         self.count("attempt leased");
+        let last = attempt.number.saturating_sub(1);
+        let before = AttemptId { number: last, ..attempt };
+        let ended = |before: &RecordedAttempt| before.requeued.is_some();
+        if last > 0 && !self.record.attempt(before).is_some_and(ended) {
+            self.find(Oracle::AttemptsEnd, format!("{attempt} begins while {before} goes on"));
+        }
         if self.cancelled.contains(&attempt.task.job) {
             self.find(Oracle::CancelledStays, format!("{attempt} starts after its cancel"));
         }
@@ -337,6 +351,8 @@ fn difference(memory: &str, disk: &str) -> String {
         Some((line, (memory, disk))) => {
             format!("line {line}: memory has {:?}, disk {:?}", memory.trim(), disk.trim())
         }
-        None => format!("memory has {} lines, disk {}", memory.lines().count(), disk.lines().count()),
+        None => {
+            format!("memory has {} lines, disk {}", memory.lines().count(), disk.lines().count())
+        }
     }
 }

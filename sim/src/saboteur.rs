@@ -20,8 +20,10 @@ pub enum Bug {
     ForgetsChange(&'static str),
     /// A payment is written twice.
     PaysTwice,
-    /// Messages and replies go out before the commit.
-    TellsBeforeCommit,
+    /// Messages to workers go out before the commit.
+    SendsBeforeCommit,
+    /// Replies to people go out before the commit.
+    AnswersBeforeCommit,
     /// A result is confirmed and thrown away.
     ConfirmsUnstored,
     /// Heartbeats and joins renew all leases of their worker, listed or not.

@@ -1,5 +1,7 @@
 //! What a batch lets out once it is on disk: replies, messages, and sessions that end.
 
+use std::mem::take;
+
 use campusgrid_core::effect::Effects;
 use campusgrid_protocol::id::SessionId;
 use campusgrid_protocol::message::ToWorker;
@@ -9,22 +11,25 @@ use crate::manager::Manager;
 use crate::world::Stage;
 
 impl Manager {
-    /// In the engine's order: replies, messages, sessions that end.
-    pub(super) fn tell(&mut self, effects: &Effects, stage: &mut Stage<'_>) {
-        for (ticket, reply) in &effects.replies {
-            let waiting = self.life.as_mut().and_then(|life| life.waiting.remove(ticket));
+    /// Lets the replies out.
+    pub(super) fn answer(&mut self, effects: &mut Effects, stage: &mut Stage<'_>) {
+        for (ticket, reply) in take(&mut effects.replies) {
+            let waiting = self.life.as_mut().and_then(|life| life.waiting.remove(&ticket));
             if let Some(ask) = waiting {
-                let answer = Event::Answered { ask, reply: reply.clone() };
-                stage.agenda.within(1..300, answer);
+                stage.agenda.within(1..300, Event::Answered { ask, reply });
             }
         }
-        for (session, message) in &effects.sends {
-            stage.oracles.told(message);
-            self.send(*session, message, stage);
+    }
+
+    /// Lets the messages out and ends the sessions that are over.
+    pub(super) fn send_all(&mut self, effects: &mut Effects, stage: &mut Stage<'_>) {
+        for (session, message) in take(&mut effects.sends) {
+            stage.oracles.told(&message);
+            self.send(session, &message, stage);
         }
-        for (session, reason) in &effects.closes {
-            self.send(*session, &ToWorker::Closing { reason: reason.clone() }, stage);
-            self.drop_outbox(*session, stage);
+        for (session, reason) in take(&mut effects.closes) {
+            self.send(session, &ToWorker::Closing { reason }, stage);
+            self.drop_outbox(session, stage);
         }
     }
 

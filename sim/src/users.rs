@@ -36,7 +36,6 @@ pub(crate) enum Want {
         job: JobId,
     },
     Approve {
-        machine: usize,
         code: String,
     },
     Remove {
@@ -119,7 +118,7 @@ impl Users {
                 spec: (**spec).clone(),
             })),
             Want::Cancel { job } => Some(Request::Cancel { user, job: *job }),
-            Want::Approve { code, .. } => Some(Request::ApproveWorker { user, code: code.clone() }),
+            Want::Approve { code } => Some(Request::ApproveWorker { user, code: code.clone() }),
             Want::Remove { key_hash } => {
                 let worker = record.worker_of(key_hash)?;
                 Some(Request::RemoveWorker { user, worker })

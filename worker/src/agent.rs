@@ -165,7 +165,7 @@ impl Agent {
             ToWorker::Approved { owner } => {
                 effects.push(AgentEffect::Approval(Approval::Owned { by: owner }));
             }
-            ToWorker::Start { attempt, spec } => self.on_start(now_ms, attempt, spec, effects),
+            ToWorker::Start { attempt, spec } => self.on_start(attempt, spec, effects),
             ToWorker::Cancel { attempt } => self.stop(attempt, Outcome::Cancelled, effects),
             ToWorker::Drop { attempt } => self.on_drop(attempt, effects),
             ToWorker::Stored { attempt } => {
@@ -187,13 +187,7 @@ impl Agent {
         }
     }
 
-    fn on_start(
-        &mut self,
-        now_ms: u64,
-        attempt: AttemptId,
-        spec: Box<TaskSpec>,
-        effects: &mut AgentEffects,
-    ) {
+    fn on_start(&mut self, attempt: AttemptId, spec: Box<TaskSpec>, effects: &mut AgentEffects) {
         if self.held.contains_key(&attempt) || self.held.len() >= ATTEMPTS_MAX {
             return;
         }
@@ -213,7 +207,7 @@ impl Agent {
             return;
         }
         self.arrivals += 1;
-        let lease_until_ms = now_ms.saturating_add(self.session.lease_ms());
+        let lease_until_ms = self.session.start_lease_until_ms();
         let waiting = Held::Waiting { spec, lease_until_ms, arrival: self.arrivals };
         self.held.insert(attempt, waiting);
     }

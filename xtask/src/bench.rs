@@ -1,6 +1,8 @@
 //! `cargo xtask bench`: what the system reaches on this machine, measured on release binaries.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -111,7 +113,7 @@ pub(crate) fn idle(places: &Places) -> Result<()> {
     println!("idle for {:.1} s, one worker, on {} cores:", span.as_secs_f32(), cores());
     for ((name, pid), before) in daemons.into_iter().zip(before) {
         let (before, after) = (before?, Usage::of_tree(pid)?);
-        let busy = Duration::from_nanos(after.cpu_ns.saturating_sub(before.cpu_ns));
+        let busy = Duration::from_nanos(after.cpu_ns_since(&before));
         let percent = 100.0 * busy.as_secs_f64() / span.as_secs_f64();
         let mib = after.rss_kib / 1024;
         println!(
@@ -141,7 +143,8 @@ fn cores() -> usize {
 /// What a process and all that descend from it have used.
 #[derive(Debug, Default)]
 struct Usage {
-    cpu_ns: u64,
+    /// By thread: one that ends takes its count with it.
+    cpu_ns: BTreeMap<PathBuf, u64>,
     /// Of all together; pages that they share count more than once.
     rss_kib: u64,
     processes: u32,
@@ -152,6 +155,13 @@ impl Usage {
         let mut all = Self::default();
         all.add(pid).with_context(|| format!("failed to read /proc/{pid}"))?;
         Ok(all)
+    }
+
+    fn cpu_ns_since(&self, before: &Self) -> u64 {
+        let spent = |(thread, now): (&PathBuf, &u64)| {
+            now.saturating_sub(before.cpu_ns.get(thread).copied().unwrap_or(0))
+        };
+        self.cpu_ns.iter().map(spent).sum()
     }
 
     fn add(&mut self, pid: u32) -> Result<()> {
@@ -165,8 +175,9 @@ impl Usage {
             // Nanoseconds on a processor; `stat` counts in hundredths of a second. A thread or
             // child that has ended by now is none of an idle daemon's.
             let Ok(spent) = fs::read_to_string(thread.join("schedstat")) else { continue };
-            self.cpu_ns += spent.split_whitespace().next().unwrap_or("0").parse::<u64>()?;
+            let spent = spent.split_whitespace().next().unwrap_or("0").parse()?;
             let children = fs::read_to_string(thread.join("children")).unwrap_or_default();
+            self.cpu_ns.insert(thread, spent);
             for child in children.split_whitespace() {
                 self.add(child.parse()?)?;
             }
@@ -192,6 +203,7 @@ mod tests {
     #[test]
     fn the_own_process_has_used_something() {
         let usage = Usage::of_tree(std::process::id()).unwrap();
-        assert!(usage.processes >= 1 && usage.rss_kib > 0 && usage.cpu_ns > 0, "{usage:?}");
+        assert!(usage.processes >= 1 && usage.rss_kib > 0, "{usage:?}");
+        assert!(usage.cpu_ns_since(&Usage::default()) > 0, "{usage:?}");
     }
 }

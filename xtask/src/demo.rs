@@ -120,6 +120,7 @@ fn run_with(
     }
     if options.then == Then::Serve {
         println!("\nServing until Ctrl-C.");
+        daemons.serve();
         serve(&manager, &worker)?;
     }
     Ok(if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -1,6 +1,7 @@
 //! Ctrl-C and SIGTERM: what this process started ends before it does.
 
 use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -18,7 +19,11 @@ const INTERRUPTED: i32 = 130;
 /// However this process ends, they end: in order when it is done or interrupted, and by the
 /// kernel's parent-death signal when it is killed.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Daemons(Arc<Mutex<Vec<Daemon>>>);
+pub(crate) struct Daemons {
+    started: Arc<Mutex<Vec<Daemon>>>,
+    /// Whether an interruption is how this command is meant to end.
+    serves: Arc<AtomicBool>,
+}
 
 impl Daemons {
     /// # Errors
@@ -33,19 +38,25 @@ impl Daemons {
             if signals.forever().next().is_some() {
                 eprintln!("\nstopping what this command started");
                 watched.stop();
-                process::exit(INTERRUPTED);
+                let is_meant = watched.serves.load(Ordering::Relaxed);
+                process::exit(if is_meant { 0 } else { INTERRUPTED });
             }
         });
         Ok(daemons)
     }
 
+    /// From now on an interruption is the good end of this command.
+    pub(crate) fn serve(&self) {
+        self.serves.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn add(&self, daemon: Daemon) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(daemon);
+        self.started.lock().unwrap_or_else(PoisonError::into_inner).push(daemon);
     }
 
     /// Stops all, the newest first: a worker says goodbye to a manager that is still there.
     pub(crate) fn stop(&self) {
-        let mut daemons = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut daemons = self.started.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(mut daemon) = daemons.pop() {
             daemon.stop();
         }

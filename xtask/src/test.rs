@@ -32,7 +32,10 @@ pub(crate) fn run(places: &Places) -> Result<ExitCode> {
         program::run(&mut program::cargo(&places.root, words))?;
         Ok(Outcome::one_passed())
     };
-    summary.part("fmt", || cargo(&["fmt", "--all", "--check"]));
+    summary.part("fmt", || {
+        // Only the names: the tool itself makes the differences that it would show.
+        cargo(&["fmt", "--all", "--", "--check", "--files-with-diff"])
+    });
     summary.part("tidy", || tidy::check(places));
     summary.part("deny", || deny::run(places));
     summary.part("clippy", || {

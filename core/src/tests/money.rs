@@ -210,7 +210,16 @@ fn a_task_cancelled_before_its_clock_began_costs_nothing() {
 #[test]
 fn packages_that_do_not_exist_cost_nothing() {
     let message = "no such package".to_owned();
-    check(ends(Outcome::Failed(Failure::Requirements { message }), 0), &expect![[""]]);
+    check(
+        ends(Outcome::Failed(Failure::Requirements { message }), 0),
+        &expect![[r#"
+        refund:1.0: escrow -> ada 18
+        1.0 failed: its requirements cannot be installed: no such package; charged 0
+        job 1 is over: 0 succeeded, 1 failed, 0 cancelled
+        to session 1: stored 1.0#1
+        ada 100, bob 100, eve 100, escrow 0
+    "#]],
+    );
 }
 
 #[test]

@@ -55,6 +55,10 @@ statements! {
     ENDED = "SELECT 'job ' || id || ' has ended ' || (succeeded + failed + cancelled) || ' of '
             || tasks || ' tasks and is ' || iif(ended_at IS NULL, 'open', 'closed')
         FROM job WHERE (ended_at IS NULL) = (succeeded + failed + cancelled = tasks)";
+    TOTAL = "SELECT 'the total of ended tasks is ' || tasks_ended || ', the jobs say ' || ended
+        FROM (SELECT tasks_ended, (SELECT coalesce(sum(succeeded + failed + cancelled), 0)
+            FROM job) AS ended FROM total)
+        WHERE tasks_ended <> ended";
     CHAIN = "SELECT id, key, debit, credit, amount, at, hash FROM transfer ORDER BY id";
     FOREIGN_KEYS = "SELECT 'a row of ' || \"table\" || ' refers to nothing in ' || parent
         FROM pragma_foreign_key_check()";
@@ -72,6 +76,7 @@ const INVARIANTS: &[&str] = &[
     SPENT,
     COUNTS,
     ENDED,
+    TOTAL,
     FOREIGN_KEYS,
 ];
 

@@ -37,8 +37,7 @@ statements! {
         FROM event JOIN job ON job.id = event.job
         WHERE event.job = ?1 AND event.id > ?2 AND (job.owner = ?3 OR ?4)
         ORDER BY event.id LIMIT ?5";
-    COUNTS = "SELECT coalesce(max(id), 0), (SELECT count(*) FROM task WHERE ended_at IS NOT NULL)
-        FROM job";
+    COUNTS = "SELECT (SELECT coalesce(max(id), 0) FROM job), tasks_ended FROM total WHERE id = 1";
 }
 
 /// Who looks: sees own rows only, an operator all.
@@ -218,7 +217,7 @@ impl Reader {
         })
     }
 
-    /// All jobs ever submitted, and tasks that have ended after having started.
+    /// All jobs ever submitted, and all tasks that have ended.
     ///
     /// # Errors
     ///

@@ -21,7 +21,7 @@ const GROWING: [&str; 9] =
     ["transfer", "job", "task", "attempt", "log", "output", "event", "login", "user"];
 
 /// Statements that read a whole table on purpose.
-const WHOLE: [&str; 3] = ["COUNTS", "JOBS_OF_ALL", "LEADERS"];
+const WHOLE: [&str; 2] = ["JOBS_OF_ALL", "LEADERS"];
 
 #[test]
 fn every_statement_is_valid() {
@@ -63,7 +63,7 @@ fn migrations_are_what_they_were() {
         .iter()
         .map(|sql| blake3::hash(sql.as_bytes()).to_hex()[..16].to_owned())
         .collect();
-    assert_eq!(hashes, ["489802284c01eb94"]);
+    assert_eq!(hashes, ["9a5a93efbdd3b356"]);
 }
 
 #[test]
@@ -141,6 +141,7 @@ fn the_books_balance_and_a_planted_mistake_is_found() {
         ("UPDATE job SET failed = 1", "escrow has 17000000, the open holds sum to 8500000"),
         ("UPDATE account SET earned = 5 WHERE id = 1001", "has earned 5, its payments say 0"),
         ("UPDATE account SET spent = 5 WHERE id = 1001", "has spent 5, its jobs say 0"),
+        ("UPDATE total SET tasks_ended = 5", "is 5, the jobs say 0"),
         ("UPDATE job SET charged = 5", "is charged 5, its payments sum to 0"),
         (
             "DROP TRIGGER transfer_never_changes; UPDATE transfer SET at = at + 1 WHERE id = 1",

@@ -26,6 +26,7 @@ statements! {
     JOB_TOUCHED = "UPDATE job SET untouched_from = ?2 WHERE id = ?1";
     JOB_COUNT = "UPDATE job SET succeeded = succeeded + ?2, failed = failed + ?3,
             cancelled = cancelled + ?4, charged = charged + ?5 WHERE id = ?1";
+    TOTAL_ADD = "UPDATE total SET tasks_ended = tasks_ended + ?1 WHERE id = 1";
     JOB_END = "UPDATE job SET ended_at = ?2 WHERE id = ?1";
     SUBMIT_KEY_NEW = "INSERT INTO submit_key (owner, key, job, held, until)
         VALUES (?1, ?2, ?3, ?4, ?5)";
@@ -159,6 +160,7 @@ impl Writer<'_> {
             Change::TaskEnded(end) => self.task_end(end),
             Change::UntouchedCancelled { job, from, to, at: _ } => {
                 self.run(JOB_TOUCHED, params![job.0, to])?;
+                self.run(TOTAL_ADD, params![to - from])?;
                 self.run(JOB_COUNT, params![job.0, 0, 0, to - from, 0])
             }
             Change::JobEnded { job, ended: _, at } => self.run(JOB_END, params![job.0, at.0]),
@@ -191,6 +193,7 @@ impl Writer<'_> {
         let values = params![task.job.0, task.index, state, reason, left_behind, charged.0, at.0];
         self.run(TASK_END, values)?;
         self.run(JOB_COUNT, params![task.job.0, succeeded, failed, cancelled, charged.0])?;
+        self.run(TOTAL_ADD, params![1])?;
         match attempt {
             Some(result) => self.result(result, charged.0, *at),
             None => Ok(()),

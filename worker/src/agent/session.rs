@@ -19,6 +19,9 @@ pub(super) struct Session {
     state: State,
     heartbeat_ms: u64,
     lease_ms: u64,
+    /// When the newest message was sent that the manager has surely read: whatever it sends in this
+    /// session, it sends later.
+    read_ms: u64,
     /// The number of the next heartbeat, of all sessions.
     sequence: u64,
     /// Heartbeats that were not answered: when they were sent and what they listed. The silence
@@ -45,6 +48,7 @@ impl Session {
             state: State::Disconnected,
             heartbeat_ms: HEARTBEAT_MS,
             lease_ms: LEASE_MS,
+            read_ms: 0,
             sequence: 1,
             unanswered: BTreeMap::new(),
         }
@@ -57,12 +61,18 @@ impl Session {
         }
     }
 
-    pub(super) fn lease_ms(&self) -> u64 {
-        self.lease_ms
+    /// Until when an attempt may go on whose start has just come in.
+    ///
+    /// Its lease counts from when the manager sent it, and the message may have been long on its
+    /// way, or have waited for a suspended machine to wake up; so it counts from what the manager
+    /// must have read before.
+    pub(super) fn start_lease_until_ms(&self) -> u64 {
+        self.read_ms.saturating_add(self.lease_ms)
     }
 
     pub(super) fn connected(&mut self, now_ms: u64) {
         self.unanswered.clear();
+        self.read_ms = now_ms;
         self.state = State::Joining { heard_ms: now_ms };
     }
 
@@ -116,6 +126,7 @@ impl Session {
             return Vec::new();
         };
         self.unanswered.retain(|&other, _| other > sequence);
+        self.read_ms = sent_ms;
         let until_ms = sent_ms.saturating_add(self.lease_ms);
         attempts.into_iter().map(|attempt| (attempt, until_ms)).collect()
     }

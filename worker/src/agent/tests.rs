@@ -363,7 +363,7 @@ fn a_lease_is_renewed_from_the_sending_of_the_heartbeat_that_listed_it() {
               5 run 1.0
              10 send heartbeat 2: 1.0
              15 run 2.0
-            then 1.0 2.0; next at 100000
+            then 1.0 2.0; next at 90000
         "#]],
     );
 }
@@ -376,7 +376,7 @@ fn an_answer_to_no_heartbeat_renews_nothing() {
          6 disconnected",
         expect![[r#"
               5 run 1.0
-            then 1.0; next at 95000
+            then 1.0; next at 90000
         "#]],
     );
 }
@@ -387,21 +387,39 @@ fn an_attempt_is_returned_when_its_lease_is_over() {
         "1 start 1.0 4
          1 start 2.0 4
          2 disconnected
+         89 tick
          90 tick
-         91 tick
          92 finished 2.0
          93 finished 1.0
          94 connected
          94 welcome",
         expect![[r#"
               1 run 1.0
-             91 stop 1.0, report leaseover
-             91 spool 2.0 leaseover
+             90 stop 1.0, report leaseover
+             90 spool 2.0 leaseover
              94 send join 1.0 2.0
              94 waiting for ABCD-EFGH
              94 send ended 1.0 succeeded
              94 send ended 2.0 succeeded
             then 1.0 2.0; next at 94000
+        "#]],
+    );
+}
+
+/// The manager may have sent it long ago, and have started the task elsewhere since.
+#[test]
+fn a_start_that_waited_for_a_suspended_machine_to_wake_up_is_not_run() {
+    check(
+        "10 tick
+         11 renewed 2
+         99 start 1.0 1
+         101 start 2.0 1",
+        expect![[r#"
+             10 send heartbeat 2:
+             99 run 1.0
+            101 stop 1.0, report leaseover
+            101 spool 2.0 leaseover
+            then 1.0 2.0; next at 20000
         "#]],
     );
 }

@@ -22,8 +22,8 @@ pub(super) fn run(places: &Places) -> Result<Outcome> {
     program::run(&mut deny(&["--offline", "check", "bans", "licenses", "sources"]))?;
     // The list of known holes comes from the network; without it that is no fault of this tree.
     if let Err(error) = program::quiet(&mut deny(&["fetch", "db"])) {
-        let why = error.to_string();
-        let why = why.lines().next().unwrap_or_default();
+        let said = error.to_string();
+        let why = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
         let why = format!("known holes: their list cannot be fetched ({why})");
         return Ok(Outcome { skipped: vec![why], ..Outcome::one_passed() });
     }

@@ -154,6 +154,13 @@ CREATE TABLE submit_key (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX submit_key_by_job ON submit_key (job);
 
+-- Sums over all jobs, kept because every page shows them.
+CREATE TABLE total (
+    id          INTEGER PRIMARY KEY CHECK (id = 1),
+    tasks_ended INTEGER NOT NULL
+) STRICT;
+INSERT INTO total (id, tasks_ended) VALUES (1, 0);
+
 -- What viewers follow: live, late and reconnecting ones read the rows above the last they saw.
 CREATE TABLE event (
     id      INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -1,0 +1,122 @@
+//! Planted bugs: each must be caught within a few worlds, by the oracle that is there for it, in a
+//! world that passes without it.
+
+use campusgrid_sim::oracle::Oracle;
+use campusgrid_sim::saboteur::Bug;
+
+use crate::play;
+
+/// Plants a bug in one world after another until an oracle finds something.
+#[track_caller]
+fn is_caught(bug: Bug, by: &[Oracle], within_seeds: u64) {
+    for seed in 0..within_seeds {
+        let Err(finding) = play(seed, Some(bug)) else { continue };
+        println!("{bug:?} is caught with seed {seed} by {finding}");
+        assert!(by.contains(&finding.oracle), "{bug:?}: {finding}, and not one of {by:?}");
+        if let Err(finding) = play(seed, None) {
+            panic!("seed {seed} does not pass without {bug:?}: {finding}");
+        }
+        return;
+    }
+    panic!("{bug:?} went unnoticed in {within_seeds} worlds");
+}
+
+/// A change that is not written is missed at once where recovery needs it; where the next change
+/// of the same batch covers it, by what the disk then does not tell.
+#[test]
+fn a_forgotten_change_of_any_kind() {
+    for kind in [
+        "UserRegistered",
+        "Account",
+        "Transferred",
+        "JobSubmitted",
+        "SubmitKeyKept",
+        "SubmitKeyForgotten",
+        "TaskLeased",
+        "AttemptStarted",
+        "TaskCancelling",
+        "TaskRequeued",
+        "TaskEnded",
+        "UntouchedCancelled",
+        "JobEnded",
+        "WorkerApproved",
+        "WorkerRenamed",
+        "WorkerRemoved",
+    ] {
+        let by = [Oracle::MemoryIsDisk, Oracle::StoreTakesAll, Oracle::AttemptsEnd];
+        is_caught(Bug::ForgetsChange(kind), &by, 30);
+    }
+}
+
+#[test]
+fn a_payment_that_is_written_twice() {
+    is_caught(Bug::PaysTwice, &[Oracle::StoreTakesAll], 10);
+}
+
+#[test]
+fn workers_told_before_the_commit() {
+    is_caught(Bug::SendsBeforeCommit, &[Oracle::ToldIsOnDisk], 10);
+}
+
+#[test]
+fn people_told_before_the_commit() {
+    is_caught(Bug::AnswersBeforeCommit, &[Oracle::PromisesKept], 60);
+}
+
+#[test]
+fn a_result_confirmed_and_not_stored() {
+    is_caught(Bug::ConfirmsUnstored, &[Oracle::ToldIsOnDisk], 10);
+}
+
+/// Once a start is lost, its attempt is kept alive for ever.
+#[test]
+fn leases_renewed_that_nobody_listed() {
+    is_caught(Bug::RenewsAll, &[Oracle::EverythingEnds], 20);
+}
+
+#[test]
+fn heartbeats_that_list_nothing() {
+    is_caught(Bug::ListsNothing, &[Oracle::NeverTwice], 60);
+}
+
+#[test]
+fn an_old_result_counted_for_the_attempt_that_runs() {
+    is_caught(Bug::FencingOff, &[Oracle::ResultIsTrue], 120);
+}
+
+#[test]
+fn a_repeated_submit_that_makes_a_second_job() {
+    is_caught(Bug::IgnoresSubmitKeys, &[Oracle::OneJobPerKey], 30);
+}
+
+#[test]
+fn a_recovery_that_forgets() {
+    for bug in [
+        Bug::RecoveryForgetsSubmitKeys,
+        Bug::RecoveryForgetsTries,
+        Bug::RecoveryForgetsLeases,
+        Bug::RecoveryForgetsCancels,
+    ] {
+        is_caught(bug, &[Oracle::MemoryIsDisk], 300);
+    }
+}
+
+#[test]
+fn a_result_deleted_before_it_is_confirmed() {
+    is_caught(Bug::DeletesUnconfirmed, &[Oracle::ResultsSurvive], 10);
+}
+
+#[test]
+fn a_result_sent_before_it_is_synced() {
+    is_caught(Bug::ReportsUnsynced, &[Oracle::ReportedIsSynced], 10);
+}
+
+#[test]
+fn a_clock_that_stands_still_in_a_suspended_machine() {
+    is_caught(Bug::SleepsThroughLeases, &[Oracle::NeverTwice], 300);
+}
+
+#[test]
+fn room_freed_while_the_old_processes_still_die() {
+    is_caught(Bug::FreesRoomEarly, &[Oracle::NeverOverfilled], 60);
+}
