@@ -5,8 +5,11 @@
 
 mod agenda;
 mod disk;
+mod engine;
 mod event;
 mod fault;
+mod fleet;
+mod link;
 mod machine;
 mod manager;
 mod model;

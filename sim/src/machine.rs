@@ -2,28 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use campusgrid_protocol::frame;
 use campusgrid_protocol::id::AttemptId;
-use campusgrid_protocol::message::{Approval, ToManager, ToWorker};
+use campusgrid_protocol::message::Approval;
 use campusgrid_protocol::resource::Load;
-use campusgrid_protocol::task::Ended;
-use campusgrid_worker::agent::effect::{AgentEffect, AgentEffects, AgentInput, StopOrder};
+use campusgrid_worker::agent::effect::{AgentEffect, AgentEffects, AgentInput};
 use campusgrid_worker::agent::{Agent, AgentConfig};
 
 use crate::disk::Disk;
-use crate::event::{Down, Event, Inside};
+use crate::event::{Event, Inside};
+use crate::link::BACKOFF_MS;
 use crate::network::ConnectionId;
 use crate::oracle::Believer;
 use crate::run::Run;
 use crate::saboteur::Bug;
 use crate::users::Want;
 use crate::world::Stage;
-
-/// As the worker has it.
-const BACKOFF_MS: [u64; 2] = [100, 30_000];
-
-/// For the connection and the hellos together.
-const DIAL_LIMIT_MS: u64 = 15_000;
 
 /// The daemon's timer stands still while the machine does, and is never set for longer.
 const SLEEP_MAX_MS: u64 = 10_000;
@@ -40,23 +33,23 @@ pub(crate) struct Machine {
 
 /// What lasts as long as the worker's process.
 pub(super) struct Life {
-    agent: Agent,
-    connection: Option<ConnectionId>,
+    pub(super) agent: Agent,
+    pub(super) connection: Option<ConnectionId>,
     /// The agent may send: it has not asked to hang up.
-    outbox_open: bool,
+    pub(super) outbox_open: bool,
     pub(super) runs: BTreeMap<AttemptId, Run>,
-    sleep: Option<Sleep>,
-    backoff_ms: u64,
-    ticks: u64,
-    started_ms: u64,
+    pub(super) sleep: Option<Sleep>,
+    pub(super) backoff_ms: u64,
+    pub(super) ticks: u64,
+    pub(super) started_ms: u64,
     /// What the clock shows at the start.
-    origin_ms: u64,
+    pub(super) origin_ms: u64,
     /// How long the clock stood still: never, unless that is the bug to plant.
-    stood_still_ms: u64,
+    pub(super) stood_still_ms: u64,
 }
 
 /// A suspended machine: what happened meanwhile waits for it.
-struct Sleep {
+pub(super) struct Sleep {
     since_ms: u64,
     put_off: Vec<(u64, Event)>,
 }
@@ -141,31 +134,6 @@ impl Machine {
     /// The owner asks the worker to end.
     pub(crate) fn leave(&mut self, stage: &mut Stage<'_>) {
         self.feed(AgentInput::Leave, stage);
-    }
-
-    pub(crate) fn on_down(&mut self, connection: ConnectionId, what: Down, stage: &mut Stage<'_>) {
-        let Some(life) = self.life.as_mut().filter(|life| life.connection == Some(connection))
-        else {
-            // A kernel that knows nothing of the connection says so.
-            if self.life.is_some() && !matches!(what, Down::End) {
-                stage.network.end_up(connection, stage.agenda);
-            }
-            return;
-        };
-        match what {
-            Down::Accepted => {
-                life.outbox_open = true;
-                self.feed(AgentInput::Connected, stage);
-            }
-            Down::Frame(payload) => {
-                let message = frame::decode(&payload).expect("the manager sends messages");
-                if let ToWorker::Welcome { .. } = message {
-                    life.backoff_ms = BACKOFF_MS[0];
-                }
-                self.feed(AgentInput::Received(message), stage);
-            }
-            Down::End => self.hang_up(stage),
-        }
     }
 
     pub(crate) fn on_inside(&mut self, what: Inside, stage: &mut Stage<'_>) {
@@ -266,19 +234,6 @@ impl Machine {
         }
     }
 
-    fn send(&mut self, message: ToManager, stage: &mut Stage<'_>) {
-        let Some(life) = &mut self.life else { return };
-        let Some(connection) = life.connection.filter(|_| life.outbox_open) else { return };
-        let message = stage.saboteur.sends(message);
-        stage.network.send_up(connection, &message, stage.agenda);
-        if let ToManager::Ended(ended) = &message {
-            stage.oracles.reported(ended.attempt, self.disk.is_synced(ended.attempt));
-            if stage.saboteur.has(Bug::DeletesUnconfirmed) {
-                self.unspool(ended.attempt, stage);
-            }
-        }
-    }
-
     fn show(&self, approval: Approval, stage: &mut Stage<'_>) {
         if let Approval::Waiting { code } = approval {
             let want = Want::Approve { code };
@@ -328,54 +283,6 @@ impl Machine {
         let tick = Inside::Tick { number: life.ticks };
         let tick = self.inside(tick);
         stage.agenda.within(0..SLEEP_MAX_MS, tick);
-    }
-
-    fn dial(&mut self, stage: &mut Stage<'_>) {
-        let Some(life) = self.life.as_mut().filter(|life| life.connection.is_none()) else {
-            return;
-        };
-        let connection = stage.network.dial(self.index, stage.agenda);
-        life.connection = Some(connection);
-        let late = self.inside(Inside::DialTimesOut { connection });
-        stage.agenda.within(DIAL_LIMIT_MS..DIAL_LIMIT_MS + 1, late);
-    }
-
-    /// Closes this end, and dials again after a pause of decorrelated jitter.
-    fn hang_up(&mut self, stage: &mut Stage<'_>) {
-        let Some(life) = &mut self.life else { return };
-        let Some(connection) = life.connection.take() else { return };
-        life.outbox_open = false;
-        stage.network.end_up(connection, stage.agenda);
-        let [shortest_ms, longest_ms] = BACKOFF_MS;
-        let pause_ms = stage.agenda.dice.u64(shortest_ms..=3 * life.backoff_ms);
-        life.backoff_ms = pause_ms.min(longest_ms);
-        let again_ms = stage.agenda.now_ms() + life.backoff_ms;
-        self.feed(AgentInput::Disconnected, stage);
-        let again = self.inside(Inside::Dial);
-        stage.agenda.at(again_ms, again);
-    }
-
-    pub(super) fn spool(&mut self, ended: Box<Ended>, stage: &mut Stage<'_>) {
-        self.disk.write(*ended.clone());
-        let synced = self.inside(Inside::Synced { ended });
-        stage.agenda.within(1..300, synced);
-    }
-
-    fn unspool(&mut self, attempt: AttemptId, stage: &mut Stage<'_>) {
-        stage.oracles.unspooled(attempt);
-        self.disk.remove(attempt);
-    }
-
-    fn stop(&mut self, attempt: AttemptId, order: StopOrder, stage: &mut Stage<'_>) {
-        let Some(run) = self.life.as_mut().and_then(|life| life.runs.get_mut(&attempt)) else {
-            return;
-        };
-        run.order(order);
-        if stage.saboteur.has(Bug::FreesRoomEarly) {
-            self.says_finished(attempt, stage);
-        }
-        let killed = self.inside(Inside::Killed { attempt });
-        stage.agenda.within(10..5000, killed);
     }
 
     fn set_timer(&mut self, stage: &mut Stage<'_>) {

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use campusgrid_core::durable::Durable;
-use campusgrid_core::effect::{Change, Effects, Reply, TaskEnd, Verdict};
-use campusgrid_core::input::{Input, Request};
+use campusgrid_core::effect::{Change, TaskEnd, Verdict};
 use campusgrid_core::policy::Policy;
 use campusgrid_core::time::Timestamp;
 use campusgrid_manager::store::{Store, StoreError};
@@ -44,7 +43,7 @@ pub enum Oracle {
     ResultIsTrue,
     /// No attempt begins before the disk knows the end of the one before it.
     AttemptsEnd,
-    /// A cancelled job starts nothing more.
+    /// Once a person knows that a job is cancelled, it starts nothing more.
     CancelledStays,
     /// Once the faults are over, everything comes to its end.
     EverythingEnds,
@@ -146,20 +145,6 @@ impl Oracles {
         }
     }
 
-    /// Cancels that the committed batch agreed to; what it leased came after them.
-    pub(crate) fn agreed(&mut self, inputs: &[Input], effects: &Effects) {
-        for input in inputs {
-            let Input::Request { ticket, request: Request::Cancel { job, .. } } = input else {
-                continue;
-            };
-            let agreed = |(to, reply): &(_, Reply)| to == ticket && matches!(reply, Reply::Done);
-            if effects.replies.iter().any(agreed) {
-                self.cancelled.insert(*job);
-                self.count("job cancelled");
-            }
-        }
-    }
-
     pub(crate) fn memory_is_disk(&mut self, mut memory: Durable, disk: &Durable) {
         // Newcomers are numbered before they are on disk.
         if memory.last_worker >= disk.last_worker {
@@ -188,20 +173,23 @@ impl Oracles {
         }
     }
 
-    /// A person has read a reply.
-    pub(crate) fn promised(&mut self, reply: &Reply, name: &str) {
-        match reply {
-            Reply::Submitted { job, .. } => {
-                self.promised.insert(*job, name.to_owned());
-                if self.promised.values().filter(|known| *known == name).count() > 1 {
-                    self.find(Oracle::OneJobPerKey, format!("two answers to the submit {name}"));
-                }
-            }
-            Reply::Registered { user } => {
-                self.known_users.insert(user.id);
-            }
-            Reply::Approved { .. } | Reply::Done | Reply::Refused(_) => {}
+    /// A person has read that a submit of this name made this job.
+    pub(crate) fn promised(&mut self, job: JobId, name: &str) {
+        self.promised.insert(job, name.to_owned());
+        if self.promised.values().filter(|known| *known == name).count() > 1 {
+            self.find(Oracle::OneJobPerKey, format!("two answers to the submit {name}"));
         }
+    }
+
+    /// A person has read that they have an account.
+    pub(crate) fn registered(&mut self, user: UserId) {
+        self.known_users.insert(user);
+    }
+
+    /// A person has read that a job is cancelled.
+    pub(crate) fn cancelled(&mut self, job: JobId) {
+        self.count("job cancelled");
+        self.cancelled.insert(job);
     }
 
     /// The manager has loaded what it left.
@@ -301,7 +289,7 @@ impl Oracles {
             self.find(Oracle::AttemptsEnd, format!("{attempt} begins while {before} goes on"));
         }
         if self.cancelled.contains(&attempt.task.job) {
-            self.find(Oracle::CancelledStays, format!("{attempt} starts after its cancel"));
+            self.find(Oracle::CancelledStays, format!("{attempt} starts after its job's cancel"));
         }
     }
 

@@ -62,6 +62,18 @@ impl Machine {
         stage.agenda.within(20..4000, prepared);
     }
 
+    pub(super) fn stop(&mut self, attempt: AttemptId, order: StopOrder, stage: &mut Stage<'_>) {
+        let Some(run) = self.life.as_mut().and_then(|life| life.runs.get_mut(&attempt)) else {
+            return;
+        };
+        run.order(order);
+        if stage.saboteur.has(Bug::FreesRoomEarly) {
+            self.says_finished(attempt, stage);
+        }
+        let killed = self.inside(Inside::Killed { attempt });
+        stage.agenda.within(10..5000, killed);
+    }
+
     pub(super) fn on_prepared(&mut self, attempt: AttemptId, stage: &mut Stage<'_>) {
         let Some(run) = self.life.as_mut().and_then(|life| life.runs.get_mut(&attempt)) else {
             return;
@@ -142,6 +154,17 @@ impl Machine {
         if !stage.saboteur.has(Bug::ReportsUnsynced) {
             self.feed(AgentInput::Finished(ended), stage);
         }
+    }
+
+    pub(super) fn spool(&mut self, ended: Box<Ended>, stage: &mut Stage<'_>) {
+        self.disk.write(*ended.clone());
+        let synced = self.inside(Inside::Synced { ended });
+        stage.agenda.within(1..300, synced);
+    }
+
+    pub(super) fn unspool(&mut self, attempt: AttemptId, stage: &mut Stage<'_>) {
+        stage.oracles.unspooled(attempt);
+        self.disk.remove(attempt);
     }
 
     /// A mistake to plant: the order to stop is taken for the end.

@@ -2,13 +2,15 @@
 //! plants one bug there, so that tests can show which oracle catches it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use campusgrid_core::durable::Durable;
-use campusgrid_core::effect::Change;
+use campusgrid_core::effect::{Change, Effects, Reply};
 use campusgrid_core::input::{Input, Request, WorkerEvent};
 use campusgrid_core::job::TaskState;
 use campusgrid_core::ledger::{Transfer, TransferKey};
-use campusgrid_core::policy::Policy;
+use campusgrid_core::money::Micros;
+use campusgrid_core::policy::{Billing, Policy};
 use campusgrid_core::worker::KeyHash;
 use campusgrid_protocol::id::{AttemptId, SessionId, WorkerId};
 use campusgrid_protocol::message::{ToManager, ToWorker};
@@ -18,6 +20,10 @@ use campusgrid_protocol::message::{ToManager, ToWorker};
 pub enum Bug {
     /// Changes of this kind never reach the store.
     ForgetsChange(&'static str),
+    /// The charge of every task is written as nothing, for people to read.
+    WritesNoCharge,
+    /// Every task is charged its quote, whatever the policy says.
+    ChargesTheQuote,
     /// A payment is written twice.
     PaysTwice,
     /// Messages to workers go out before the commit.
@@ -32,6 +38,8 @@ pub enum Bug {
     ListsNothing,
     /// The result of an old attempt counts for the one that runs now.
     FencingOff,
+    /// People are told that their jobs are cancelled, and nothing is.
+    IgnoresCancels,
     /// The idempotency keys of submits are ignored.
     IgnoresSubmitKeys,
     /// A repeated submit finds its job only while the manager lives.
@@ -58,10 +66,10 @@ pub(crate) struct Saboteur {
     bug: Option<Bug>,
 }
 
-/// Inputs as the grid gets them, and messages that it did not ask for.
+/// Inputs as the grid gets them, and effects that it did not ask for.
 pub(crate) struct Tampered {
     pub(crate) inputs: Vec<Input>,
-    pub(crate) sends: Vec<(SessionId, ToWorker)>,
+    pub(crate) effects: Effects,
 }
 
 impl Saboteur {
@@ -78,15 +86,25 @@ impl Saboteur {
         if let Some(Bug::ForgetsChange(forgotten)) = self.bug {
             changes.retain(|change| kind(change) != forgotten);
         }
-        let is_payment = |change: &&Change| {
-            matches!(change, Change::Transferred(Transfer { key: TransferKey::Pay(_), .. }))
-        };
-        if self.has(Bug::PaysTwice)
-            && let Some(payment) = changes.iter().find(is_payment).cloned()
-        {
-            changes.push(payment);
+        for change in &mut changes {
+            if let Change::TaskEnded(end) = change
+                && self.has(Bug::WritesNoCharge)
+            {
+                end.charged = Micros::ZERO;
+            }
+        }
+        if self.has(Bug::PaysTwice) {
+            pay_again(&mut changes);
         }
         changes
+    }
+
+    /// Between the operator and the core.
+    pub(crate) fn policy(&self, policy: &Arc<Policy>) -> Arc<Policy> {
+        if self.has(Bug::ChargesTheQuote) {
+            return Arc::new(Policy { billing: Billing::Quoted, ..Policy::clone(policy) });
+        }
+        Arc::clone(policy)
     }
 
     /// Between the store and the core, at recovery.
@@ -120,9 +138,15 @@ impl Saboteur {
         disk: &Durable,
         keys: &BTreeMap<SessionId, KeyHash>,
     ) -> Tampered {
-        let mut tampered = Tampered { inputs: Vec::new(), sends: Vec::new() };
+        let mut tampered = Tampered { inputs: Vec::new(), effects: Effects::default() };
         for mut input in inputs {
             match &mut input {
+                Input::Request { ticket, request: Request::Cancel { .. } }
+                    if self.has(Bug::IgnoresCancels) =>
+                {
+                    tampered.effects.replies.push((*ticket, Reply::Done));
+                    continue;
+                }
                 Input::Request { request: Request::Submit(submission), .. }
                     if self.has(Bug::IgnoresSubmitKeys) =>
                 {
@@ -130,7 +154,7 @@ impl Saboteur {
                 }
                 Input::FromWorker { session, event } => {
                     if let Some(attempt) = self.confirms(event) {
-                        tampered.sends.push((*session, ToWorker::Stored { attempt }));
+                        tampered.effects.sends.push((*session, ToWorker::Stored { attempt }));
                         continue;
                     }
                     self.renew_all(*session, event, disk, keys);
@@ -165,15 +189,15 @@ impl Saboteur {
         disk: &Durable,
         keys: &BTreeMap<SessionId, KeyHash>,
     ) {
+        if !self.has(Bug::RenewsAll) {
+            return;
+        }
         let attempts = match event {
             WorkerEvent::Joined(joined) => &mut joined.attempts,
             WorkerEvent::Heartbeat(heartbeat) => &mut heartbeat.attempts,
             WorkerEvent::Started { .. } | WorkerEvent::Ended(_) | WorkerEvent::Gone => return,
         };
         let worker = keys.get(&session).and_then(|key| worker_of(key, disk));
-        if !self.has(Bug::RenewsAll) {
-            return;
-        }
         for (attempt, holder) in leases(disk) {
             if Some(holder) == worker && !attempts.contains(&attempt) {
                 attempts.push(attempt);
@@ -189,12 +213,13 @@ impl Saboteur {
         keys: &BTreeMap<SessionId, KeyHash>,
     ) {
         let WorkerEvent::Ended(ended) = event else { return };
+        if !self.has(Bug::FencingOff) {
+            return;
+        }
         let same_task = |(attempt, _): &(AttemptId, WorkerId)| attempt.task == ended.attempt.task;
         let Some((current, holder)) = leases(disk).find(same_task) else { return };
         let holds = |(_, key): &(&SessionId, &KeyHash)| worker_of(key, disk) == Some(holder);
-        if let Some((&holder, _)) = keys.iter().rev().find(holds)
-            && self.has(Bug::FencingOff)
-        {
+        if let Some((&holder, _)) = keys.iter().rev().find(holds) {
             *session = holder;
             ended.attempt = current;
         }
@@ -208,6 +233,19 @@ fn leases(disk: &Durable) -> impl Iterator<Item = (AttemptId, WorkerId)> {
 
 fn worker_of(key: &KeyHash, disk: &Durable) -> Option<WorkerId> {
     disk.workers.values().find(|worker| worker.key_hash == *key).map(|worker| worker.id)
+}
+
+/// Repeats the last payment of a batch as a row of its own.
+fn pay_again(changes: &mut Vec<Change>) {
+    let mut transfers = changes.iter().rev().filter_map(|change| {
+        if let Change::Transferred(transfer) = change { Some(transfer) } else { None }
+    });
+    let Some(last) = transfers.clone().next() else { return };
+    let payment = transfers.find(|transfer| matches!(transfer.key, TransferKey::Pay(_)));
+    if let Some(payment) = payment {
+        let again = Transfer { id: last.id + 1, ..payment.clone() };
+        changes.push(Change::Transferred(again));
+    }
 }
 
 /// The name of a change's kind.

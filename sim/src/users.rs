@@ -134,11 +134,21 @@ impl Users {
         agenda: &mut Agenda,
     ) {
         let ask = &mut self.asks[id.0];
-        let name = match &ask.want {
-            Want::Submit { name, .. } => name.as_str(),
-            Want::Register | Want::Cancel { .. } | Want::Approve { .. } | Want::Remove { .. } => "",
-        };
-        oracles.promised(reply, name);
+        match (&ask.want, reply) {
+            (Want::Submit { name, .. }, Reply::Submitted { job, .. }) => {
+                oracles.promised(*job, name);
+            }
+            (Want::Register, Reply::Registered { user }) => oracles.registered(user.id),
+            (Want::Cancel { job }, Reply::Done) => oracles.cancelled(*job),
+            (
+                Want::Submit { .. }
+                | Want::Register
+                | Want::Cancel { .. }
+                | Want::Approve { .. }
+                | Want::Remove { .. },
+                _,
+            ) => {}
+        }
         if !ask.open {
             return;
         }

@@ -160,12 +160,10 @@ impl World {
             return self.machines[index].put_off(now_ms, event);
         }
         let (_, machines, mut stage) = self.stage();
-        match event {
-            Event::Down { connection, what } => {
-                machines[index].on_down(connection, what, &mut stage);
-            }
-            Event::Inside { what, .. } => machines[index].on_inside(what, &mut stage),
-            other => unreachable!("not at a machine: {other:?}"),
+        if let Event::Down { connection, what } = event {
+            machines[index].on_down(connection, what, &mut stage);
+        } else if let Event::Inside { what, .. } = event {
+            machines[index].on_inside(what, &mut stage);
         }
         let believers = machines.iter().flat_map(|machine| machine.believers(now_ms));
         let believers: Vec<_> = believers.collect();

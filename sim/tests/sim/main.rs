@@ -1,6 +1,8 @@
 //! The simulation's tests: worlds in which nothing may be found, and worlds with a planted bug that
 //! must be.
 
+#![expect(clippy::print_stdout, reason = "shown with the test: seeds, counts, what caught a bug")]
+
 mod planted;
 mod seeds;
 

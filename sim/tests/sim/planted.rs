@@ -54,6 +54,21 @@ fn a_payment_that_is_written_twice() {
 }
 
 #[test]
+fn a_charge_that_is_written_wrong() {
+    is_caught(Bug::WritesNoCharge, &[Oracle::BooksBalance], 10);
+}
+
+#[test]
+fn a_charge_that_is_not_what_the_policy_says() {
+    is_caught(Bug::ChargesTheQuote, &[Oracle::MoneyIsRight], 30);
+}
+
+#[test]
+fn a_cancel_that_is_agreed_to_and_forgotten() {
+    is_caught(Bug::IgnoresCancels, &[Oracle::CancelledStays], 60);
+}
+
+#[test]
 fn workers_told_before_the_commit() {
     is_caught(Bug::SendsBeforeCommit, &[Oracle::ToldIsOnDisk], 10);
 }

@@ -1,0 +1,144 @@
+//! The manager's fleet: connections that introduce themselves, and their frames as inputs.
+
+use bytes::Bytes;
+use campusgrid_core::input::{Heartbeat, Joined, WorkerEvent};
+use campusgrid_core::worker::KeyHash;
+use campusgrid_protocol::frame;
+use campusgrid_protocol::id::SessionId;
+use campusgrid_protocol::message::{Join, ToManager, ToWorker};
+use campusgrid_protocol::task::{BlobRef, Ended};
+
+use crate::engine::Letter;
+use crate::event::{AtManager, Up};
+use crate::manager::Manager;
+use crate::network::ConnectionId;
+use crate::world::Stage;
+
+/// As the fleet has it.
+const INTRODUCTION_MS: u64 = 10_000;
+
+/// A connection as the fleet sees it.
+pub(super) struct Session {
+    pub(super) id: SessionId,
+    pub(super) joined: bool,
+    pub(super) heard_ms: u64,
+}
+
+impl Manager {
+    /// Keeps blobs; false if it cannot.
+    pub(crate) fn take_blobs(&mut self, blobs: &[BlobRef]) -> bool {
+        if self.is_up() {
+            self.blobs.extend(blobs.iter().map(|blob| blob.hash));
+        }
+        self.is_up()
+    }
+
+    pub(crate) fn on_up(&mut self, connection: ConnectionId, what: Up, stage: &mut Stage<'_>) {
+        let Some(life) = &mut self.life else {
+            if let Up::Dial = what {
+                stage.network.end_down(connection, stage.agenda);
+            }
+            return;
+        };
+        match what {
+            Up::Dial => {
+                life.last_session += 1;
+                let id = SessionId(life.last_session);
+                let heard_ms = stage.agenda.now_ms();
+                life.fleet.insert(connection, Session { id, joined: false, heard_ms });
+                stage.network.accept(connection, id, stage.agenda);
+                let over = AtManager::IntroductionOver { connection };
+                self.plan(heard_ms + INTRODUCTION_MS, over, stage.agenda);
+            }
+            Up::Frame(payload) => self.on_frame(connection, &payload, stage),
+            Up::End => self.close(connection, stage),
+        }
+    }
+
+    fn on_frame(&mut self, connection: ConnectionId, payload: &Bytes, stage: &mut Stage<'_>) {
+        let now_ms = stage.agenda.now_ms();
+        let known = self.life.as_mut().and_then(|life| life.fleet.get_mut(&connection));
+        let Some(session) = known else {
+            // Nobody listens at this end any more, and its kernel says so.
+            return stage.network.end_down(connection, stage.agenda);
+        };
+        session.heard_ms = now_ms;
+        let id = session.id;
+        let first = !std::mem::replace(&mut session.joined, true);
+        let event = match frame::decode(payload).expect("the agent sends messages") {
+            ToManager::Join(join) => {
+                assert!(first, "an agent joins once in a session");
+                return self.join(*join, id, connection, stage);
+            }
+            ToManager::Heartbeat { sequence, attempts, load } => {
+                WorkerEvent::Heartbeat(Heartbeat { sequence, attempts, load })
+            }
+            ToManager::Started { attempt } => WorkerEvent::Started { attempt },
+            ToManager::Ended(ended) => {
+                assert!(self.has_blobs(&ended), "an agent sends blobs before the end");
+                WorkerEvent::Ended(ended)
+            }
+            ToManager::Preparing { .. } | ToManager::LogPiece { .. } | ToManager::Leaving => return,
+        };
+        assert!(!first, "an agent joins first");
+        self.post(Letter::FromWorker { session: id, event }, stage.agenda);
+    }
+
+    fn join(
+        &mut self,
+        join: Join,
+        session: SessionId,
+        connection: ConnectionId,
+        stage: &mut Stage<'_>,
+    ) {
+        stage.oracles.count("join");
+        let key_hash = *blake3::hash(&join.key.0).as_bytes();
+        let code = format!("{:08X}", stage.agenda.dice.u32(..));
+        if let Some(life) = &mut self.life {
+            let newer = |(&other, key): (&SessionId, &KeyHash)| other > session && *key == key_hash;
+            if life.keys.iter().any(newer) {
+                stage.oracles.count("join overtaken");
+            }
+            life.keys.insert(session, key_hash);
+        }
+        let joined = Joined::from_join(join, key_hash, code);
+        let event = WorkerEvent::Joined(Box::new(joined));
+        self.post(Letter::Connected { session, connection }, stage.agenda);
+        self.post(Letter::FromWorker { session, event }, stage.agenda);
+        let at_ms = stage.agenda.now_ms() + u64::from(self.policy.lease_ms);
+        self.plan(at_ms, AtManager::SilenceOver { connection }, stage.agenda);
+    }
+
+    fn has_blobs(&self, ended: &Ended) -> bool {
+        ended.outputs.iter().all(|output| self.blobs.contains(&output.blob.hash))
+    }
+
+    /// The fleet is done with a connection.
+    pub(super) fn close(&mut self, connection: ConnectionId, stage: &mut Stage<'_>) {
+        let known = self.life.as_mut().and_then(|life| life.fleet.remove(&connection));
+        if let Some(Session { id: session, .. }) = known {
+            stage.network.end_down(connection, stage.agenda);
+            let gone = Letter::FromWorker { session, event: WorkerEvent::Gone };
+            self.post(gone, stage.agenda);
+        }
+    }
+
+    /// The connection of a session that may still be written to.
+    pub(super) fn outbox(&self, session: SessionId) -> Option<ConnectionId> {
+        self.life.as_ref()?.outboxes.get(&session).copied()
+    }
+
+    /// Gives up a session: its connection ends after what was sent.
+    pub(super) fn drop_outbox(&mut self, session: SessionId, stage: &mut Stage<'_>) {
+        let dropped = self.life.as_mut().and_then(|life| life.outboxes.remove(&session));
+        if let Some(connection) = dropped {
+            self.close(connection, stage);
+        }
+    }
+
+    /// Whether this message finds the machine's outbox full.
+    pub(super) fn is_too_slow(&mut self, machine: usize, message: &ToWorker) -> bool {
+        let starts = matches!(message, ToWorker::Start { .. });
+        starts && self.too_slow.take_if(|slow| *slow == machine).is_some()
+    }
+}
