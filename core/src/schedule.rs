@@ -5,6 +5,7 @@
 //! queue.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use campusgrid_protocol::id::{AttemptId, JobId, TaskId, WorkerId};
 use campusgrid_protocol::message::ToWorker;
@@ -192,7 +193,7 @@ impl Grid {
         let tries_left = task.tries_left;
         effects.changes.push(Change::TaskLeased { attempt, worker, tries_left, at: self.now });
         let (shape, needs) = (Shape::of(job.owner, &job.spec), job.spec.needs);
-        let spec = Box::new((*job.spec).clone());
+        let spec = Arc::clone(&job.spec);
         if job.waiting() == 0 {
             self.queue.remove(shape, id);
         }

@@ -1,5 +1,7 @@
 //! The messages of both kinds of connection. Any change here raises `PROTOCOL_VERSION`.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AttemptId, WorkerId, WorkerKey};
@@ -79,7 +81,7 @@ pub enum ToWorker {
     /// The owner has approved this machine while it was connected.
     Approved { owner: String },
     /// Run this attempt. Repeated starts of an attempt that is known change nothing.
-    Start { attempt: AttemptId, spec: Box<TaskSpec> },
+    Start { attempt: AttemptId, spec: Arc<TaskSpec> },
     /// Stop this attempt and report it as cancelled.
     Cancel { attempt: AttemptId },
     /// This attempt is no longer wanted: stop it, forget it, report nothing.

@@ -21,6 +21,7 @@ mod session;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use campusgrid_protocol::id::{AttemptId, WorkerKey};
 use campusgrid_protocol::message::{Approval, Join, ToManager, ToWorker};
@@ -187,7 +188,7 @@ impl Agent {
         }
     }
 
-    fn on_start(&mut self, attempt: AttemptId, spec: Box<TaskSpec>, effects: &mut AgentEffects) {
+    fn on_start(&mut self, attempt: AttemptId, spec: Arc<TaskSpec>, effects: &mut AgentEffects) {
         if self.held.contains_key(&attempt) || self.held.len() >= ATTEMPTS_MAX {
             return;
         }

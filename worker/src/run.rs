@@ -49,7 +49,7 @@ impl Runner {
     pub(crate) async fn run(
         self: Arc<Self>,
         attempt: AttemptId,
-        spec: Box<TaskSpec>,
+        spec: Arc<TaskSpec>,
         orders: StopOrders,
         inputs: mpsc::Sender<AgentInput>,
     ) {

@@ -62,7 +62,8 @@ fn to_worker() -> impl Strategy<Value = ToWorker> {
             let [cpu_millis, ram_mib, disk_mib, gpu_memory_mib, time_limit_s, tasks] = numbers;
             let needs = Needs { cpu_millis, ram_mib, disk_mib, gpus, gpu_memory_mib };
             let (work, isolation) = (Work::Shell { command }, Isolation::Restricted);
-            let spec = Box::new(TaskSpec { work, needs, time_limit_s, isolation, tasks });
+            let spec =
+                std::sync::Arc::new(TaskSpec { work, needs, time_limit_s, isolation, tasks });
             ToWorker::Start { attempt, spec }
         },
     )

@@ -1,5 +1,7 @@
 //! The bytes of every message, so that none changes its form without a new version.
 
+use std::sync::Arc;
+
 use expect_test::expect;
 
 use super::{
@@ -109,7 +111,7 @@ fn start(work: Work) -> ToWorker {
         Needs { cpu_millis: 2000, ram_mib: 512, disk_mib: 256, gpus: 1, gpu_memory_mib: 8192 };
     let spec =
         TaskSpec { work, needs, time_limit_s: 600, isolation: Isolation::Full, tasks: 10_000 };
-    ToWorker::Start { attempt: attempt(), spec: Box::new(spec) }
+    ToWorker::Start { attempt: attempt(), spec: Arc::new(spec) }
 }
 
 fn to_worker() -> Vec<ToWorker> {

@@ -1,5 +1,7 @@
 //! Bodies of requests as hostile and hurried clients send them.
 
+use std::sync::Arc;
+
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
@@ -205,7 +207,7 @@ fn the_longest_source_fits_a_message() {
     let (_, spec) = submit(SOURCE_MAX_BYTES).unwrap();
     let task = TaskId { job: JobId(u64::MAX), index: u32::MAX };
     let attempt = AttemptId { task, number: u32::MAX };
-    encode(&ToWorker::Start { attempt, spec: Box::new(spec) }).unwrap();
+    encode(&ToWorker::Start { attempt, spec: Arc::new(spec) }).unwrap();
     let errors = submit(SOURCE_MAX_BYTES + 1).unwrap_err();
     assert_eq!(lines(&errors), "source: must be at most 524288 bytes\n");
 }

@@ -1,5 +1,7 @@
 //! What goes into the agent and what comes out of it, as plain values.
 
+use std::sync::Arc;
+
 use campusgrid_protocol::id::AttemptId;
 use campusgrid_protocol::message::{Approval, ToManager, ToWorker};
 use campusgrid_protocol::resource::Load;
@@ -62,7 +64,7 @@ pub enum AgentEffect {
     /// Send on the present connection; without one the message is dropped.
     Send(ToManager),
     /// Run this attempt.
-    Run { attempt: AttemptId, spec: Box<TaskSpec> },
+    Run { attempt: AttemptId, spec: Arc<TaskSpec> },
     /// Stop an attempt that was told to run. A later order replaces an earlier one.
     Stop { attempt: AttemptId, order: StopOrder },
     /// Put this end into the spool, then say [`AgentInput::Finished`].

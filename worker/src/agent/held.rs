@@ -1,5 +1,7 @@
 //! An attempt in the worker's hands, from its start to the confirmation of its end.
 
+use std::sync::Arc;
+
 use campusgrid_protocol::resource::Needs;
 use campusgrid_protocol::task::{Content, Ended, TaskSpec};
 
@@ -10,7 +12,7 @@ use super::session::Session;
 pub(super) enum Held {
     /// Until what still runs or dies has made room.
     Waiting {
-        spec: Box<TaskSpec>,
+        spec: Arc<TaskSpec>,
         lease_until_ms: u64,
         arrival: u64,
     },

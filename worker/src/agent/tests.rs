@@ -1,5 +1,7 @@
 //! Every rule of the agent as a script: lines of "time what-happens" in, effects out.
 
+use std::sync::Arc;
+
 use campusgrid_protocol::id::{AttemptId, BlobHash, WorkerId, WorkerKey};
 use campusgrid_protocol::message::{Approval, ToManager, ToWorker};
 use campusgrid_protocol::resource::{Capacity, Isolation, Load, Needs};
@@ -27,9 +29,9 @@ fn id(text: &str) -> AttemptId {
     format!("{text}#1").parse().unwrap()
 }
 
-fn spec(cores: u32) -> Box<TaskSpec> {
+fn spec(cores: u32) -> Arc<TaskSpec> {
     let cpu_millis = cores * 1000;
-    Box::new(TaskSpec {
+    Arc::new(TaskSpec {
         work: Work::Shell { command: "true".to_owned() },
         needs: Needs { cpu_millis, ram_mib: 1, disk_mib: 1, gpus: 0, gpu_memory_mib: 0 },
         time_limit_s: 60,

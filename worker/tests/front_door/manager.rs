@@ -120,7 +120,8 @@ impl Link {
         let needs =
             Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 64, gpus: 0, gpu_memory_mib: 0 };
         let isolation = Isolation::None;
-        let spec = Box::new(TaskSpec { work, needs, time_limit_s: 20, isolation, tasks: 1 });
+        let spec =
+            std::sync::Arc::new(TaskSpec { work, needs, time_limit_s: 20, isolation, tasks: 1 });
         self.send(&ToWorker::Start { attempt: attempt.parse().unwrap(), spec });
     }
 
