@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use campusgrid_manager::blobs::Blobs;
@@ -25,6 +26,9 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+/// How long requests may take to end, and connections of workers.
+const END_WITHIN: Duration = Duration::from_secs(4);
 
 /// `EX_USAGE` of sysexits(3): the configuration is wrong, and nothing was opened.
 const EX_USAGE: u8 = 64;
@@ -175,15 +179,20 @@ async fn run(config: Config) -> anyhow::Result<()> {
     stop_asked(&shutdown).await?;
     shutdown.cancel();
     tracing::info!("stopping: no new work; what runs on workers goes on");
-    // Within ten seconds, whatever a client does.
-    let connections = async { (fleet.await, web.await) };
-    if tokio::time::timeout(CONNECTIONS_END_WITHIN, connections).await.is_err() {
-        tracing::warn!("some connections did not end in time");
-    }
+    // Requests first, then what they led to, then the last words to workers.
+    end_in_time("requests", web).await;
     handle.stop().await;
     let ended = tokio::task::spawn_blocking(|| engineering.join()).await?;
+    end_in_time("connections of workers", fleet).await;
     ended.map_err(|_| anyhow::anyhow!("the engine's thread panicked"))??;
     Ok(())
+}
+
+/// Waits for what others may draw out, but not for long: all of a stop takes ten seconds at most.
+async fn end_in_time<T>(what: &'static str, task: tokio::task::JoinHandle<T>) {
+    if tokio::time::timeout(END_WITHIN, task).await.is_err() {
+        tracing::warn!("some {what} did not end in time");
+    }
 }
 
 /// Returns at a signal, or when the engine has ended by itself.
@@ -198,9 +207,6 @@ async fn stop_asked(engine_ended: &CancellationToken) -> anyhow::Result<()> {
     }
     Ok(())
 }
-
-/// How long connections may take to end.
-const CONNECTIONS_END_WITHIN: std::time::Duration = std::time::Duration::from_secs(8);
 
 /// Two managers on one database would each believe to be the only writer.
 fn lock(data_dir: &Path) -> anyhow::Result<nix::fcntl::Flock<std::fs::File>> {

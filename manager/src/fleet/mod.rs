@@ -82,7 +82,8 @@ impl Fleet {
         Self { engine, live, blobs, limits, roster: Roster::default() }
     }
 
-    /// Serves workers until `shutdown`. Their tasks go on without us.
+    /// Serves workers until `shutdown`, then waits until the engine has ended their sessions. Their
+    /// tasks go on without us.
     pub async fn run(self, listener: TcpListener, shutdown: CancellationToken) {
         let places = Arc::new(Semaphore::new(self.limits.connections_max));
         let numbers = Arc::new(AtomicU64::new(1));
@@ -123,11 +124,7 @@ impl Fleet {
         session: SessionId,
         shutdown: CancellationToken,
     ) {
-        let end = tokio::select! {
-            biased;
-            () = shutdown.cancelled() => Err(FleetError::Stopping),
-            end = self.serve(stream, session) => end,
-        };
+        let end = self.serve(stream, session, &shutdown).await;
         match end {
             Ok(()) | Err(FleetError::Stopping) => {}
             Err(error) => {
@@ -140,27 +137,51 @@ impl Fleet {
         drop(self.engine.report(session, WorkerEvent::Gone).await);
     }
 
-    async fn serve(&self, mut stream: TcpStream, session: SessionId) -> Result<(), FleetError> {
+    async fn serve(
+        &self,
+        mut stream: TcpStream,
+        session: SessionId,
+        shutdown: &CancellationToken,
+    ) -> Result<(), FleetError> {
         stream.set_nodelay(true)?;
-        let mut bytes = [0; HELLO_BYTES];
-        introduction(stream.read_exact(&mut bytes)).await??;
-        let heard = hello::on_manager(&bytes);
-        match &heard {
-            Ok((version, _)) => stream.write_all(&hello::from_manager(*version)).await?,
-            Err(HelloError::Version { .. } | HelloError::Kind { .. }) => {
-                stream.write_all(&hello::from_manager(0)).await?;
-            }
-            Err(HelloError::NotCampusGrid) => {}
-        }
-        let (_, kind) = heard?;
+        let kind = unless(shutdown, greet(&mut stream)).await?;
         let frames = LengthDelimitedCodec::builder()
             .little_endian()
             .max_frame_length(MESSAGE_MAX_BYTES)
             .new_framed(stream);
         match kind {
+            // Ends when the engine has let out its last word.
             ConnectionKind::Control => self.control(frames, session).await,
-            ConnectionKind::Bulk => self.bulk(frames, session).await,
+            ConnectionKind::Bulk => unless(shutdown, self.bulk(frames, session)).await,
         }
+    }
+}
+
+/// Exchanges hellos: what the connection is for.
+async fn greet(stream: &mut TcpStream) -> Result<ConnectionKind, FleetError> {
+    let mut bytes = [0; HELLO_BYTES];
+    introduction(stream.read_exact(&mut bytes)).await??;
+    let heard = hello::on_manager(&bytes);
+    match &heard {
+        Ok((version, _)) => stream.write_all(&hello::from_manager(*version)).await?,
+        Err(HelloError::Version { .. } | HelloError::Kind { .. }) => {
+            stream.write_all(&hello::from_manager(0)).await?;
+        }
+        Err(HelloError::NotCampusGrid) => {}
+    }
+    let (_, kind) = heard?;
+    Ok(kind)
+}
+
+/// Gives up what can be done again once the manager is back.
+async fn unless<T>(
+    shutdown: &CancellationToken,
+    work: impl Future<Output = Result<T, FleetError>>,
+) -> Result<T, FleetError> {
+    tokio::select! {
+        biased;
+        () = shutdown.cancelled() => Err(FleetError::Stopping),
+        result = work => result,
     }
 }
 

@@ -58,6 +58,8 @@ impl Grid {
         // Hashing passwords is not what is tested here.
         command.env("CAMPUSGRID_DASHBOARD_ARGON2_MEMORY_KIB", "64");
         command.env("STARTING_CREDITS", "1000");
+        // A start that was lost with a killed manager costs a try, and some tests kill it often.
+        command.env("CAMPUSGRID_JOBS_TRIES", "20");
         command.env("CAMPUSGRID_MANAGER_HEARTBEAT_MS", "1000");
         command.env("CAMPUSGRID_MANAGER_LEASE_MS", "20000");
         let mut manager = self.spawn(command);
