@@ -160,13 +160,13 @@ impl Sites {
         if self.most_ram_mib < needs.ram_mib {
             let (need, most) = (needs.ram_mib, self.most_ram_mib);
             return Some(format!(
-                "no worker has {need} MiB of RAM to share; the largest has {most}"
+                "no worker has {need} MiB of RAM to share; the largest has {most} MiB"
             ));
         }
         if self.most_disk_mib < needs.disk_mib {
             let (need, most) = (needs.disk_mib, self.most_disk_mib);
             return Some(format!(
-                "no worker has {need} MiB of disk to share; the largest has {most}"
+                "no worker has {need} MiB of disk to share; the largest has {most} MiB"
             ));
         }
         let need = needs.gpus;

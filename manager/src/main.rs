@@ -1,7 +1,9 @@
 //! The `campusgrid-manager` command: serves, or checks the books.
 
+use std::fs::DirBuilder;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use campusgrid_manager::web::{self, Web};
 use campusgrid_settings::file;
 use campusgrid_settings::reader::Flag;
 use clap::{Parser, Subcommand};
+use nix::sys::stat::{Mode, umask};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -85,7 +88,16 @@ impl Arguments {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Where nobody can be told there is nothing better to do.
+            drop(error.print());
+            return if error.use_stderr() { ExitCode::from(EX_USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    // Passwords' hashes, sources and outputs are nobody else's business on this machine.
+    umask(Mode::from_bits_truncate(0o077));
     let config = file::read(arguments.config.as_deref())
         .and_then(|file| Config::read(file, std::env::vars(), arguments.flags()));
     let config = match config {
@@ -144,7 +156,10 @@ fn serve(config: Config) -> anyhow::Result<()> {
 
 async fn run(config: Config) -> anyhow::Result<()> {
     let Config { data_dir, policy, .. } = &config;
-    std::fs::create_dir_all(data_dir)
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data_dir)
         .with_context(|| format!("failed to make {}", data_dir.display()))?;
     let _lock = lock(data_dir)?;
     let store = Store::open(&database(data_dir))?;
@@ -214,8 +229,7 @@ fn lock(data_dir: &Path) -> anyhow::Result<nix::fcntl::Flock<std::fs::File>> {
     let file = std::fs::File::create(&path)
         .with_context(|| format!("failed to open {}", path.display()))?;
     nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock)
-        .map_err(|(_, error)| error)
-        .with_context(|| format!("another manager uses {}", data_dir.display()))
+        .map_err(|_| anyhow::anyhow!("another manager uses {}", data_dir.display()))
 }
 
 async fn listen(what: &'static str, address: SocketAddr) -> anyhow::Result<TcpListener> {

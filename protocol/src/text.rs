@@ -52,7 +52,7 @@ pub fn check_label(label: &str) -> Result<(), TextError> {
 
 /// Control characters, line separators, and the format characters (bidirectional overrides among
 /// them) that can make one text read as another.
-fn is_hidden(c: char) -> bool {
+pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(
             c,

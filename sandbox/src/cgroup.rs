@@ -86,7 +86,10 @@ impl Cgroup {
     ///
     /// `Limit` for the first that does not hold.
     pub(crate) fn limit(&self, limits: &Limits, cpus: &BTreeSet<u32>) -> Result<(), SandboxError> {
-        let ram = (u64::from(limits.ram_mib) * MIB).to_string();
+        // Scratch space is memory as well: a task that fills what it was granted of it must still
+        // have all of its memory.
+        let ram_mib = u64::from(limits.ram_mib) + u64::from(limits.scratch_mib);
+        let ram = (ram_mib * MIB).to_string();
         let quota_us = u64::from(limits.cpu_millis) * CPU_PERIOD_US / 1000;
         let processes = (u64::from(limits.processes) + u64::from(OUR_PROCESSES)).to_string();
         let cpus: Vec<String> = cpus.iter().map(u32::to_string).collect();
@@ -266,7 +269,8 @@ mod tests {
         group.limit(&limits, &BTreeSet::from([1, 3])).unwrap();
         let dir = base.join("task");
         let read = |file| fs::read_to_string(dir.join(file)).unwrap();
-        assert_eq!(read("memory.max"), "67108864");
+        // 64 MiB and 1 MiB of scratch space.
+        assert_eq!(read("memory.max"), "68157440");
         assert_eq!(read("cpu.max"), "150000 100000");
         assert_eq!(read("cpuset.cpus"), "1,3");
         assert_eq!(read("pids.max"), "13");

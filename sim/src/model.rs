@@ -9,7 +9,7 @@ use campusgrid_core::policy::{Billing, Policy};
 use campusgrid_core::time::Timestamp;
 use campusgrid_protocol::id::{TaskId, UserId};
 use campusgrid_protocol::resource::Needs;
-use campusgrid_protocol::task::{Outcome, WorkerFault};
+use campusgrid_protocol::task::{Failure, Outcome, WorkerFault};
 
 use crate::record::{Record, RecordedEnd, RecordedJob, RecordedTask};
 
@@ -148,6 +148,8 @@ fn bill(record: &Record, policy: &Policy, job: &RecordedJob, task: &RecordedTask
         return nothing;
     };
     let is_billed = match result.ended.outcome {
+        // Nothing ran.
+        Outcome::Failed(Failure::Requirements { .. }) => false,
         Outcome::Succeeded | Outcome::Failed(_) => true,
         Outcome::Cancelled => attempt.started,
         Outcome::Returned(_) => false,

@@ -184,9 +184,14 @@ impl Fate {
     fn draw(spec: &TaskSpec, agenda: &mut Agenda) -> Self {
         let limit_ms = u64::from(spec.time_limit_s) * 1000;
         let leaves_output = agenda.chance(150);
-        if agenda.chance(60) {
-            let message = "the package index is out of reach".to_owned();
-            let outcome = Outcome::Returned(WorkerFault::Environment { message });
+        if agenda.chance(90) {
+            let outcome = if agenda.chance(333) {
+                let message = "there is no such package".to_owned();
+                Outcome::Failed(Failure::Requirements { message })
+            } else {
+                let message = "the package index is out of reach".to_owned();
+                Outcome::Returned(WorkerFault::Environment { message })
+            };
             return Self { outcome, run_ms: None, leaves_output: false };
         }
         let run_ms = agenda.dice.u64(100..limit_ms * 5 / 4);

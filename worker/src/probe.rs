@@ -13,10 +13,10 @@ use crate::error::WorkerError;
 
 /// Offered unless the owner says otherwise: the rest keeps the machine usable.
 const RAM_PERCENT: u64 = 80;
-const FREE_DISK_PERCENT: u64 = 50;
+const SCRATCH_PERCENT: u64 = 25;
 
-/// Offered at most unless the owner says otherwise. MiB.
-const DISK_DEFAULT_MAX_MIB: u64 = 100 << 10;
+/// Offered at most: what is free belongs to the owner first.
+const FREE_DISK_PERCENT: u64 = 50;
 
 const MIB: u64 = 1 << 20;
 
@@ -59,13 +59,13 @@ impl Machine {
     /// GPUs are seen but not offered: the sandbox cannot grant them yet.
     pub fn capacity(&self, caps: Caps) -> Capacity {
         let cores = caps.cores.unwrap_or(u32::MAX).min(self.cores);
-        let ram_mib = caps
-            .ram_mib
-            .map_or(self.ram_mib * RAM_PERCENT / 100, |cap| u64::from(cap).min(self.ram_mib));
-        let half = self.disk_free_mib * FREE_DISK_PERCENT / 100;
-        let disk_mib = caps
-            .disk_mib
-            .map_or(half.min(DISK_DEFAULT_MAX_MIB), |cap| u64::from(cap).min(self.disk_free_mib));
+        let share = caps.ram_mib.map_or(self.ram_mib * RAM_PERCENT / 100, u64::from);
+        let share = share.min(self.ram_mib);
+        // A task's scratch space is held in memory, so that its size is a hard limit everywhere,
+        // and its outputs go to the disk.
+        let disk_mib = caps.disk_mib.map_or(share * SCRATCH_PERCENT / 100, u64::from);
+        let disk_mib = disk_mib.min(share).min(self.disk_free_mib * FREE_DISK_PERCENT / 100);
+        let ram_mib = share - disk_mib;
         Capacity {
             cpu_millis: cores.saturating_mul(1000),
             ram_mib: u32::try_from(ram_mib).unwrap_or(u32::MAX),
@@ -162,16 +162,18 @@ mod tests {
     #[test]
     fn by_default_the_owner_keeps_some_of_the_memory_and_half_of_the_disk() {
         let capacity = laptop().capacity(NO_CAPS);
-        assert_eq!((capacity.cpu_millis, capacity.ram_mib, capacity.disk_mib), (8000, 12_800, 500));
+        // 80 % of the memory is shared; scratch space is a part of it.
+        assert_eq!((capacity.cpu_millis, capacity.ram_mib, capacity.disk_mib), (8000, 12_300, 500));
         let big = Machine { disk_free_mib: 10 << 20, ..laptop() };
-        assert_eq!(u64::from(big.capacity(NO_CAPS).disk_mib), DISK_DEFAULT_MAX_MIB);
+        let capacity = big.capacity(NO_CAPS);
+        assert_eq!((capacity.ram_mib, capacity.disk_mib), (9600, 3200));
     }
 
     #[test]
     fn caps_lower_what_is_offered_but_cannot_invent_anything() {
         let caps = Caps { cores: Some(2), ram_mib: Some(64_000), disk_mib: Some(900) };
         let capacity = laptop().capacity(caps);
-        assert_eq!((capacity.cpu_millis, capacity.ram_mib, capacity.disk_mib), (2000, 16_000, 900));
+        assert_eq!((capacity.cpu_millis, capacity.ram_mib, capacity.disk_mib), (2000, 15_500, 500));
     }
 
     #[test]

@@ -189,14 +189,14 @@ fn every_reason_has_its_words() {
         &[worker(2, 2), worker(4, 1)],
         job(1, 3),
         expect![[r#"
-        waits: no worker has 3072 MiB of RAM to share; the largest has 2048
+        waits: no worker has 3072 MiB of RAM to share; the largest has 2048 MiB
     "#]],
     );
     check_one(
         &[worker(2, 2)],
         job(1, 1).disk(20_000),
         expect![[r#"
-        waits: no worker has 20000 MiB of disk to share; the largest has 10000
+        waits: no worker has 20000 MiB of disk to share; the largest has 10000 MiB
     "#]],
     );
     check_one(

@@ -126,7 +126,8 @@ impl Fleet {
     ) {
         let end = self.serve(stream, session, &shutdown).await;
         match end {
-            Ok(()) | Err(FleetError::Stopping) => {}
+            Ok(()) => tracing::info!(%peer, session = session.0, "a worker has disconnected"),
+            Err(FleetError::Stopping) => {}
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::info!(%peer, session = session.0, error, "a worker's connection ended");

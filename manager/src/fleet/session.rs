@@ -42,6 +42,7 @@ impl Fleet {
         };
         check_join(&join)?;
         let key_hash = *blake3::hash(&join.key.0).as_bytes();
+        tracing::info!(session = session.0, worker = %join.name, "a worker has connected");
         let (outbox, mail) = mpsc::channel(OUTBOX);
         self.engine.connected(session, outbox).await.map_err(|_| FleetError::Stopping)?;
         let joined = Joined::from_join(*join, key_hash, code::fresh());

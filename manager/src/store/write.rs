@@ -71,6 +71,7 @@ impl Store {
         for change in changes {
             writer.change(change)?;
             if let Some(event) = Event::of(change) {
+                tracing::debug!(job.id = event.job, event = event.kind, "{}", event.message);
                 writer.run(EVENT_NEW, params![event.at.0, event.job, event.kind, event.message])?;
                 newest = u64::try_from(transaction.last_insert_rowid()).ok();
             }

@@ -1,9 +1,7 @@
 //! Registering, logging in and out, and who one is.
 
-use std::net::SocketAddr;
-
 use axum::Json;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use campusgrid_core::user::User;
 use campusgrid_protocol::rest::{self, LoggedIn, Me, PASSWORD_MAX};
@@ -13,14 +11,15 @@ use super::auth::{Login, Token};
 use super::credits::read_credits;
 use super::error::WebError;
 use super::extract::Body;
+use super::local::Local;
 
 /// `POST register`.
 pub(super) async fn register(
     State(site): State<Site>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    local: Local,
     Body(body): Body<rest::Register>,
 ) -> Result<(StatusCode, Json<LoggedIn>), WebError> {
-    let (user, token) = open_account(&site, body, peer).await?;
+    let (user, token) = open_account(&site, body, local).await?;
     Ok((StatusCode::CREATED, Json(logged_in(user, token))))
 }
 
@@ -58,11 +57,10 @@ pub(super) async fn me(State(site): State<Site>, login: Login) -> Result<Json<Me
 pub(super) async fn open_account(
     site: &Site,
     body: rest::Register,
-    peer: SocketAddr,
+    Local(local): Local,
 ) -> Result<(User, Token), WebError> {
     body.check().map_err(WebError::Fields)?;
     let hash = site.passwords.hash(body.password).await?;
-    let local = peer.ip().to_canonical().is_loopback();
     let user = site.engine.register(body.name, body.email, hash, local).await?;
     let token = open_login(site, &user).await?;
     tracing::info!(user.id = user.id.0, local, "a user registered");

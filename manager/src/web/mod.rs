@@ -10,6 +10,7 @@ mod events;
 mod extract;
 mod files;
 mod jobs;
+mod local;
 mod logs;
 mod origin;
 mod pages;

@@ -45,13 +45,21 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Letters and digits of a code, which a worker shows in two halves.
+const CODE_CHARS: usize = 8;
+
 /// Makes the machine that shows this code the user's, however the code was typed.
 ///
 /// # Errors
 ///
 /// `Ask` if no machine shows the code or the engine is busy.
 pub(super) async fn adopt(site: &Site, login: &Login, code: &str) -> Result<WorkerId, WebError> {
-    let code: String = code.trim().chars().take(32).collect::<String>().to_ascii_uppercase();
+    let mut code: String =
+        code.chars().filter(char::is_ascii_alphanumeric).take(CODE_CHARS).collect();
+    code.make_ascii_uppercase();
+    if code.len() == CODE_CHARS {
+        code.insert(CODE_CHARS / 2, '-');
+    }
     let worker = site.engine.approve_worker(login.id(), code).await?;
     tracing::info!(worker.id = worker.0, user.id = login.id().0, "a worker was approved");
     Ok(worker)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use campusgrid_sandbox::plan::Exit;
+use campusgrid_sandbox::plan::{Exit, Limits};
 
 use crate::rig::{Rig, Task};
 
@@ -91,6 +91,16 @@ async fn scratch_space_is_a_hard_limit_in_all_places() {
     assert_eq!(rig.run(Task::sh(script)).await.report.exit, Exit::ScratchFull);
     let fits = rig.run(Task::sh("head -c 15M /dev/zero > /job/a")).await;
     assert_eq!(fits.report.exit, Exit::Code(0), "{}", fits.stderr);
+}
+
+#[tokio::test]
+async fn scratch_space_can_be_filled_however_little_memory_was_asked_for() {
+    let Some(rig) = Rig::full().await else { return };
+    let little = |limits: &mut Limits| (limits.ram_mib, limits.scratch_mib) = (16, 128);
+    let fits = rig.run(Task::sh("head -c 100M /dev/zero > /job/a").limits(little)).await;
+    assert_eq!(fits.report.exit, Exit::Code(0), "{}", fits.stderr);
+    let over = rig.run(Task::sh("head -c 200M /dev/zero > /job/a").limits(little)).await;
+    assert_eq!(over.report.exit, Exit::ScratchFull, "{}", over.stderr);
 }
 
 #[tokio::test]

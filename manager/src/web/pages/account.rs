@@ -1,10 +1,8 @@
 //! The pages to register, to log in and to log out.
 
-use std::net::SocketAddr;
-
 use askama::Template;
 use askama_web::WebTemplate;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use axum::http::header::SET_COOKIE;
 use axum::response::{IntoResponse, Redirect, Response};
 use campusgrid_protocol::rest::{self, FieldError, PASSWORD_MIN};
@@ -16,6 +14,7 @@ use crate::web::accounts::{check_password, open_account};
 use crate::web::auth::{Token, clear_cookie};
 use crate::web::error::WebError;
 use crate::web::extract::Params;
+use crate::web::local::Local;
 use crate::web::{Site, words};
 
 /// Where to go after logging in.
@@ -97,13 +96,13 @@ pub(super) async fn register_form(State(site): State<Site>) -> impl IntoResponse
 /// `POST /register`.
 pub(super) async fn register(
     State(site): State<Site>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    local: Local,
     fields: Fields,
 ) -> Result<Response, PageError> {
     let email = Some(fields.text("email").trim().to_owned()).filter(|email| !email.is_empty());
     let name = fields.text("name").trim().to_owned();
     let body = rest::Register { name, password: fields.text("password").to_owned(), email };
-    match open_account(&site, body, peer).await {
+    match open_account(&site, body, local).await {
         Ok((_, token)) => Ok(enter(&site, token, "/")),
         Err(error) if error.describe().0.is_server_error() => Err(error.into()),
         Err(error) => {
