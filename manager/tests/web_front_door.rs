@@ -179,7 +179,7 @@ async fn serve(
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     tell.send(listener.local_addr().unwrap()).unwrap();
-    web::serve(listener, web::router(site).unwrap(), shutdown).await.unwrap();
+    web::serve(listener, web::router(site).unwrap(), shutdown).await;
     handle.stop().await;
     engine.join().unwrap().unwrap();
 }

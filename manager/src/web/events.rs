@@ -10,6 +10,7 @@ use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use campusgrid_core::snapshot::Snapshot;
+use campusgrid_core::time::Timestamp;
 use campusgrid_protocol::id::JobId;
 use futures_util::stream;
 use serde::Deserialize;
@@ -57,15 +58,42 @@ pub(super) async fn events(
     let after = last.or(wanted.after);
     let watcher = Watcher::new(site, viewer, job, after);
     let events = stream::unfold((watcher, permit), |(mut watcher, permit)| async move {
-        let event = watcher.next().await?;
+        let event = watcher.next().await?.with_id();
         Some((Ok::<Event, Infallible>(event), (watcher, permit)))
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::default()).into_response())
 }
 
-/// One open stream of events.
+/// That something changed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum News {
+    /// The newest event about the job (or any job).
+    Job(u64),
+    /// The grid looks different since this moment.
+    Grid(Timestamp),
+}
+
+impl News {
+    /// For a stream of its own, which is resumed by the ids of its events.
+    fn with_id(self) -> Event {
+        match self {
+            Self::Job(newest) => self.without_id().id(newest.to_string()),
+            Self::Grid(_) => self.without_id(),
+        }
+    }
+
+    /// For a stream that is resumed by the ids of other events.
+    pub(super) fn without_id(self) -> Event {
+        match self {
+            Self::Job(newest) => Event::default().event("job").data(newest.to_string()),
+            Self::Grid(at) => Event::default().event("grid").data(at.0.to_string()),
+        }
+    }
+}
+
+/// Waits for changes on behalf of one viewer.
 #[derive(Debug)]
-struct Watcher {
+pub(super) struct Watcher {
     site: Site,
     viewer: Viewer,
     job: Option<JobId>,
@@ -78,7 +106,13 @@ struct Watcher {
 }
 
 impl Watcher {
-    fn new(site: Site, viewer: Viewer, job: Option<JobId>, after: Option<u64>) -> Self {
+    /// Tells what came after the event `after`, or from now on.
+    pub(super) fn new(
+        site: Site,
+        viewer: Viewer,
+        job: Option<JobId>,
+        after: Option<u64>,
+    ) -> Self {
         let mut events = site.engine.events();
         let snapshots = site.engine.snapshots();
         let after = after.unwrap_or_else(|| *events.borrow());
@@ -96,8 +130,8 @@ impl Watcher {
         }
     }
 
-    /// The next event; None when the manager stops.
-    async fn next(&mut self) -> Option<Event> {
+    /// What is new; None when the manager stops.
+    pub(super) async fn next(&mut self) -> Option<News> {
         loop {
             tokio::select! {
                 biased;
@@ -107,15 +141,13 @@ impl Watcher {
                     if let Some(newest) = self.newest().await? {
                         self.after = newest;
                         self.job_due = Instant::now() + self.pace();
-                        let text = newest.to_string();
-                        return Some(Event::default().event("job").id(&text).data(&text));
+                        return Some(News::Job(newest));
                     }
                 }
                 changed = paced(self.grid_due, &mut self.snapshots) => {
                     changed.ok()?;
                     self.grid_due = Instant::now() + GRID_PACE;
-                    let at = self.snapshots.borrow_and_update().at;
-                    return Some(Event::default().event("grid").data(at.0.to_string()));
+                    return Some(News::Grid(self.snapshots.borrow_and_update().at));
                 }
             }
         }

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use campusgrid_protocol::id::{JobId, TaskId};
 use campusgrid_protocol::rest::{OutputFile, Page};
 use campusgrid_protocol::task::BlobRef;
-use campusgrid_protocol::text::check_path;
+use campusgrid_protocol::text::{check_path, is_hidden};
 use serde::Serialize;
 use tokio_util::io::ReaderStream;
 
@@ -84,6 +84,8 @@ async fn stream_blob(site: &Site, blob: BlobRef) -> Result<Response, WebError> {
 /// Names the file for the one who saves it: its last part, twice, as RFC 6266 recommends.
 fn attachment_name(path: &str) -> HeaderValue {
     let name = path.rsplit('/').next().unwrap_or(path);
+    // Who saves the file must read the same name as the system that opens it.
+    let name = name.replace(is_hidden, "_");
     let plain: String = name
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || ".-_ ".contains(c) { c } else { '_' })
@@ -112,6 +114,7 @@ mod tests {
             ("my file.txt", "my file.txt", "my%20file.txt"),
             ("\"; x=\".sh", "__ x__.sh", "%22%3B%20x%3D%22.sh"),
             ("größe.csv", "gr__e.csv", "gr%C3%B6%C3%9Fe.csv"),
+            ("photo\u{202e}gpj.exe", "photo_gpj.exe", "photo_gpj.exe"),
             ("%41.txt", "_41.txt", "%2541.txt"),
         ] {
             let expected = format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}");

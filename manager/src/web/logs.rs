@@ -10,12 +10,13 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use campusgrid_protocol::id::JobId;
 use campusgrid_protocol::task::{Content, Log, Stream};
-use futures_util::stream;
+use futures_util::{Stream as Flow, StreamExt, future, stream};
 use serde::Deserialize;
 
 use super::Site;
 use super::auth::Login;
 use super::error::WebError;
+use super::events::Watcher;
 use super::extract::{Named, Params};
 use crate::store::read::{StoredLog, Viewer};
 use follow::{Cursor, Follower};
@@ -32,6 +33,10 @@ pub(super) struct Wanted {
     follow: bool,
     /// Where to start following, in the form of an event's id; `Last-Event-ID` has precedence.
     from: Option<String>,
+    /// When following: also tell when the job changes after this event or the grid looks
+    /// different, as `GET events` does but in events without ids, and go on with that after the
+    /// log's end. For pages, which can afford one connection each.
+    after: Option<u64>,
 }
 
 /// What is there of a log right now.
@@ -83,12 +88,41 @@ async fn follow(
     // A job that is not there is a 404 now, and not a stream without events.
     let source = Source { job, task: wanted.task, stream: streams[0] };
     read_place(&site, login.viewer(), source).await?;
-    let follower = Follower::new(site, login.viewer(), source, streams, cursor);
-    let events = stream::unfold((follower, permit), |(mut follower, permit)| async move {
-        let event = follower.next().await?;
-        Some((Ok::<Event, Infallible>(event), (follower, permit)))
+    let viewer = login.viewer();
+    let follower = Follower::new(site.clone(), viewer, source, streams, cursor);
+    let pieces = pieces_of(follower);
+    let changes = match wanted.after {
+        Some(after) => changes_of(Watcher::new(site, viewer, Some(job), Some(after))).left_stream(),
+        None => stream::empty().right_stream(),
+    };
+    // Both are polled to their ends and never dropped halfway, as arms of a `select!` would be.
+    let events = stream::select(pieces, changes).scan(permit, |_held, event| {
+        future::ready(event.map(Ok::<Event, Infallible>)) // The first None ends all.
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::default()).into_response())
+}
+
+/// The events of a log. None if they stop before the log is complete: the viewer is to come back.
+fn pieces_of(follower: Follower) -> impl Flow<Item = Option<Event>> {
+    stream::unfold(Some(follower), |follower| async move {
+        let mut follower = follower?;
+        match follower.next().await {
+            Some(event) => Some((Some(event), Some(follower))),
+            None if follower.is_complete() => None,
+            None => Some((None, None)),
+        }
+    })
+}
+
+/// What changes. None when nobody is left to tell: the viewer is to come back.
+fn changes_of(watcher: Watcher) -> impl Flow<Item = Option<Event>> {
+    stream::unfold(Some(watcher), |watcher| async move {
+        let mut watcher = watcher?;
+        match watcher.next().await {
+            Some(news) => Some((Some(news.without_id()), Some(watcher))),
+            None => Some((None, None)),
+        }
+    })
 }
 
 /// One stream of one task.

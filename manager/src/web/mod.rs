@@ -16,16 +16,15 @@ mod origin;
 mod pages;
 mod passwords;
 mod routes;
+mod serve;
 mod text_stream;
 mod words;
 mod workers;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::serve::ListenerExt;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +33,8 @@ use crate::clock::Clock;
 use crate::engine::handle::EngineHandle;
 use crate::live::LiveLogs;
 use crate::readers::Readers;
+pub use serve::serve;
+
 use passwords::Passwords;
 
 /// Streams of events and logs that may be open at once; each holds a connection and a few KiB.
@@ -112,23 +113,3 @@ pub fn router(web: Web) -> Result<Router, CostsError> {
     .0.memory_kib, .0.passes, .0.lanes
 )]
 pub struct CostsError(PasswordCosts);
-
-/// Answers requests until `shutdown`, then those that are under way.
-///
-/// # Errors
-///
-/// If the listener fails for good.
-pub async fn serve(
-    listener: tokio::net::TcpListener,
-    router: Router,
-    shutdown: CancellationToken,
-) -> std::io::Result<()> {
-    // An answer is written in one go; waiting for more to send with it only costs time.
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "cannot set TCP_NODELAY");
-        }
-    });
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await
-}

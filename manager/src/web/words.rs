@@ -3,6 +3,7 @@
 use campusgrid_core::money::Micros;
 use campusgrid_core::time::Timestamp;
 use campusgrid_protocol::rest::{JobState, WorkKind};
+use campusgrid_protocol::text::is_hidden;
 
 /// Credits to the micro-credit, for receipts: what is shown must add up.
 pub(super) fn exact_credits(micros: i64) -> String {
@@ -81,6 +82,19 @@ pub(super) fn counted(count: u64, one: &str, many: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
 }
 
+/// Text from outside with its hidden characters named, so that none of it reads as something else.
+pub(super) fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_hidden(c) {
+            shown.push_str(&format!("[U+{:04X}]", u32::from(c)));
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
 /// A moment, for people and for machines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Moment {
@@ -137,7 +151,7 @@ pub(super) fn kind(kind: WorkKind) -> &'static str {
 mod tests {
     use campusgrid_core::time::Timestamp;
 
-    use super::{Moment, bytes, cores, credits, mib, minutes, span};
+    use super::{Moment, bytes, cores, credits, mib, minutes, span, visible};
 
     #[test]
     fn amounts_are_short_and_never_too_large() {
@@ -175,6 +189,18 @@ mod tests {
         assert_eq!([mib(512), mib(1024), mib(1536)], ["512 MiB", "1 GiB", "1.5 GiB"]);
         assert_eq!([cores(1000), cores(2500)], ["1", "2.5"]);
         assert_eq!([minutes(0), minutes(1), minutes(90_000)], ["0.00", "0.01", "1.50"]);
+    }
+
+    #[test]
+    fn hidden_characters_are_named() {
+        for (text, shown) in [
+            ("größe 1.csv", "größe 1.csv"),
+            ("photo\u{202e}gpj.exe", "photo[U+202E]gpj.exe"),
+            ("a\nb", "a[U+000A]b"),
+            ("\u{e0041}", "[U+E0041]"),
+        ] {
+            assert_eq!(visible(text), shown);
+        }
     }
 
     #[test]

@@ -116,6 +116,11 @@ impl Follower {
         }
     }
 
+    /// Whether all of the log has been told, so that coming back would yield nothing.
+    pub(super) fn is_complete(&self) -> bool {
+        self.ended && self.ready.is_empty()
+    }
+
     /// Makes the next events ready, or waits until there may be some.
     async fn advance(&mut self) -> Result<(), WebError> {
         if let Some(attached) = &mut self.attached {

@@ -7,7 +7,7 @@ use axum::http::HeaderMap;
 use axum::response::Redirect;
 use campusgrid_core::time::Timestamp;
 use campusgrid_protocol::id::JobId;
-use campusgrid_protocol::rest::{self, JobDetail};
+use campusgrid_protocol::rest::{self, JobDetail, TaskState};
 use campusgrid_protocol::task::Stream;
 use serde::Deserialize;
 
@@ -45,10 +45,12 @@ pub(super) struct JobPage {
     has_ended: bool,
     submitted: Moment,
     /// From submitting to the end; empty before that.
-    took: String,
+    lasted: String,
     progress: Progress,
     /// Why it waits; empty if nothing of it does.
     waiting: String,
+    /// Why its first failed task failed; empty if none did.
+    reason: String,
     outputs: Vec<OutputRow>,
     left_behind: Vec<LeftBehind>,
     receipt: Receipt,
@@ -73,6 +75,7 @@ struct Progress {
 /// A file to download.
 struct OutputRow {
     task: u32,
+    /// With its hidden characters made visible.
     path: String,
     href: String,
     size: String,
@@ -90,6 +93,8 @@ struct Receipt {
     charged: String,
     refunded: String,
     attempts: Vec<AttemptRow>,
+    /// Whether a run that succeeded cost nothing, as on one's own machines.
+    has_free: bool,
     /// Whether there are tasks that are not listed.
     cut: bool,
 }
@@ -150,7 +155,10 @@ pub(super) async fn job(
         detail.task_list.extend(found.into_iter().filter(|task| task.index == shown.task));
     }
     let mut frame = visitor.frame;
-    if detail.job.ended_at_ms.is_none() {
+    if !log.follow.is_empty() {
+        // One stream for both: browsers open six connections to a server, and no more.
+        frame.events = format!("{}&after={seen}", log.follow);
+    } else if detail.job.ended_at_ms.is_none() {
         frame.events = format!("/api/v1/events?job={id}&after={seen}");
     }
     let source = (!is_fragment).then(|| detail.source.clone());
@@ -215,7 +223,7 @@ impl JobPage {
         now: Timestamp,
     ) -> Self {
         let job = &detail.job;
-        let took_ms = job.ended_at_ms.map(|end| end.saturating_sub(job.submitted_at_ms));
+        let lasted_ms = job.ended_at_ms.map(|end| end.saturating_sub(job.submitted_at_ms));
         let needs = &detail.needs;
         Self {
             frame,
@@ -226,9 +234,10 @@ impl JobPage {
             state: words::state(job.state),
             has_ended: job.ended_at_ms.is_some(),
             submitted: Moment::new(job.submitted_at_ms, now),
-            took: took_ms.map(words::span).unwrap_or_default(),
+            lasted: lasted_ms.map(words::span).unwrap_or_default(),
             progress: Progress::new(job),
             waiting: waiting(&detail),
+            reason: reason(&detail),
             outputs: outputs(&detail),
             left_behind: left_behind(&detail),
             receipt: Receipt::new(&detail),
@@ -266,11 +275,16 @@ impl Receipt {
         let rows = detail.task_list.iter().flat_map(|task| {
             task.attempts.iter().map(move |attempt| AttemptRow::new(task.index, attempt))
         });
+        let mut attempts = detail.task_list.iter().flat_map(|task| &task.attempts);
+        let has_free = attempts.any(|attempt| {
+            attempt.charged_micros == 0 && attempt.outcome.as_deref() == Some("succeeded")
+        });
         Self {
             held: words::exact_credits(detail.job.held_micros),
             charged: words::exact_credits(detail.job.charged_micros),
             refunded: words::exact_credits(detail.job.refunded_micros),
             attempts: rows.collect(),
+            has_free,
             cut: detail.task_list.len() < (running + succeeded + failed) as usize,
         }
     }
@@ -291,7 +305,7 @@ impl AttemptRow {
             minutes: known(words::minutes(attempt.run_ms)),
             cpu: known(words::span(attempt.cpu_ms)),
             ram_peak: known(words::mib(attempt.ram_peak_mib)),
-            outcome: attempt.outcome.clone().unwrap_or_else(under_way),
+            outcome: attempt.outcome.as_deref().map_or_else(under_way, words::visible),
             charged: known(words::exact_credits(attempt.charged_micros)),
         }
     }
@@ -304,13 +318,31 @@ fn waiting(detail: &JobDetail) -> String {
     if waits { detail.waiting.clone().unwrap_or_else(words) } else { String::new() }
 }
 
+/// Why the first failed task failed: how its last run ended.
+fn reason(detail: &JobDetail) -> String {
+    let (tasks, failed) = (detail.job.tasks, detail.job.failed);
+    let mut listed = detail.task_list.iter();
+    let Some(task) = listed.find(|task| task.state == TaskState::Failed) else {
+        // Only the first tasks are at hand, and the failed one is none of them.
+        let count = words::counted(failed.into(), "later task", "later tasks");
+        return if failed > 0 { format!("{count} failed") } else { String::new() };
+    };
+    let why = task.attempts.last().and_then(|attempt| attempt.outcome.as_deref());
+    let why = words::visible(why.unwrap_or("it failed"));
+    let others = match failed.saturating_sub(1) {
+        0 => String::new(),
+        others => format!(" ({others} more failed)"),
+    };
+    if tasks > 1 { format!("task {}: {why}{others}", task.index) } else { why }
+}
+
 fn outputs(detail: &JobDetail) -> Vec<OutputRow> {
     let job = detail.job.job;
     let rows = detail.task_list.iter().flat_map(|task| {
         task.outputs.iter().map(move |output| OutputRow {
             task: task.index,
             href: format!("/api/v1/jobs/{job}/outputs/{}/{}", task.index, encode(&output.path)),
-            path: output.path.clone(),
+            path: words::visible(&output.path),
             size: words::bytes(output.size_bytes),
         })
     });
@@ -319,5 +351,5 @@ fn outputs(detail: &JobDetail) -> Vec<OutputRow> {
 
 fn left_behind(detail: &JobDetail) -> Vec<LeftBehind> {
     let tasks = detail.task_list.iter().filter(|task| !task.left_behind.is_empty());
-    tasks.map(|task| LeftBehind { task: task.index, why: task.left_behind.clone() }).collect()
+    tasks.map(|task| LeftBehind { task: task.index, why: words::visible(&task.left_behind) }).collect()
 }
