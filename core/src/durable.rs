@@ -32,6 +32,8 @@ pub struct SubmitKey {
     pub job: JobId,
     pub held: Micros,
     pub until: Timestamp,
+    /// BLAKE3 of what was submitted, so that a key cannot stand for two things.
+    pub body: [u8; 32],
 }
 
 impl Durable {

@@ -7,6 +7,7 @@ use campusgrid_protocol::id::{AttemptId, JobId, SessionId, TaskId, UserId, Worke
 use campusgrid_protocol::message::ToWorker;
 use campusgrid_protocol::task::{Ended, TaskSpec};
 
+use crate::durable::SubmitKey;
 use crate::input::Ticket;
 use crate::job::EndedTasks;
 use crate::ledger::{Account, AccountId, Insufficient, Transfer};
@@ -57,9 +58,7 @@ pub enum Change {
     SubmitKeyKept {
         user: UserId,
         key: String,
-        job: JobId,
-        held: Micros,
-        until: Timestamp,
+        kept: SubmitKey,
     },
     SubmitKeyForgotten {
         user: UserId,
@@ -179,6 +178,8 @@ pub enum Refusal {
     CodeUnknown,
     #[error(transparent)]
     Insufficient(Insufficient),
+    #[error("this idempotency key stands for another job, {job}")]
+    KeyReused { job: JobId },
     #[error("you have {max} jobs under way, which is the limit")]
     TooManyJobs { max: u32 },
     #[error("the price is too large to be a number")]

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use campusgrid_protocol::frame;
 use campusgrid_protocol::id::{AttemptId, JobId, TaskId, UserId};
 use campusgrid_protocol::message::ToWorker;
+use campusgrid_protocol::task::TaskSpec;
 
 use crate::durable::SubmitKey;
 use crate::effect::{Change, Effects, NewJob, Refusal, Reply};
@@ -12,7 +14,6 @@ use crate::grid::Grid;
 use crate::input::Submission;
 use crate::job::{EndedTasks, Job, TaskState};
 use crate::ledger::{Hold, Refund, TransferKey};
-use crate::money::Micros;
 use crate::pricing::price;
 use crate::settle::End;
 use crate::snapshot::Shape;
@@ -21,8 +22,16 @@ impl Grid {
     pub(crate) fn on_submit(&mut self, new: Submission, effects: &mut Effects) -> Reply {
         let Submission { user, key, name, spec } = new;
         assert!(spec.tasks > 0, "a job of no tasks would never end");
-        if let Some(kept) = key.clone().and_then(|key| self.submit_keys.get(&(user, key))) {
-            return Reply::Submitted { job: kept.job, held: kept.held };
+        let key = key.map(|key| ((user, key), body_hash(&name, &spec)));
+        if let Some((key, body)) = &key
+            && let Some(kept) = self.submit_keys.get(key)
+        {
+            let SubmitKey { job, held, .. } = *kept;
+            return if kept.body == *body {
+                Reply::Submitted { job, held }
+            } else {
+                Reply::Refused(Refusal::KeyReused { job })
+            };
         }
         let max = self.policy.active_jobs_max;
         if self.jobs_of.get(&user).is_some_and(|&jobs| jobs >= max) {
@@ -49,8 +58,9 @@ impl Grid {
             quote,
             at: self.now,
         })));
-        if let Some(key) = key {
-            self.keep_submit_key((user, key), id, held, effects);
+        if let Some((key, body)) = key {
+            let until = self.now.plus_ms(self.policy.submit_key_ms);
+            self.keep_submit_key(key, SubmitKey { job: id, held, until, body }, effects);
         }
         self.queue.add(Shape::of(user, &spec), id);
         *self.jobs_of.entry(user).or_default() += 1;
@@ -73,14 +83,12 @@ impl Grid {
     fn keep_submit_key(
         &mut self,
         (user, key): (UserId, String),
-        job: JobId,
-        held: Micros,
+        kept: SubmitKey,
         effects: &mut Effects,
     ) {
-        let until = self.now.plus_ms(self.policy.submit_key_ms);
-        self.submit_keys.insert((user, key.clone()), SubmitKey { job, held, until });
-        self.submit_key_ends.insert((until, user, key.clone()));
-        effects.changes.push(Change::SubmitKeyKept { user, key, job, held, until });
+        self.submit_keys.insert((user, key.clone()), kept);
+        self.submit_key_ends.insert((kept.until, user, key.clone()));
+        effects.changes.push(Change::SubmitKeyKept { user, key, kept });
     }
 
     pub(crate) fn forget_submit_keys(&mut self, effects: &mut Effects) {
@@ -146,4 +154,14 @@ impl Grid {
         assert!(self.jobs.get(&task.job).is_some_and(queued), "task {task} is not queued");
         self.end_task(task, End::cancelled(), effects);
     }
+}
+
+/// What a repeated submit must equal.
+fn body_hash(name: &str, spec: &TaskSpec) -> [u8; 32] {
+    let spec = frame::encode(spec).expect("a checked spec fits a message");
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&(name.len() as u64).to_le_bytes());
+    hasher.update(name.as_bytes());
+    hasher.update(&spec);
+    *hasher.finalize().as_bytes()
 }

@@ -52,7 +52,7 @@ fn others_see_nothing_of_a_job() {
 }
 
 #[test]
-fn a_submit_that_is_repeated_makes_one_job_and_one_that_is_too_dear_makes_none() {
+fn a_submit_that_is_too_dear_makes_no_job_and_holds_nothing() {
     let grid = Grid::start("submit");
     let ada = grid.register("ada");
     let dear = json!({ "kind": "shell", "source": "true", "time_limit_s": 600_000 });

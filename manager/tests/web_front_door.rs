@@ -260,6 +260,13 @@ fn errors_are_json_for_programs_and_pages_for_people() {
     assert_eq!((answer.status, answer.header("location")), (303, "/login?next=/jobs/7%3Ftask%3D2"));
     let fragment = site.ask("GET /jobs/7", "HX-Request: true\r\n", "");
     assert_eq!((fragment.status, fragment.header("hx-redirect")), (200, "/login"));
+    let (token, _) = (site.register("ada"), site.register("grace"));
+    for path in ["/nothing", "/jobs/7"] {
+        let answer = site.get(path, &token);
+        assert_eq!(answer.status, 404, "{path}");
+        assert!(answer.body.contains("Log out") && answer.body.contains("operator"), "{path}");
+        assert!(!answer.body.contains("Register"), "{path}");
+    }
 }
 
 #[test]
@@ -271,7 +278,10 @@ fn bodies_that_are_wrong_say_what_is_wrong() {
         (r#"{"kind":"shell","source":"true","shell":1}"#, 422, "invalid_body", "unknown field"),
         (r#"{"kind":"cobol","source":"true"}"#, 422, "invalid_body", "unknown variant"),
         (r#"{"kind":"shell","source":"true","cores":-1}"#, 422, "invalid_body", "integer `-1`"),
-        (r#"{"kind":"shell""#, 422, "invalid_body", "EOF"),
+        (r#"{"kind":"shell","source":"true","cores":"2"}"#, 422, "invalid_body", "whole number"),
+        (r#"{"kind":"shell""#, 422, "invalid_body", "ends in the middle of an object"),
+        (r#"["shell","name","true",[],1,1,512,64,0,0,60]"#, 422, "invalid_body", "an object"),
+        ("3", 422, "invalid_body", "an object"),
         (r#"{"kind":"shell","source":"true","cores":0}"#, 422, "invalid_fields", "cores must be"),
         (r#"{"kind":"c","source":"x","requirements":["numpy"]}"#, 422, "invalid_fields", "Python"),
         (r#"{"kind":"shell","source":"true","tasks":100}"#, 402, "insufficient_credits", "short"),
@@ -282,6 +292,9 @@ fn bodies_that_are_wrong_say_what_is_wrong() {
         let answer = site.ask("POST /api/v1/jobs", &headers, body);
         assert_eq!((answer.status, answer.code().as_str()), (status, code), "{}", answer.body);
         assert!(answer.body.contains(words), "{}", answer.body);
+        for inside in ["u32", "struct", "target type"] {
+            assert!(!answer.body.contains(inside), "{}", answer.body);
+        }
     }
     let headers = format!("Authorization: Bearer {token}\r\n");
     let answer = site.ask("POST /api/v1/jobs", &headers, "{}");
@@ -456,6 +469,28 @@ fn a_followed_log_ends_with_its_task() {
     assert_eq!((bad.status, bad.code().as_str()), (400, "invalid_query"));
     let beyond = site.get(&format!("/api/v1/jobs/{job}/logs?task=1&follow=true"), &token);
     assert_eq!(beyond.status, 404);
+}
+
+#[test]
+fn a_page_hears_of_its_log_and_its_job_in_one_stream() {
+    let site = Site::start();
+    let token = site.register("ada");
+    let job = site.submit(&token);
+    let path = format!("/api/v1/jobs/{job}/logs?follow=true&after=0");
+    let mut lines = site.stream(&path, &token, "").filter(|line| !line.is_empty());
+    assert!(lines.any(|line| line == "event: job"), "what came before is told at once");
+    let cancel = format!("POST /api/v1/jobs/{job}/cancel");
+    assert_eq!(site.json(&cancel, &token, &json!({})).status, 204);
+    let of_end = lines.by_ref().skip_while(|line| line != "event: end").nth(1);
+    assert_eq!(of_end.unwrap(), "id: 0:0:0", "only the log's events have ids");
+    // The log is complete; the page goes on to hear of the rest, here also after it came back.
+    assert!(lines.any(|line| line == "event: grid"));
+    let mut again = site.stream(&path, &token, "Last-Event-ID: 0:0:0\r\n");
+    let mut missing = vec!["event: job", "event: end"];
+    while !missing.is_empty() {
+        let line = again.next().unwrap();
+        missing.retain(|wanted| *wanted != line);
+    }
 }
 
 #[test]

@@ -47,8 +47,8 @@ impl Disk {
                 self.accounts.insert(id, account);
             }
             Change::Transferred(transfer) => self.transfer(transfer),
-            Change::SubmitKeyKept { user, key, job, held, until } => {
-                self.submit_keys.insert((user, key), SubmitKey { job, held, until });
+            Change::SubmitKeyKept { user, key, kept } => {
+                self.submit_keys.insert((user, key), kept);
             }
             Change::SubmitKeyForgotten { user, key } => {
                 assert!(self.submit_keys.remove(&(user, key)).is_some());

@@ -169,6 +169,21 @@ fn a_repeated_submit_finds_the_first_job() {
 }
 
 #[test]
+fn a_key_stands_for_one_job_only() {
+    let mut world = World::new();
+    world.submit(&job(1, 1).key("k"));
+    world.submit(&job(2, 1).key("k"));
+    world.submit(&job(1, 1).key("k"));
+    expect![[r#"
+        hold:1: ada -> escrow 18
+        job 1, 18 held
+        refused: this idempotency key stands for another job, 1
+        job 1, 18 held
+    "#]]
+    .assert_eq(&world.log);
+}
+
+#[test]
 fn a_key_is_forgotten_after_its_time() {
     let mut world = World::new();
     let wish = job(1, 1).key("k");

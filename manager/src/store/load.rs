@@ -27,7 +27,7 @@ statements! {
         JOIN attempt ON attempt.job = task.job AND attempt.idx = task.idx
             AND attempt.number = task.attempts
         WHERE job.ended_at IS NULL AND task.ended_at IS NULL";
-    SUBMIT_KEYS = "SELECT owner, key, job, held, until FROM submit_key";
+    SUBMIT_KEYS = "SELECT owner, key, job, held, until, body FROM submit_key";
     ACCOUNTS = "SELECT id, balance, earned, spent FROM account";
     CHAIN_END = "SELECT id, hash FROM transfer ORDER BY id DESC LIMIT 1";
     LAST_JOB = "SELECT coalesce(max(id), 0) FROM job";
@@ -150,7 +150,7 @@ fn task(row: &Row<'_>) -> Parsed<((u64, u32), Task)> {
 fn submit_key(row: &Row<'_>) -> Parsed<((UserId, String), SubmitKey)> {
     let key = (UserId(row.get(0)?), row.get(1)?);
     let (job, held) = (JobId(row.get(2)?), Micros(row.get(3)?));
-    Ok(Ok((key, SubmitKey { job, held, until: Timestamp(row.get(4)?) })))
+    Ok(Ok((key, SubmitKey { job, held, until: Timestamp(row.get(4)?), body: row.get(5)? })))
 }
 
 fn account(row: &Row<'_>) -> Parsed<(AccountId, Account)> {

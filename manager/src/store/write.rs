@@ -1,5 +1,6 @@
 //! Writes what changed, and the events that tell of it, in one transaction.
 
+use campusgrid_core::durable::SubmitKey;
 use campusgrid_core::effect::{Change, NewJob, TaskEnd, TaskResult, Verdict};
 use campusgrid_core::ledger::Transfer;
 use campusgrid_core::time::Timestamp;
@@ -28,8 +29,8 @@ statements! {
             cancelled = cancelled + ?4, charged = charged + ?5 WHERE id = ?1";
     TOTAL_ADD = "UPDATE total SET tasks_ended = tasks_ended + ?1 WHERE id = 1";
     JOB_END = "UPDATE job SET ended_at = ?2 WHERE id = ?1";
-    SUBMIT_KEY_NEW = "INSERT INTO submit_key (owner, key, job, held, until)
-        VALUES (?1, ?2, ?3, ?4, ?5)";
+    SUBMIT_KEY_NEW = "INSERT INTO submit_key (owner, key, job, held, until, body)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     SUBMIT_KEY_FORGET = "DELETE FROM submit_key WHERE owner = ?1 AND key = ?2";
     TASK_LEASE = "INSERT INTO task (job, idx, attempts, tries_left, state)
         VALUES (?1, ?2, ?3, ?4, 'leased')
@@ -108,8 +109,9 @@ impl Writer<'_> {
             }
             Change::Transferred(transfer) => self.transfer(transfer),
             Change::JobSubmitted(job) => self.job(job),
-            Change::SubmitKeyKept { user, key, job, held, until } => {
-                self.run(SUBMIT_KEY_NEW, params![user.0, key, job.0, held.0, until.0])
+            Change::SubmitKeyKept { user, key, kept } => {
+                let SubmitKey { job, held, until, body } = kept;
+                self.run(SUBMIT_KEY_NEW, params![user.0, key, job.0, held.0, until.0, body])
             }
             Change::SubmitKeyForgotten { user, key } => {
                 self.run(SUBMIT_KEY_FORGET, params![user.0, key])

@@ -88,7 +88,8 @@ pub(super) fn has_bearer(headers: &HeaderMap) -> bool {
     headers.contains_key(header::AUTHORIZATION)
 }
 
-fn token_of(headers: &HeaderMap) -> Option<Token> {
+/// The token that a request carries, good or not.
+pub(super) fn token_of(headers: &HeaderMap) -> Option<Token> {
     // A header that is there is the only thing that counts, or a request could pass for one
     // without a cookie while it acts by its cookie.
     if let Some(value) = headers.get(header::AUTHORIZATION) {
@@ -106,6 +107,18 @@ pub(super) struct Login {
 }
 
 impl Login {
+    /// The open login that a token belongs to.
+    ///
+    /// # Errors
+    ///
+    /// `NotLoggedIn`, `Read`.
+    pub(super) async fn of(site: &Site, token: Option<Token>) -> Result<Self, WebError> {
+        let token = token.ok_or(WebError::NotLoggedIn)?;
+        let (hash, now) = (token.hash(), site.clock.now());
+        let user = site.readers.read(move |reader| reader.login(&hash, now)).await?;
+        Ok(Self { user: user.ok_or(WebError::NotLoggedIn)?, token })
+    }
+
     /// How this user looks at the store.
     pub(super) fn viewer(&self) -> Viewer {
         Viewer { user: self.user.id, operator: self.is_operator() }
@@ -127,10 +140,7 @@ impl FromRequestParts<Site> for Login {
     type Rejection = WebError;
 
     async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, WebError> {
-        let token = token_of(&parts.headers).ok_or(WebError::NotLoggedIn)?;
-        let (hash, now) = (token.hash(), site.clock.now());
-        let user = site.readers.read(move |reader| reader.login(&hash, now)).await?;
-        Ok(Self { user: user.ok_or(WebError::NotLoggedIn)?, token })
+        Self::of(site, token_of(&parts.headers)).await
     }
 }
 

@@ -120,6 +120,7 @@ fn describe_refusal(refusal: &Refusal) -> (StatusCode, &'static str, String) {
             );
             (StatusCode::PAYMENT_REQUIRED, "insufficient_credits", text)
         }
+        Refusal::KeyReused { .. } => (StatusCode::CONFLICT, "key_reused", text),
         Refusal::TooManyJobs { .. } => (StatusCode::CONFLICT, "too_many_jobs", text),
         Refusal::PriceOverflow => (StatusCode::UNPROCESSABLE_ENTITY, "price_overflow", text),
     }

@@ -107,12 +107,7 @@ pub(super) struct Watcher {
 
 impl Watcher {
     /// Tells what came after the event `after`, or from now on.
-    pub(super) fn new(
-        site: Site,
-        viewer: Viewer,
-        job: Option<JobId>,
-        after: Option<u64>,
-    ) -> Self {
+    pub(super) fn new(site: Site, viewer: Viewer, job: Option<JobId>, after: Option<u64>) -> Self {
         let mut events = site.engine.events();
         let snapshots = site.engine.snapshots();
         let after = after.unwrap_or_else(|| *events.borrow());

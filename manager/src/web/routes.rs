@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, Uri, header};
-use axum::middleware::{from_fn, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 
@@ -32,6 +32,7 @@ pub(super) fn all(site: Site) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
         .layer(from_fn(origin::check))
+        .layer(from_fn_with_state(site.clone(), pages::show_errors))
         .layer(map_response(add_headers))
         .with_state(site)
 }

@@ -150,6 +150,7 @@ CREATE TABLE submit_key (
     job   INTEGER NOT NULL REFERENCES job DEFERRABLE INITIALLY DEFERRED,
     held  INTEGER NOT NULL,
     until INTEGER NOT NULL,
+    body  BLOB    NOT NULL CHECK (length(body) = 32),
     PRIMARY KEY (owner, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX submit_key_by_job ON submit_key (job);

@@ -351,5 +351,7 @@ fn outputs(detail: &JobDetail) -> Vec<OutputRow> {
 
 fn left_behind(detail: &JobDetail) -> Vec<LeftBehind> {
     let tasks = detail.task_list.iter().filter(|task| !task.left_behind.is_empty());
-    tasks.map(|task| LeftBehind { task: task.index, why: words::visible(&task.left_behind) }).collect()
+    tasks
+        .map(|task| LeftBehind { task: task.index, why: words::visible(&task.left_behind) })
+        .collect()
 }

@@ -11,14 +11,15 @@ mod workers;
 
 use askama::Template;
 use askama_web::WebTemplate;
-use axum::Router;
-use axum::extract::{DefaultBodyLimit, FromRequestParts};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 
-use super::auth::Login;
+use super::auth::{Login, token_of};
 use super::credits::read_credits;
 use super::error::WebError;
 use super::{Site, assets, words};
@@ -171,9 +172,30 @@ impl IntoResponse for PageError {
             Self::Failed(error) => {
                 error.log();
                 let (status, _, message) = error.describe();
-                let page = ErrorPage { frame: Frame::plain(), status, message };
-                (status, page).into_response()
+                (status, Extension(Failure(message))).into_response()
             }
         }
     }
+}
+
+/// Travels with a response that is to be an error's page: what to say there.
+#[derive(Debug, Clone)]
+struct Failure(String);
+
+/// Makes the pages of errors, in the frame of whoever asked: an error alone does not know them.
+pub(super) async fn show_errors(
+    State(site): State<Site>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let token = token_of(request.headers());
+    let mut response = next.run(request).await;
+    let Some(Failure(message)) = response.extensions_mut().remove() else { return response };
+    let frame = match Login::of(&site, token).await {
+        Ok(login) => Visitor::new(&site, login).await.map(|visitor| visitor.frame),
+        Err(error) => Err(error),
+    };
+    // What stands in the way of a frame, such as not being logged in, is no reason for no page.
+    let (frame, status) = (frame.unwrap_or_else(|_| Frame::plain()), response.status());
+    (status, ErrorPage { frame, status, message }).into_response()
 }
