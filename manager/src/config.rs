@@ -113,3 +113,52 @@ fn address(reader: &mut Reader, key: &'static str) -> IpAddr {
     let text = reader.text(key, "0.0.0.0", check);
     text.parse().unwrap_or(IpAddr::from([0, 0, 0, 0]))
 }
+
+#[cfg(test)]
+mod tests {
+    use campusgrid_settings::file::ConfigFile;
+    use campusgrid_settings::reader::Flag;
+
+    use super::Config;
+
+    fn shipped() -> ConfigFile {
+        let text = include_str!("../../config.toml").to_owned();
+        ConfigFile { name: "config.toml".to_owned(), text }
+    }
+
+    #[test]
+    fn the_shipped_file_says_what_holds_without_it() {
+        let with = Config::read(Some(shipped()), [], []).unwrap();
+        let without = Config::read(None, [], []).unwrap();
+        assert_eq!(format!("{with:?}"), format!("{without:?}"));
+    }
+
+    #[test]
+    fn the_environment_outweighs_the_file_and_flags_outweigh_both() {
+        let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let environment = [
+            variable("MANAGER_PORT", "1"),
+            variable("DASHBOARD_PORT", "2"),
+            variable("STARTING_CREDITS", "7"),
+            variable("CAMPUSGRID_CREDITS_FEE_PERMILLE", "30"),
+        ];
+        let flag = Flag {
+            name: "--port".to_owned(),
+            key: "manager.port".to_owned(),
+            value: "3".to_owned(),
+        };
+        let config = Config::read(Some(shipped()), environment, [flag]).unwrap();
+        let Config { port, dashboard_port, policy, .. } = config;
+        let starting = policy.starting_credits.to_string();
+        assert_eq!((port, dashboard_port, starting.as_str()), (3, 2, "7"));
+        assert_eq!(policy.fee_permille, 30);
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let text = "[manager]\nport = -1\nprot = 1\n[credits]\nbilling = \"free\"\n".to_owned();
+        let file = ConfigFile { name: "config.toml".to_owned(), text };
+        let problems = Config::read(Some(file), [], []).unwrap_err().0;
+        assert_eq!(problems.len(), 3, "{problems:?}");
+    }
+}
