@@ -21,22 +21,27 @@ function whileVisible(open) {
   };
 }
 
-// Tells htmx, through events on the body, that something changed.
+// Listens to the page's one stream: tells htmx, through events on the body, that something changed,
+// and shows what comes of the log.
 function listen() {
   if (!document.body.dataset.events) return;
   const address = new URL(document.body.dataset.events, location.href);
+  const log = document.querySelector("[data-follow]");
   const stop = whileVisible(() => {
     const source = new EventSource(address);
     source.addEventListener("job", (event) => {
-      address.searchParams.set("after", event.lastEventId);
+      address.searchParams.set("after", event.data);
       document.body.dispatchEvent(new Event("cg-job"));
     });
     source.addEventListener("grid", () => document.body.dispatchEvent(new Event("cg-grid")));
+    if (log) follow(log, source, address, stopAtEnd);
     return source;
   });
-  document.body.addEventListener("htmx:afterSettle", () => {
-    if (document.querySelector("[data-ended]")) stop();
-  });
+  // The log may end before its job, and the page may know of the job's end before the log's.
+  function stopAtEnd() {
+    if (document.querySelector("[data-ended]") && !document.querySelector("[data-follow]")) stop();
+  }
+  document.body.addEventListener("htmx:afterSettle", stopAtEnd);
 }
 
 // Escape sequences of terminals (CSI and OSC) and control characters but newlines and tabs.
@@ -45,9 +50,7 @@ const ESCAPES = /\x1b\[[\x20-\x3f]*[\x40-\x7e]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)
 // Nodes kept of a log; the plain text behind the link has the rest.
 const PIECES_MAX = 2000;
 
-function follow(log) {
-  if (!log.dataset.follow) return;
-  const address = new URL(log.dataset.follow, location.href);
+function follow(log, source, address, onEnd) {
   const step = log.querySelector("#step");
   const boxes = { stdout: log.querySelector("#log-stdout"), stderr: log.querySelector("#log-stderr") };
 
@@ -57,28 +60,25 @@ function follow(log) {
     if (box.childNodes.length > PIECES_MAX) box.firstChild.remove();
     if (atEnd) box.scrollTop = box.scrollHeight;
   };
+  const seen = (event) => address.searchParams.set("from", event.lastEventId);
 
-  const stop = whileVisible(() => {
-    const source = new EventSource(address);
-    const seen = (event) => address.searchParams.set("from", event.lastEventId);
-    source.addEventListener("message", (event) => {
-      const piece = JSON.parse(event.data);
-      append(boxes[piece.stream], piece.text);
-      seen(event);
-    });
-    source.addEventListener("restart", (event) => {
-      for (const box of Object.values(boxes)) box.textContent = "";
-      seen(event);
-    });
-    source.addEventListener("step", (event) => {
-      step.textContent = event.data;
-    });
-    source.addEventListener("end", () => {
-      step.textContent = "";
-      log.dataset.follow = "";
-      stop();
-    });
-    return source;
+  source.addEventListener("message", (event) => {
+    const piece = JSON.parse(event.data);
+    append(boxes[piece.stream], piece.text);
+    seen(event);
+  });
+  source.addEventListener("restart", (event) => {
+    for (const box of Object.values(boxes)) box.textContent = "";
+    seen(event);
+  });
+  source.addEventListener("step", (event) => {
+    step.textContent = event.data;
+  });
+  source.addEventListener("end", (event) => {
+    step.textContent = "";
+    delete log.dataset.follow;
+    seen(event);
+    onEnd();
   });
 }
 
@@ -89,6 +89,5 @@ function showLocalTimes(root) {
 }
 
 listen();
-for (const log of document.querySelectorAll("[data-follow]")) follow(log);
 showLocalTimes(document);
 document.body.addEventListener("htmx:afterSwap", () => showLocalTimes(document));

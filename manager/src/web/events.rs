@@ -70,7 +70,7 @@ pub(super) enum News {
     /// The newest event about the job (or any job).
     Job(u64),
     /// The grid looks different since this moment.
-    Grid(Timestamp),
+    Snapshot(Timestamp),
 }
 
 impl News {
@@ -78,7 +78,7 @@ impl News {
     fn with_id(self) -> Event {
         match self {
             Self::Job(newest) => self.without_id().id(newest.to_string()),
-            Self::Grid(_) => self.without_id(),
+            Self::Snapshot(_) => self.without_id(),
         }
     }
 
@@ -86,7 +86,7 @@ impl News {
     pub(super) fn without_id(self) -> Event {
         match self {
             Self::Job(newest) => Event::default().event("job").data(newest.to_string()),
-            Self::Grid(at) => Event::default().event("grid").data(at.0.to_string()),
+            Self::Snapshot(at) => Event::default().event("grid").data(at.0.to_string()),
         }
     }
 }
@@ -142,7 +142,7 @@ impl Watcher {
                 changed = paced(self.grid_due, &mut self.snapshots) => {
                     changed.ok()?;
                     self.grid_due = Instant::now() + GRID_PACE;
-                    return Some(News::Grid(self.snapshots.borrow_and_update().at));
+                    return Some(News::Snapshot(self.snapshots.borrow_and_update().at));
                 }
             }
         }
