@@ -10,12 +10,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use campusgrid_core::money::Micros;
-use campusgrid_core::policy::{Billing, Policy};
-use campusgrid_core::pricing::Prices;
 use campusgrid_core::time::Timestamp;
 use campusgrid_manager::blobs::Blobs;
 use campusgrid_manager::clock::Clock;
+use campusgrid_manager::config::Config;
 use campusgrid_manager::engine::run::Engine;
 use campusgrid_manager::live::LiveLogs;
 use campusgrid_manager::readers::Readers;
@@ -30,27 +28,6 @@ struct Site {
     directory: std::path::PathBuf,
     shutdown: CancellationToken,
     server: Option<thread::JoinHandle<()>>,
-}
-
-fn policy() -> Policy {
-    Policy {
-        starting_credits: Micros::from_credits(100),
-        prices: Prices {
-            base: Micros::from_credits(5),
-            core: Micros::from_credits(2),
-            ram_gib: Micros::from_credits(1),
-            gpu: Micros::from_credits(10),
-            minute: Micros::from_credits(1),
-            rate_permille: 1000,
-        },
-        billing: Billing::Actual,
-        fee_permille: 0,
-        tries: 3,
-        lease_ms: 90_000,
-        heartbeat_ms: 10_000,
-        active_jobs_max: 100,
-        submit_key_ms: 86_400_000,
-    }
 }
 
 impl Site {
@@ -162,7 +139,13 @@ async fn serve(
     let readers = Readers::open(&database).unwrap();
     let blobs = Blobs::open(data_dir.join("blobs")).unwrap();
     let live = LiveLogs::default();
-    let (engine, handle) = Engine::recover(Arc::new(policy()), store, clock, live.clone()).unwrap();
+    let (engine, handle) = Engine::recover(
+        Arc::new(Config::read(None, [], []).unwrap().policy),
+        store,
+        clock,
+        live.clone(),
+    )
+    .unwrap();
     let engine = engine.start(CancellationToken::new());
     let passwords = PasswordCosts { memory_kib: 64, passes: 1, lanes: 1 };
     let config = web::Config { login_days: 1, passwords, data_dir };

@@ -11,28 +11,22 @@ use super::read::{Reader, StoredJob, StoredLog, Viewer, below};
 use super::write::stream_name;
 use super::{StoreError, statements};
 
+/// Jobs with what their rows in a list need.
+macro_rules! jobs {
+    () => {
+        "SELECT job.id, job.name, user.name, job.spec, job.tasks, job.untouched_from,
+            job.succeeded, job.failed, job.cancelled, job.charged, job.quote, job.submitted_at,
+            job.ended_at, job.owner,
+            (SELECT count(*) FROM task
+                WHERE task.job = job.id AND task.ended_at IS NULL AND task.state = 'queued')
+        FROM job JOIN user ON user.id = job.owner "
+    };
+}
+
 statements! {
-    JOBS = "SELECT job.id, job.name, user.name, job.spec, job.tasks, job.untouched_from,
-            job.succeeded, job.failed, job.cancelled, job.charged, job.quote, job.submitted_at,
-            job.ended_at, job.owner,
-            (SELECT count(*) FROM task
-                WHERE task.job = job.id AND task.ended_at IS NULL AND task.state = 'queued')
-        FROM job JOIN user ON user.id = job.owner
-        WHERE job.owner = ?1 AND job.id < ?2 ORDER BY job.id DESC LIMIT ?3";
-    JOBS_OF_ALL = "SELECT job.id, job.name, user.name, job.spec, job.tasks, job.untouched_from,
-            job.succeeded, job.failed, job.cancelled, job.charged, job.quote, job.submitted_at,
-            job.ended_at, job.owner,
-            (SELECT count(*) FROM task
-                WHERE task.job = job.id AND task.ended_at IS NULL AND task.state = 'queued')
-        FROM job JOIN user ON user.id = job.owner
-        WHERE job.id < ?1 ORDER BY job.id DESC LIMIT ?2";
-    JOB = "SELECT job.id, job.name, user.name, job.spec, job.tasks, job.untouched_from,
-            job.succeeded, job.failed, job.cancelled, job.charged, job.quote, job.submitted_at,
-            job.ended_at, job.owner,
-            (SELECT count(*) FROM task
-                WHERE task.job = job.id AND task.ended_at IS NULL AND task.state = 'queued')
-        FROM job JOIN user ON user.id = job.owner
-        WHERE job.id = ?1 AND (job.owner = ?2 OR ?3)";
+    JOBS = concat!(jobs!(), "WHERE job.owner = ?1 AND job.id < ?2 ORDER BY job.id DESC LIMIT ?3");
+    JOBS_OF_ALL = concat!(jobs!(), "WHERE job.id < ?1 ORDER BY job.id DESC LIMIT ?2");
+    JOB = concat!(jobs!(), "WHERE job.id = ?1 AND (job.owner = ?2 OR ?3)");
     TASKS = "SELECT idx, state, left_behind FROM task WHERE job = ?1 AND idx >= ?2
         ORDER BY idx LIMIT ?3";
     ATTEMPTS = "SELECT attempt.idx, attempt.number, attempt.worker, worker.name,

@@ -6,15 +6,13 @@ use std::sync::Arc;
 use campusgrid_core::effect::{Change, Effects};
 use campusgrid_core::grid::Grid;
 use campusgrid_core::input::{Input, Registration, Request, Submission, Ticket};
-use campusgrid_core::money::Micros;
-use campusgrid_core::policy::{Billing, Policy};
-use campusgrid_core::pricing::Prices;
 use campusgrid_core::time::Timestamp;
 use campusgrid_protocol::id::UserId;
 use campusgrid_protocol::resource::{Isolation, Needs};
 use campusgrid_protocol::task::{TaskSpec, Work};
 
 use super::{Store, fsck, load, read, read_jobs, schema, write};
+use crate::config::Config;
 
 /// Tables that grow without end, and so must never be read from end to end for a page or a change.
 const GROWING: [&str; 9] =
@@ -77,31 +75,11 @@ fn a_database_of_a_newer_version_is_refused() {
     assert_eq!(error, "database is of schema version 999, this binary knows up to 1");
 }
 
-fn policy() -> Arc<Policy> {
-    Arc::new(Policy {
-        starting_credits: Micros::from_credits(100),
-        prices: Prices {
-            base: Micros::from_credits(5),
-            core: Micros::from_credits(2),
-            ram_gib: Micros::from_credits(1),
-            gpu: Micros::from_credits(10),
-            minute: Micros::from_credits(1),
-            rate_permille: 1000,
-        },
-        billing: Billing::Actual,
-        fee_permille: 0,
-        tries: 3,
-        lease_ms: 90_000,
-        heartbeat_ms: 10_000,
-        active_jobs_max: 100,
-        submit_key_ms: 1000,
-    })
-}
-
 /// A store with one user, who has submitted one job.
 fn one_job() -> (Grid, Store) {
+    let policy = Config::read(None, [], []).unwrap().policy;
     let mut store = Store::in_memory().unwrap();
-    let mut grid = Grid::recover(policy(), store.load().unwrap(), Timestamp(1));
+    let mut grid = Grid::recover(Arc::new(policy), store.load().unwrap(), Timestamp(1));
     let spec = TaskSpec {
         work: Work::Shell { command: "true".to_owned() },
         needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 16, gpus: 0, gpu_memory_mib: 0 },
