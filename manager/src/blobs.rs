@@ -40,7 +40,12 @@ impl Blobs {
             if unfinished.exists() {
                 fs::remove_dir_all(&unfinished)?;
             }
-            fs::create_dir_all(unfinished)
+            fs::create_dir_all(unfinished)?;
+            // All at once, so that no blob has to wait for its directory to be durable.
+            for prefix in 0..=u8::MAX {
+                fs::create_dir_all(root.join(format!("{prefix:02x}")))?;
+            }
+            File::open(&root)?.sync_all()
         };
         match fresh() {
             Ok(()) => Ok(Self { root }),
@@ -57,6 +62,14 @@ impl Blobs {
     /// Whether a blob is here, whole.
     pub fn contains(&self, blob: BlobRef) -> bool {
         fs::metadata(self.path(blob.hash)).is_ok_and(|found| found.len() == blob.size_bytes)
+    }
+
+    /// Whether a blob is here and stays here, even if the power fails now: another upload of it may
+    /// have put it in its place a moment ago.
+    pub fn holds(&self, blob: BlobRef) -> bool {
+        let path = self.path(blob.hash);
+        let sync = || File::open(path.parent().expect("beneath the root"))?.sync_all();
+        self.contains(blob) && sync().is_ok()
     }
 
     /// Begins to take in a blob; `name` is unique among what is being written.
@@ -126,10 +139,6 @@ impl Incoming {
     fn put_in_place(&self) -> io::Result<()> {
         self.file.sync_all()?;
         let directory = self.place.parent().expect("a blob's path has a directory");
-        if !directory.exists() {
-            fs::create_dir_all(directory)?;
-            File::open(directory.parent().expect("beneath the root"))?.sync_all()?;
-        }
         fs::rename(&self.path, &self.place)?;
         File::open(directory)?.sync_all()
     }

@@ -11,9 +11,6 @@ use tokio::sync::watch;
 /// Kept of each stream of each attempt. Bytes.
 const TAIL_MAX_BYTES: usize = 256 << 10;
 
-/// Attempts of one worker whose tails are kept; a worker that sends more loses its oldest.
-const ATTEMPTS_MAX: usize = 256;
-
 /// The live logs of all attempts. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct LiveLogs {
@@ -38,6 +35,17 @@ pub struct Tail {
 }
 
 impl LiveLogs {
+    /// Makes room for the logs of an attempt that a worker has been given: from now on that worker,
+    /// and no other, can add to them.
+    pub fn open(&self, worker: WorkerId, attempt: AttemptId) {
+        self.lock().entry(attempt).or_insert_with(|| AttemptTail::new(worker));
+    }
+
+    /// Whether an attempt runs on this worker, as far as the manager knows.
+    pub fn is_open(&self, worker: WorkerId, attempt: AttemptId) -> bool {
+        self.lock().get(&attempt).is_some_and(|tail| tail.worker == worker)
+    }
+
     /// Adds a piece that the worker sent; a repeated or overlapping one adds only what is new, and
     /// one behind a gap starts the tail anew.
     pub fn append(&self, worker: WorkerId, attempt: AttemptId, stream: Stream, piece: &Tail) {
@@ -68,24 +76,16 @@ impl LiveLogs {
         attempt.stream(stream).from(offset_bytes)
     }
 
-    /// Wakes when the attempt's logs or step change, and ends when it is forgotten. Registers the
-    /// interest even before the first piece has come.
-    pub fn watch(&self, worker: WorkerId, attempt: AttemptId) -> watch::Receiver<()> {
-        let mut tails = self.lock();
-        let tail = tails.entry(attempt).or_insert_with(|| AttemptTail::new(worker));
-        tail.grown.subscribe()
+    /// Wakes when the attempt's logs or step change, and ends when it is forgotten. None if it is
+    /// not open: then an event tells, or has told, that it is over.
+    pub fn watch(&self, attempt: AttemptId) -> Option<watch::Receiver<()>> {
+        self.lock().get(&attempt).map(|tail| tail.grown.subscribe())
     }
 
+    /// A worker may say anything; only what is said of its own open attempts is kept.
     fn with(&self, worker: WorkerId, attempt: AttemptId, change: impl FnOnce(&mut AttemptTail)) {
         let mut tails = self.lock();
-        let of_worker = || tails.iter().filter(|(_, tail)| tail.worker == worker);
-        if !tails.contains_key(&attempt) && of_worker().count() >= ATTEMPTS_MAX {
-            let oldest = of_worker().map(|(&attempt, _)| attempt).next();
-            oldest.and_then(|oldest| tails.remove(&oldest));
-        }
-        let tail = tails.entry(attempt).or_insert_with(|| AttemptTail::new(worker));
-        // Attempt numbers are handed out by the manager, so another worker's claim is a lie.
-        if tail.worker == worker {
+        if let Some(tail) = tails.get_mut(&attempt).filter(|tail| tail.worker == worker) {
             change(tail);
             tail.grown.send_replace(());
         }
@@ -124,7 +124,7 @@ impl AttemptTail {
 
 impl Tail {
     fn end_bytes(&self) -> u64 {
-        self.offset_bytes + self.bytes.len() as u64
+        self.offset_bytes.saturating_add(self.bytes.len() as u64)
     }
 
     fn append(&mut self, piece: &Self) {
@@ -140,7 +140,7 @@ impl Tail {
         }
         if let Some(surplus) = self.bytes.len().checked_sub(TAIL_MAX_BYTES) {
             self.bytes.drain(..surplus);
-            self.offset_bytes += surplus as u64;
+            self.offset_bytes = self.offset_bytes.saturating_add(surplus as u64);
         }
     }
 
@@ -149,5 +149,48 @@ impl Tail {
             .unwrap_or(usize::MAX)
             .min(self.bytes.len());
         Tail { offset_bytes: self.offset_bytes + skip as u64, bytes: self.bytes[skip..].to_vec() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use campusgrid_protocol::id::WorkerId;
+    use campusgrid_protocol::task::Stream;
+
+    use super::{LiveLogs, TAIL_MAX_BYTES, Tail};
+
+    fn piece(offset_bytes: u64, text: &str) -> Tail {
+        Tail { offset_bytes, bytes: text.as_bytes().to_vec() }
+    }
+
+    #[test]
+    fn only_the_worker_that_was_given_an_attempt_adds_to_its_logs() {
+        let live = LiveLogs::default();
+        let attempt = "1.0#1".parse().unwrap();
+        live.append(WorkerId(1), attempt, Stream::Stdout, &piece(0, "too early"));
+        live.open(WorkerId(2), attempt);
+        live.append(WorkerId(1), attempt, Stream::Stdout, &piece(0, "forged"));
+        live.append(WorkerId(2), attempt, Stream::Stdout, &piece(0, "true"));
+        live.append(WorkerId(2), attempt, Stream::Stdout, &piece(2, "ue!"));
+        assert_eq!(live.tail(attempt, Stream::Stdout, 0), piece(0, "true!"));
+        assert!(live.watch(attempt).is_some());
+        live.forget(attempt);
+        live.append(WorkerId(2), attempt, Stream::Stdout, &piece(0, "too late"));
+        assert_eq!(live.tail(attempt, Stream::Stdout, 0), piece(0, ""));
+        assert!(live.watch(attempt).is_none());
+    }
+
+    #[test]
+    fn a_tail_is_bounded_and_takes_any_offset() {
+        let live = LiveLogs::default();
+        let attempt = "1.0#1".parse().unwrap();
+        live.open(WorkerId(1), attempt);
+        let long = Tail { offset_bytes: 0, bytes: vec![b'x'; TAIL_MAX_BYTES + 10] };
+        live.append(WorkerId(1), attempt, Stream::Stderr, &long);
+        let tail = live.tail(attempt, Stream::Stderr, 0);
+        assert_eq!((tail.offset_bytes, tail.bytes.len()), (10, TAIL_MAX_BYTES));
+        live.append(WorkerId(1), attempt, Stream::Stderr, &piece(u64::MAX, "end"));
+        live.append(WorkerId(1), attempt, Stream::Stderr, &piece(u64::MAX, "end"));
+        assert_eq!(live.tail(attempt, Stream::Stderr, 0).offset_bytes, u64::MAX);
     }
 }

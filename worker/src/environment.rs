@@ -97,7 +97,10 @@ impl Environments {
         let hash = *blake3::hash(requirements.text().as_bytes()).as_bytes();
         let flight = Arc::clone(self.flights().entry(hash).or_default());
         let result = flight.get_or_init(|| self.make(&requirements)).await.clone();
-        self.flights().remove(&hash);
+        let mut flights = self.flights();
+        if flights.get(&hash).is_some_and(|current| Arc::ptr_eq(current, &flight)) {
+            flights.remove(&hash);
+        }
         result
     }
 
@@ -163,7 +166,11 @@ impl Building {
         let environment = environment.to_owned();
         let moved = tokio::task::spawn_blocking(move || {
             nix::unistd::syncfs(fs::File::open(&built)?)?;
-            fs::rename(&built, &environment)
+            match fs::rename(&built, &environment) {
+                // Other requirements came to the same lock, and were faster.
+                Err(_) if environment.is_dir() => Ok(()),
+                moved => moved,
+            }
         });
         match moved.await {
             Ok(Ok(())) => Ok(()),

@@ -24,6 +24,11 @@ impl Delivery {
     pub(super) fn deliver(&mut self, committed: Committed) {
         let Committed { effects, newest_event } = committed;
         let Effects { changes, sends, replies, closes } = effects;
+        for change in &changes {
+            if let Change::TaskLeased { attempt, worker, .. } = change {
+                self.live.open(*worker, *attempt); // Before the worker can speak of it.
+            }
+        }
         for (ticket, reply) in replies {
             if let Some(waiting) = self.waiting.remove(&ticket) {
                 // Whoever asked may have hung up; what they asked for is done all the same.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use campusgrid_core::grid::Grid;
 use campusgrid_core::input::{Input, Ticket, WorkerEvent};
+use campusgrid_core::job::Job;
 use campusgrid_core::policy::Policy;
 use campusgrid_core::snapshot::Snapshot;
 use campusgrid_core::time::Timestamp;
@@ -58,7 +59,11 @@ impl Engine {
         clock: Clock,
         live: LiveLogs,
     ) -> Result<(Self, EngineHandle), StoreError> {
-        let grid = Grid::recover(Arc::clone(&policy), store.load()?, clock.now());
+        let durable = store.load()?;
+        for (attempt, lease) in durable.jobs.values().flat_map(Job::leases) {
+            live.open(lease.worker, attempt);
+        }
+        let grid = Grid::recover(Arc::clone(&policy), durable, clock.now());
         let (sender, inbox) = mpsc::channel(INBOX);
         let snapshots = watch::Sender::new(Arc::new(grid.snapshot()));
         let events = watch::Sender::new(store.newest_event()?);

@@ -22,12 +22,13 @@ impl Fleet {
         session: SessionId,
     ) -> Result<(), FleetError> {
         let first = introduction(frames.next()).await?.ok_or(FleetError::NotAJoin)??;
-        let BulkToManager::Open { key, attempt: _ } = frame::decode(&first)? else {
+        let BulkToManager::Open { key, attempt } = frame::decode(&first)? else {
             return Err(FleetError::NotAJoin);
         };
-        // Only machines that somebody owns may fill our disk.
-        if !self.roster.has(blake3::hash(&key.0).as_bytes()) {
-            let reason = "this machine is not connected and approved".to_owned();
+        // Only who was given a task may fill our disk with what came of it.
+        let worker = self.roster.worker(blake3::hash(&key.0).as_bytes());
+        if !worker.is_some_and(|worker| self.live.is_open(worker, attempt)) {
+            let reason = format!("attempt {attempt} is not this machine's, or no longer");
             return send(&mut frames, &BulkToWorker::Refused { reason }).await;
         }
         send(&mut frames, &BulkToWorker::Ready).await?;
@@ -55,7 +56,7 @@ impl Fleet {
 
     async fn has(&self, blob: BlobRef) -> bool {
         let blobs = self.blobs.clone();
-        tokio::task::spawn_blocking(move || blobs.contains(blob)).await.unwrap_or(false)
+        tokio::task::spawn_blocking(move || blobs.holds(blob)).await.unwrap_or(false)
     }
 
     async fn receive(
@@ -100,5 +101,7 @@ async fn next(frames: &mut Frames) -> Result<Option<BulkToManager>, FleetError> 
 }
 
 async fn send(frames: &mut Frames, message: &BulkToWorker) -> Result<(), FleetError> {
-    Ok(frames.send(frame::encode(message)?).await?)
+    let seconds = SILENCE.as_secs();
+    let sent = timeout(SILENCE, frames.send(frame::encode(message)?)).await;
+    Ok(sent.map_err(|_| FleetError::Silence { seconds })??)
 }

@@ -164,9 +164,11 @@ async fn greet(stream: &mut TcpStream) -> Result<ConnectionKind, FleetError> {
     introduction(stream.read_exact(&mut bytes)).await??;
     let heard = hello::on_manager(&bytes);
     match &heard {
-        Ok((version, _)) => stream.write_all(&hello::from_manager(*version)).await?,
+        Ok((version, _)) => {
+            introduction(stream.write_all(&hello::from_manager(*version))).await??;
+        }
         Err(HelloError::Version { .. } | HelloError::Kind { .. }) => {
-            stream.write_all(&hello::from_manager(0)).await?;
+            introduction(stream.write_all(&hello::from_manager(0))).await??;
         }
         Err(HelloError::NotCampusGrid) => {}
     }

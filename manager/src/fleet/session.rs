@@ -67,14 +67,13 @@ struct Session<'a> {
 
 impl Session<'_> {
     async fn run(mut self) -> Result<(), FleetError> {
-        // Nothing heard for as long as a lease lasts: whatever it runs is lost already.
-        let silence = Duration::from_millis(self.fleet.engine.policy().lease_ms.into());
+        let silence = self.silence();
         let mut heard = tokio::time::Instant::now();
         loop {
             tokio::select! {
                 biased;
                 message = self.mail.recv() => match message {
-                    Some(message) => self.send(message).await?,
+                    Some(message) => self.send_in_time(message).await?,
                     None => return Ok(()), // The engine has closed it.
                 },
                 frame = self.frames.next() => {
@@ -87,6 +86,19 @@ impl Session<'_> {
                 }
             }
         }
+    }
+
+    /// Nothing heard for as long as a lease lasts: whatever it runs is lost already.
+    fn silence(&self) -> Duration {
+        Duration::from_millis(self.fleet.engine.policy().lease_ms.into())
+    }
+
+    /// A worker that does not read is as silent as one that does not write.
+    async fn send_in_time(&mut self, message: ToWorker) -> Result<(), FleetError> {
+        let silence = self.silence();
+        let seconds = silence.as_secs();
+        let sent = tokio::time::timeout(silence, self.send(message)).await;
+        sent.map_err(|_| FleetError::Silence { seconds })?
     }
 
     async fn send(&mut self, message: ToWorker) -> Result<(), FleetError> {
@@ -113,8 +125,8 @@ impl Session<'_> {
             | ToWorker::Renewed { .. }
             | ToWorker::Closing { .. } => false,
         };
-        if owned {
-            self.fleet.roster.enter(self.key_hash, self.id);
+        if let Some(worker) = self.worker.filter(|_| owned) {
+            self.fleet.roster.enter(self.key_hash, self.id, worker);
         }
         Ok(self.frames.feed(frame::encode(message)?).await?)
     }
@@ -141,16 +153,22 @@ impl Session<'_> {
                 }
                 return Ok(());
             }
-            ToManager::Ended(ended) => {
-                self.check_ended(&ended)?;
-                WorkerEvent::Ended(ended)
-            }
+            ToManager::Ended(ended) => WorkerEvent::Ended(self.acceptable(ended)),
             ToManager::Leaving => {
                 tracing::info!(session = self.id.0, "a worker is leaving");
                 return Ok(());
             }
         };
         self.fleet.report(self.id, event).await
+    }
+
+    /// A result that cannot be stored counts as the worker's fault: turned away, it would come back
+    /// for ever, and all behind it would wait.
+    fn acceptable(&self, ended: Box<Ended>) -> Box<Ended> {
+        let Err(error) = self.check_ended(&ended) else { return ended };
+        tracing::warn!(session = self.id.0, attempt = %ended.attempt, %error, "refused a result");
+        let message = format!("its result was refused: {error}");
+        Box::new(Ended::empty(ended.attempt, Outcome::Returned(WorkerFault::Sandbox { message })))
     }
 
     /// A result may be stored only with all that it refers to.
@@ -177,8 +195,12 @@ impl Session<'_> {
             Content::Blob(blob) => Some(*blob),
         };
         let logs = [&ended.stdout.content, &ended.stderr.content];
-        let blobs = logs.into_iter().filter_map(of_log);
+        let blobs: Vec<BlobRef> = logs.into_iter().filter_map(of_log).collect();
+        if blobs.iter().any(|log| log.size_bytes > LOG_MAX_BYTES) {
+            return Err(bad("a log that is too long to be shown"));
+        }
         let missing: Option<BlobRef> = blobs
+            .into_iter()
             .chain(ended.outputs.iter().map(|output| output.blob))
             .find(|blob| !self.fleet.blobs.contains(*blob));
         match missing {
@@ -187,6 +209,9 @@ impl Session<'_> {
         }
     }
 }
+
+/// The most that a worker can be set to keep of a log, with a line that marks a cut.
+const LOG_MAX_BYTES: u64 = (64 << 20) + 1024;
 
 /// Longest explanation in a result: what uv says of a list of packages is some KiB. Bytes.
 const WORDS_MAX: usize = 64 << 10;

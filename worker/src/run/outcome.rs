@@ -8,8 +8,13 @@ use crate::config::TaskLimits;
 
 /// The worker's own failure.
 pub(super) fn fault(message: String) -> Outcome {
+    // It may quote what the task printed, which has no end.
+    let message = message.chars().take(MESSAGE_CHARS).collect();
     Outcome::Returned(WorkerFault::Sandbox { message })
 }
+
+/// Kept of a fault's message.
+const MESSAGE_CHARS: usize = 2000;
 
 /// For logs, which hold nothing of what a job contains.
 pub(super) fn word(outcome: &Outcome) -> &'static str {

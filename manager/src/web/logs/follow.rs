@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use axum::response::sse::Event;
-use campusgrid_protocol::id::{AttemptId, WorkerId};
+use campusgrid_protocol::id::AttemptId;
 use campusgrid_protocol::rest::LogPiece;
 use campusgrid_protocol::task::{Log, Stream};
 use tokio::sync::watch;
@@ -138,7 +138,7 @@ impl Follower {
         self.events.mark_unchanged(); // Before reading, so that what comes meanwhile wakes us.
         match read_place(&self.site, self.viewer, self.source).await? {
             StoredLog::Live(attempt) => match self.running(attempt).await? {
-                Some((worker, attempt)) => self.attach(worker, attempt).await,
+                Some(attempt) => self.attach(attempt).await,
                 None => {
                     // An error means that the engine is gone.
                     self.ended = self.events.changed().await.is_err();
@@ -149,14 +149,12 @@ impl Follower {
         }
     }
 
-    async fn attach(&mut self, worker: WorkerId, attempt: AttemptId) -> Result<(), WebError> {
-        let grown = self.site.live.watch(worker, attempt);
-        if self.running(Some(attempt)).await?.is_none() {
-            // Asking for the log of an attempt that ended meanwhile has made room for it again,
-            // which nobody else would ever clear away.
-            self.site.live.forget(attempt);
+    async fn attach(&mut self, attempt: AttemptId) -> Result<(), WebError> {
+        let Some(grown) = self.site.live.watch(attempt) else {
+            // It is over, or about to be told of. An error means that the engine is gone.
+            self.ended = self.events.changed().await.is_err();
             return Ok(());
-        }
+        };
         if self.cursor.turn_to(attempt.number) {
             self.ready.push_back(self.event("restart", attempt.number.to_string()));
         }
@@ -164,20 +162,17 @@ impl Follower {
         Ok(())
     }
 
-    /// The attempt and who runs it, unless it is over: its task may be waiting for the next one.
-    async fn running(
-        &self,
-        attempt: Option<AttemptId>,
-    ) -> Result<Option<(WorkerId, AttemptId)>, WebError> {
+    /// The attempt, unless it is over: its task may be waiting for the next one.
+    async fn running(&self, attempt: Option<AttemptId>) -> Result<Option<AttemptId>, WebError> {
         let Some(attempt) = attempt else { return Ok(None) };
         let (viewer, Source { job, task, .. }) = (self.viewer, self.source);
         let read = self.site.readers.read(move |reader| reader.tasks(viewer, job, task, 1));
         let tasks = read.await?.ok_or(WebError::NotFound)?;
         let of_task = tasks.iter().filter(|listed| listed.index == task);
         let mut attempts = of_task.flat_map(|listed| &listed.attempts);
-        let found =
-            attempts.find(|listed| listed.number == attempt.number && listed.ended_at_ms.is_none());
-        Ok(found.map(|listed| (WorkerId(listed.worker), attempt)))
+        let runs =
+            attempts.any(|listed| listed.number == attempt.number && listed.ended_at_ms.is_none());
+        Ok(runs.then_some(attempt))
     }
 
     fn take_live(&mut self, attempt: AttemptId) {
