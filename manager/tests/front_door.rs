@@ -10,7 +10,11 @@ use std::net::TcpStream;
 
 use campusgrid_protocol::frame;
 use campusgrid_protocol::hello::{self, ConnectionKind, HELLO_BYTES};
+use campusgrid_protocol::id::BlobHash;
+use campusgrid_protocol::message::{ToManager, ToWorker};
+use campusgrid_protocol::task::{BlobRef, Ended, Outcome, Output, Stream};
 use grid::Grid;
+use grid::fake::FakeWorker;
 use serde_json::json;
 
 #[test]
@@ -161,4 +165,48 @@ fn bad_frames_end_their_own_connection_and_nothing_else() {
     grid.join_worker("laptop", &bob);
     let job = grid.submit(&ada, "true");
     assert_eq!(grid.ended(&ada, job)["state"], "succeeded");
+}
+
+#[test]
+fn a_lying_worker_is_believed_about_nothing_that_it_was_not_given() {
+    let mut grid = Grid::start("lies");
+    let (ada, bob) = (grid.register("ada"), grid.register("bob"));
+    let (mut fake, code) = FakeWorker::join(grid.port);
+    let attempt = "1.0#1".parse().unwrap();
+    let forged = ToManager::LogPiece {
+        attempt,
+        stream: Stream::Stdout,
+        offset_bytes: 0,
+        bytes: b"forged".to_vec(),
+    };
+    fake.send(&forged); // Nobody has approved it, and the attempt is yet to come.
+    let (status, _) = grid.post(&bob, "workers/approve", &json!({ "code": code }));
+    assert_eq!(status, 200);
+    assert!(matches!(fake.receive(), ToWorker::Approved { .. }));
+    let job = grid.submit(&ada, "echo true");
+    assert!(matches!(fake.receive(), ToWorker::Start { .. }));
+    assert_eq!(grid.text(&ada, &format!("jobs/{job}/logs?stream=stdout")), "");
+
+    // Results that cannot be stored: settled, confirmed, and not heard of again.
+    let blob = BlobRef { hash: BlobHash([1; 32]), size_bytes: 5 };
+    let output = |path: &str| Output { path: path.to_owned(), blob };
+    for (number, outputs, left_behind) in [
+        (1, Vec::new(), "x".repeat(70_000)),
+        (2, vec![output("never-sent")], String::new()),
+        (3, vec![output("../out")], String::new()),
+    ] {
+        let attempt = format!("1.0#{number}").parse().unwrap();
+        let empty = Ended::empty(attempt, Outcome::Succeeded);
+        fake.send(&ToManager::Ended(Box::new(Ended { outputs, left_behind, ..empty })));
+        assert_eq!(fake.receive(), ToWorker::Stored { attempt });
+        assert!(matches!(fake.receive(), ToWorker::Start { .. }));
+    }
+    let (status, _) = grid.post(&ada, &format!("jobs/{job}/cancel"), &json!({}));
+    assert_eq!(status, 204);
+    let attempt = "1.0#4".parse().unwrap();
+    assert_eq!(fake.receive(), ToWorker::Cancel { attempt });
+    fake.send(&ToManager::Ended(Box::new(Ended::empty(attempt, Outcome::Cancelled))));
+    let ended = grid.ended(&ada, job);
+    assert_eq!((&ended["state"], &ended["charged_micros"]), (&json!("cancelled"), &json!(0)));
+    grid.fsck();
 }

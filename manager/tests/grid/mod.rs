@@ -1,6 +1,8 @@
 //! A real manager and real workers on loopback ports and in directories of their own, ended with
 //! the test.
 
+pub(crate) mod fake;
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
