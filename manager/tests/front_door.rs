@@ -169,7 +169,7 @@ fn bad_frames_end_their_own_connection_and_nothing_else() {
 
 #[test]
 fn a_lying_worker_is_believed_about_nothing_that_it_was_not_given() {
-    let mut grid = Grid::start("lies");
+    let grid = Grid::start("lies");
     let (ada, bob) = (grid.register("ada"), grid.register("bob"));
     let (mut fake, code) = FakeWorker::join(grid.port);
     let attempt = "1.0#1".parse().unwrap();
