@@ -82,12 +82,37 @@ function follow(log, source, address, onEnd) {
   });
 }
 
+// Files that can be chosen instead of pasting them; without this script there is only the field.
+function offerFiles() {
+  for (const input of document.querySelectorAll("input[data-fills]")) {
+    input.hidden = false;
+    input.addEventListener("change", async () => {
+      const field = document.getElementById(input.dataset.fills);
+      if (input.files.length > 0) field.value = await input.files[0].text();
+    });
+  }
+}
+
 function showLocalTimes(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
     time.title = new Date(time.dateTime).toLocaleString();
   }
 }
 
+// A part of a page that is fetched anew comes with its details closed; those that the reader has
+// opened stay open.
+function keepDetailsOpen() {
+  let open = [];
+  document.body.addEventListener("htmx:beforeSwap", () => {
+    open = [...document.querySelectorAll("details[id][open]")].map((details) => details.id);
+  });
+  document.body.addEventListener("htmx:afterSwap", () => {
+    for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+  });
+}
+
 listen();
+offerFiles();
+keepDetailsOpen();
 showLocalTimes(document);
 document.body.addEventListener("htmx:afterSwap", () => showLocalTimes(document));

@@ -8,6 +8,7 @@ use campusgrid_protocol::message::ToWorker;
 use campusgrid_protocol::task::{Ended, TaskSpec};
 
 use crate::durable::SubmitKey;
+use crate::gpus::GpuSet;
 use crate::input::Ticket;
 use crate::job::EndedTasks;
 use crate::ledger::{Account, AccountId, Insufficient, Transfer};
@@ -68,7 +69,14 @@ pub enum Change {
     TaskLeased {
         attempt: AttemptId,
         worker: WorkerId,
+        gpus: GpuSet,
         tries_left: u32,
+        at: Timestamp,
+    },
+    /// What the job's packages came to, said for the first time.
+    JobLocked {
+        job: JobId,
+        lock: Arc<str>,
         at: Timestamp,
     },
     AttemptStarted {

@@ -11,12 +11,13 @@ use crate::effect::Effects;
 use crate::input::{Input, Request, WorkerEvent};
 use crate::job::Job;
 use crate::ledger::Ledger;
+use crate::offer::Offers;
 use crate::policy::Policy;
 use crate::schedule::Queue;
 use crate::snapshot::Shape;
 use crate::time::Timestamp;
 use crate::user::User;
-use crate::worker::{Free, KeyHash, Link, Newcomer, Occupancy, Room, Worker};
+use crate::worker::{Free, Grant, KeyHash, Link, Newcomer, Occupancy, Room, Worker};
 
 /// The grid. The fields of the first group are on disk as well, and whatever changes them pushes a
 /// `Change` in the same function; all others are derived or last as long as a connection.
@@ -46,6 +47,7 @@ pub struct Grid {
     pub(crate) newcomers: BTreeMap<SessionId, Newcomer>,
     pub(crate) worker_of_session: BTreeMap<SessionId, WorkerId>,
     pub(crate) occupancy: BTreeMap<WorkerId, Occupancy>,
+    pub(crate) offers: Offers,
     pub(crate) leases: Leases,
     pub(crate) queue: Queue,
     /// Machines that may take more than when the queue last looked.
@@ -79,6 +81,7 @@ impl Grid {
             newcomers: BTreeMap::new(),
             worker_of_session: BTreeMap::new(),
             occupancy: BTreeMap::new(),
+            offers: Offers::default(),
             leases: Leases::default(),
             queue: Queue::default(),
             freed: BTreeSet::new(),
@@ -91,11 +94,12 @@ impl Grid {
 
     fn take_up(&mut self, job: Job) {
         for (attempt, lease) in job.leases() {
-            self.occupancy.entry(lease.worker).or_default().insert(attempt, job.spec.needs);
+            let grant = Grant { needs: job.spec.needs, gpus: lease.gpus };
+            self.occupancy.entry(lease.worker).or_default().insert(attempt, grant);
             self.renew_lease(attempt);
         }
         if job.waiting() > 0 {
-            self.queue.add(Shape::of(job.owner, &job.spec), job.id);
+            self.queue.add(&Shape::of(job.owner, &job.spec), job.id);
         }
         *self.jobs_of.entry(job.owner).or_default() += 1;
         self.jobs.insert(job.id, job);
@@ -149,6 +153,9 @@ impl Grid {
             WorkerEvent::Joined(joined) => self.on_joined(session, *joined, effects),
             WorkerEvent::Heartbeat(heartbeat) => self.on_heartbeat(session, heartbeat, effects),
             WorkerEvent::Started { attempt } => self.on_started(session, attempt, effects),
+            WorkerEvent::Locked { attempt, lock } => {
+                self.on_locked(session, attempt, lock, effects)
+            }
             WorkerEvent::Ended(ended) => self.on_ended(session, ended, effects),
             WorkerEvent::Gone => self.on_gone(session),
         }

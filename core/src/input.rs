@@ -83,6 +83,12 @@ pub enum WorkerEvent {
     Started {
         attempt: AttemptId,
     },
+    /// What it made of the packages of the attempt's job: at most
+    /// [`campusgrid_protocol::message::LOCK_MAX_BYTES`] of plain text.
+    Locked {
+        attempt: AttemptId,
+        lock: String,
+    },
     /// Its blobs are on disk here.
     Ended(Box<Ended>),
     /// The connection is gone, for whatever reason.
@@ -100,15 +106,24 @@ pub struct Joined {
     pub capacity: Capacity,
     pub isolation: Isolation,
     pub isolation_notes: Vec<String>,
+    pub labels: Vec<String>,
     pub attempts: Vec<AttemptId>,
 }
 
 impl Joined {
     /// Takes over a join under the hash of its key.
     pub fn from_join(join: Join, key_hash: KeyHash, code: String) -> Self {
-        let Join { key: _, name, owner, capacity, isolation, isolation_notes, attempts } = join;
-        let claimed_owner = owner;
-        Self { key_hash, code, name, claimed_owner, capacity, isolation, isolation_notes, attempts }
+        Self {
+            key_hash,
+            code,
+            name: join.name,
+            claimed_owner: join.owner,
+            capacity: join.capacity,
+            isolation: join.isolation,
+            isolation_notes: join.isolation_notes,
+            labels: join.labels,
+            attempts: join.attempts,
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use campusgrid_protocol::id::{AttemptId, JobId, TaskId, UserId, WorkerId};
 use campusgrid_protocol::task::TaskSpec;
 
+use crate::gpus::GpuSet;
 use crate::money::Micros;
 use crate::time::Timestamp;
 
@@ -27,6 +28,8 @@ pub struct Job {
     /// Those of `tasks` that wait again.
     pub requeued: BTreeSet<u32>,
     pub ended: EndedTasks,
+    /// What the job's packages came to, as the first worker said that had found it out.
+    pub lock: Option<Arc<str>>,
 }
 
 /// How many tasks of a job ended, and how.
@@ -62,6 +65,8 @@ pub struct Lease {
     pub started_at: Option<Timestamp>,
     /// Its submitter no longer wants it.
     pub cancelling: bool,
+    /// Granted to it alone.
+    pub gpus: GpuSet,
 }
 
 impl Job {

@@ -3,12 +3,15 @@
 pub mod durable;
 pub mod effect;
 mod explain;
+pub mod gpus;
 pub mod grid;
 pub mod input;
 pub mod job;
 pub mod ledger;
 pub mod money;
+pub mod offer;
 mod on_job;
+mod on_locked;
 mod on_user;
 mod on_worker;
 pub mod policy;
@@ -18,6 +21,7 @@ mod settle;
 pub mod snapshot;
 pub mod time;
 pub mod user;
+mod why;
 pub mod worker;
 
 #[cfg(test)]

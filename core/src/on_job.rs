@@ -62,7 +62,7 @@ impl Grid {
             let until = self.now.plus_ms(self.policy.submit_key_ms);
             self.keep_submit_key(key, SubmitKey { job: id, held, until, body }, effects);
         }
-        self.queue.add(Shape::of(user, &spec), id);
+        self.queue.add(&Shape::of(user, &spec), id);
         *self.jobs_of.entry(user).or_default() += 1;
         let job = Job {
             id,
@@ -75,6 +75,7 @@ impl Grid {
             tasks: BTreeMap::new(),
             requeued: BTreeSet::new(),
             ended: EndedTasks::default(),
+            lock: None,
         };
         self.jobs.insert(id, job);
         Reply::Submitted { job: id, held }

@@ -10,6 +10,7 @@ use campusgrid_protocol::task::{Ended, WorkerFault};
 use crate::effect::{Change, Effects, Refusal, Reply};
 use crate::grid::Grid;
 use crate::input::{Heartbeat, Joined};
+use crate::offer::Offer;
 use crate::worker::{Free, KeyHash, Link, Newcomer, Occupancy, Room, Worker};
 
 /// What an attempt may take beyond its time limit to be made ready and to bring its results home,
@@ -29,6 +30,7 @@ impl Grid {
             capacity: join.capacity,
             isolation: join.isolation,
             isolation_notes: join.isolation_notes,
+            offer: self.offers.share(Offer::new(join.labels)),
             load: Load::default(),
             connected_at: self.now,
             heard_at: self.now,

@@ -14,7 +14,7 @@ use crate::effect::{Change, Effects};
 use crate::grid::Grid;
 use crate::job::{Lease, Task, TaskState};
 use crate::snapshot::{Shape, admits};
-use crate::worker::{Link, Room};
+use crate::worker::{Grant, Link, Room};
 
 /// A machine that has missed this many heartbeats gets nothing new.
 const HEARTBEATS_MISSED: u32 = 3;
@@ -24,13 +24,20 @@ const HEARTBEATS_MISSED: u32 = 3;
 pub(crate) struct Queue {
     shapes: BTreeMap<Shape, Line>,
     /// The head of each shape that is not blocked: what the scheduler looks at, in order.
-    open: BTreeSet<(JobId, Shape)>,
+    open: BTreeMap<JobId, Shape>,
 }
 
 #[derive(Debug, Default)]
 struct Line {
     jobs: BTreeSet<JobId>,
     reach: Reach,
+}
+
+impl Line {
+    /// Its first job, if the scheduler is to look at it.
+    fn head(&self) -> Option<JobId> {
+        self.jobs.first().filter(|_| self.reach != Reach::Nowhere).copied()
+    }
 }
 
 /// Where the tasks of a line may fit.
@@ -46,19 +53,22 @@ enum Reach {
 
 impl Queue {
     /// A job has a task that waits. Repeating it changes nothing.
-    pub(crate) fn add(&mut self, shape: Shape, job: JobId) {
+    pub(crate) fn add(&mut self, shape: &Shape, job: JobId) {
+        if !self.shapes.contains_key(shape) {
+            self.shapes.insert(shape.clone(), Line::default());
+        }
         self.update(shape, |line| {
             line.jobs.insert(job);
         });
     }
 
     /// A job has no task that waits any more.
-    pub(crate) fn remove(&mut self, shape: Shape, job: JobId) {
+    pub(crate) fn remove(&mut self, shape: &Shape, job: JobId) {
         self.update(shape, |line| {
             line.jobs.remove(&job);
         });
-        if self.shapes.get(&shape).is_some_and(|line| line.jobs.is_empty()) {
-            self.shapes.remove(&shape);
+        if self.shapes.get(shape).is_some_and(|line| line.jobs.is_empty()) {
+            self.shapes.remove(shape);
         }
     }
 
@@ -72,37 +82,36 @@ impl Queue {
         self.shapes.keys()
     }
 
-    fn block(&mut self, shape: Shape) {
+    fn block(&mut self, shape: &Shape) {
         self.update(shape, |line| line.reach = Reach::Nowhere);
     }
 
     fn unblock(&mut self, fits: impl Fn(&Shape) -> bool) {
-        let now_fits = |(shape, line): (&Shape, &Line)| {
-            (line.reach == Reach::Nowhere && fits(shape)).then_some(*shape)
-        };
-        let shapes: Vec<Shape> = self.shapes.iter().filter_map(now_fits).collect();
-        for shape in shapes {
-            self.update(shape, |line| line.reach = Reach::Freed);
+        for (shape, line) in &mut self.shapes {
+            if line.reach == Reach::Nowhere && fits(shape) {
+                line.reach = Reach::Freed;
+                self.open.extend(line.head().map(|job| (job, shape.clone())));
+            }
         }
     }
 
     /// The head that comes first, and where to look for room for it.
     fn first(&self) -> Option<(JobId, Shape, Reach)> {
-        let &(job, shape) = self.open.first()?;
-        Some((job, shape, self.shapes[&shape].reach))
+        let (&job, shape) = self.open.first_key_value()?;
+        Some((job, shape.clone(), self.shapes[shape].reach))
     }
 
     /// Keeps `open` true to the line across a change.
-    fn update(&mut self, shape: Shape, change: impl FnOnce(&mut Line)) {
-        let line = self.shapes.entry(shape).or_default();
-        let head =
-            |line: &Line| line.jobs.first().filter(|_| line.reach != Reach::Nowhere).copied();
-        if let Some(job) = head(line) {
-            self.open.remove(&(job, shape));
-        }
+    fn update(&mut self, shape: &Shape, change: impl FnOnce(&mut Line)) {
+        let Some(line) = self.shapes.get_mut(shape) else { return };
+        let before = line.head();
         change(line);
-        if let Some(job) = head(line) {
-            self.open.insert((job, shape));
+        let after = line.head();
+        if before != after {
+            if let Some(job) = before {
+                self.open.remove(&job);
+            }
+            self.open.extend(after.map(|job| (job, shape.clone())));
         }
     }
 }
@@ -119,7 +128,7 @@ impl Grid {
             let Some(link) = self.links.get(worker) else { continue };
             let owner = self.workers[worker].owner;
             self.queue.unblock(|shape| {
-                admits(link.isolation, owner, shape) && link.free.fits(&shape.needs)
+                link.free.fits(&shape.needs) && admits((link.isolation, &link.offer), owner, shape)
             });
         }
         while let Some((job, shape, reach)) = self.queue.first() {
@@ -134,7 +143,7 @@ impl Grid {
             };
             match best {
                 Some(worker) => self.lease(job, worker, effects),
-                None => self.queue.block(shape),
+                None => self.queue.block(&shape),
             }
         }
     }
@@ -162,8 +171,8 @@ impl Grid {
     fn takes(&self, id: WorkerId, shape: &Shape) -> bool {
         self.links.get(&id).is_some_and(|link| {
             self.takes_tasks(link)
-                && admits(link.isolation, self.workers[&id].owner, shape)
                 && link.free.fits(&shape.needs)
+                && admits((link.isolation, &link.offer), self.workers[&id].owner, shape)
         })
     }
 
@@ -184,24 +193,28 @@ impl Grid {
         if !job.requeued.remove(&index) {
             job.untouched_from += 1;
         }
-        let lease = Lease { worker, leased_at: self.now, started_at: None, cancelling: false };
+        let needs = job.spec.needs;
+        let gpus =
+            self.links.get(&worker).expect("a machine that takes is connected").free.choose(&needs);
+        let lease =
+            Lease { worker, leased_at: self.now, started_at: None, cancelling: false, gpus };
         let fresh = Task { attempts: 0, tries_left: self.policy.tries, state: TaskState::Queued };
         let task = job.tasks.entry(index).or_insert(fresh);
         task.attempts += 1;
         task.state = TaskState::Leased(lease);
         let attempt = AttemptId { task: TaskId { job: id, index }, number: task.attempts };
-        let tries_left = task.tries_left;
-        effects.changes.push(Change::TaskLeased { attempt, worker, tries_left, at: self.now });
-        let (shape, needs) = (Shape::of(job.owner, &job.spec), job.spec.needs);
-        let spec = Arc::clone(&job.spec);
+        let (tries_left, at) = (task.tries_left, self.now);
+        effects.changes.push(Change::TaskLeased { attempt, worker, gpus, tries_left, at });
         if job.waiting() == 0 {
-            self.queue.remove(shape, id);
+            self.queue.remove(&Shape::of(job.owner, &job.spec), id);
         }
+        let (spec, lock) = (Arc::clone(&job.spec), job.lock.clone());
         self.renew_lease(attempt);
         self.update_room(worker, |occupancy| {
-            occupancy.insert(attempt, needs);
+            occupancy.insert(attempt, Grant { needs, gpus });
         });
-        self.send(worker, ToWorker::Start { attempt, spec }, effects);
+        let gpus = gpus.numbers().collect();
+        self.send(worker, ToWorker::Start { attempt, spec, gpus, lock }, effects);
     }
 
     /// How long an attempt goes on if it runs to its time limit.

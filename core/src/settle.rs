@@ -12,6 +12,11 @@ use crate::policy::Billing;
 use crate::pricing::price;
 use crate::snapshot::Shape;
 
+/// How often a task may come back for nothing before a broken engine counts as one of its tries. The
+/// worker waits half a minute for its engine before it gives a task back, so this is ten minutes of
+/// a machine that takes tasks which it cannot run.
+const FREE_RETURNS_MAX: u32 = 20;
+
 /// How a task ends.
 pub(crate) struct End {
     verdict: Verdict,
@@ -46,11 +51,11 @@ impl Grid {
                 return self.take_back(lease, ended, &fault, effects);
             }
         };
-        // Before its clock began nothing was used: a task cancelled then, or one whose packages do
-        // not exist, costs nothing.
+        // Before its clock began nothing was used: a task cancelled then, or one whose packages or
+        // image do not exist, costs nothing.
         let unused = match &ended.outcome {
             Outcome::Cancelled => lease.started_at.is_none(),
-            Outcome::Failed(Failure::Requirements { .. }) => true,
+            Outcome::Failed(Failure::Requirements { .. } | Failure::Image { .. }) => true,
             Outcome::Succeeded | Outcome::Failed(_) | Outcome::Returned(_) => false,
         };
         let charge = if unused { Micros::ZERO } else { self.charge(&lease, &ended) };
@@ -94,8 +99,9 @@ impl Grid {
             // back by a worker that has left since, and has returned with that in its spool.
             link.leaving = true;
         }
+        let tries = self.policy.tries;
         let task = self.task_mut(attempt.task);
-        let tries_left = task.tries_left - u32::from(fault.costs_a_try());
+        let tries_left = task.tries_left - u32::from(costs_a_try(fault, task, tries));
         if lease.cancelling || tries_left == 0 {
             let reason = format!("given up by the grid and refunded: {fault}");
             let verdict =
@@ -109,7 +115,7 @@ impl Grid {
         task.state = TaskState::Queued;
         let job = self.jobs.get_mut(&attempt.task.job).expect("the task has just been there");
         job.requeued.insert(attempt.task.index);
-        self.queue.add(Shape::of(job.owner, &job.spec), job.id);
+        self.queue.add(&Shape::of(job.owner, &job.spec), job.id);
         let reason = fault.to_string();
         effects.changes.push(Change::TaskRequeued { attempt, reason, tries_left, at: self.now });
     }
@@ -184,7 +190,7 @@ impl Grid {
     pub(crate) fn close_if_over(&mut self, id: JobId, effects: &mut Effects) {
         let Some(job) = self.jobs.get(&id) else { return };
         if job.waiting() == 0 {
-            self.queue.remove(Shape::of(job.owner, &job.spec), id);
+            self.queue.remove(&Shape::of(job.owner, &job.spec), id);
         }
         if job.open_tasks() > 0 {
             return;
@@ -212,4 +218,13 @@ impl Grid {
         let job = self.jobs.get_mut(&id.job).expect("the caller has looked the job up");
         job.tasks.get_mut(&id.index).expect("the caller has looked the task up")
     }
+}
+
+/// Whether a return counts as one of the `tries` that a task is given.
+fn costs_a_try(fault: &WorkerFault, task: &Task, tries: u32) -> bool {
+    let is_engine = matches!(fault, WorkerFault::Engine { .. });
+    let costly = tries.saturating_sub(task.tries_left);
+    let free = (task.attempts - 1).saturating_sub(costly);
+    // What came back because owners left counts here and costs nothing, as ever.
+    fault.costs_a_try() || (is_engine && free >= FREE_RETURNS_MAX)
 }

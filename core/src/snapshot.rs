@@ -1,11 +1,13 @@
 //! The grid as people look at it: a value, published a few times a second, shared by all pages.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use campusgrid_protocol::id::{UserId, WorkerId};
 use campusgrid_protocol::resource::{Capacity, Isolation, Load, Needs};
 use campusgrid_protocol::task::TaskSpec;
 
+use crate::offer::Offer;
 use crate::time::Timestamp;
 use crate::worker::Free;
 
@@ -25,17 +27,22 @@ pub struct Snapshot {
 }
 
 /// Tasks that the scheduler cannot tell apart: of one submitter, with equal needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Shape {
     pub owner: UserId,
     pub needs: Needs,
     pub isolation: Isolation,
+    /// What the machine must offer; sorted, each once.
+    pub labels: Arc<[String]>,
 }
 
 impl Shape {
     /// The shape of a job's tasks.
     pub fn of(owner: UserId, spec: &TaskSpec) -> Self {
-        Self { owner, needs: spec.needs, isolation: spec.isolation }
+        // Most jobs require nothing by name, and these share one empty list.
+        let labels =
+            if spec.labels.is_empty() { Arc::default() } else { spec.labels.as_slice().into() };
+        Self { owner, needs: spec.needs, isolation: spec.isolation, labels }
     }
 }
 
@@ -58,6 +65,7 @@ pub struct LinkView {
     pub free: Free,
     pub isolation: Isolation,
     pub isolation_notes: Vec<String>,
+    pub offer: Arc<Offer>,
     pub load: Load,
     pub connected_at: Timestamp,
 }
@@ -87,7 +95,7 @@ impl Snapshot {
         for worker in &self.workers {
             let Some(link) = &worker.link else { continue };
             fit.online += 1;
-            if admits(link.isolation, worker.owner, shape)
+            if admits((link.isolation, &link.offer), worker.owner, shape)
                 && Free::whole(&link.capacity).fits(&shape.needs)
             {
                 fit.able += 1;
@@ -98,8 +106,18 @@ impl Snapshot {
     }
 }
 
-/// Whether a machine of this confinement may run this shape at all: a machine that confines less
-/// than the submitter asks for runs only its owner's own jobs.
-pub fn admits(isolation: Isolation, worker_owner: UserId, shape: &Shape) -> bool {
-    isolation >= shape.isolation || worker_owner == shape.owner
+/// Whether a machine of this confinement and these labels may run this shape at all: it confines at
+/// least as the submitter asks, offers all that the shape requires by name, and one that does not
+/// confine at all runs its owner's jobs only.
+pub fn admits(
+    (isolation, offer): (Isolation, &Offer),
+    worker_owner: UserId,
+    shape: &Shape,
+) -> bool {
+    confines(isolation, worker_owner, shape) && offer.has_all(&shape.labels)
+}
+
+/// The part of [`admits`] that is about confinement.
+pub(crate) fn confines(isolation: Isolation, worker_owner: UserId, shape: &Shape) -> bool {
+    isolation >= shape.isolation && (isolation > Isolation::None || worker_owner == shape.owner)
 }

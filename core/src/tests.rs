@@ -1,6 +1,9 @@
 //! The grid under test, as its neighbours see it: what goes in, what comes out.
 
+mod gpus;
 mod joining;
+mod labels;
+mod locks;
 mod model;
 mod money;
 mod properties;

@@ -1,10 +1,13 @@
 //! Machines: who owns them, and while they are connected what they have free.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use campusgrid_protocol::id::{AttemptId, SessionId, UserId, WorkerId};
 use campusgrid_protocol::resource::{Capacity, Isolation, Load, Needs};
 
+use crate::gpus::GpuSet;
+use crate::offer::Offer;
 use crate::time::Timestamp;
 
 /// BLAKE3 of a worker's secret key.
@@ -26,6 +29,7 @@ pub struct Link {
     pub capacity: Capacity,
     pub isolation: Isolation,
     pub isolation_notes: Vec<String>,
+    pub offer: Arc<Offer>,
     pub load: Load,
     pub connected_at: Timestamp,
     pub heard_at: Timestamp,
@@ -48,7 +52,15 @@ pub struct Newcomer {
 }
 
 /// What a machine runs for the grid, connected or not.
-pub type Occupancy = BTreeMap<AttemptId, Needs>;
+pub type Occupancy = BTreeMap<AttemptId, Grant>;
+
+/// What one attempt takes up of its machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grant {
+    pub needs: Needs,
+    /// Nobody else's as long as the attempt has them.
+    pub gpus: GpuSet,
+}
 
 /// Connected machines in the order of what they have free, tightest first: what the scheduler walks
 /// along. Ties go to the one that has been connected longest, which is the one least likely to
@@ -64,9 +76,9 @@ pub(crate) struct Room {
 
 impl Room {
     pub(crate) fn of(worker: WorkerId, link: &Link) -> Self {
-        let Free { cpu_millis, ram_mib, disk_mib: _, gpu_memory_mib } = &link.free;
+        let Free { cpu_millis, ram_mib, disk_mib: _, gpus } = &link.free;
         Self {
-            gpus: gpu_memory_mib.len(),
+            gpus: gpus.len(),
             cpu_millis: *cpu_millis,
             ram_mib: *ram_mib,
             connected_at: link.connected_at,
@@ -86,48 +98,68 @@ pub struct Free {
     pub cpu_millis: u32,
     pub ram_mib: u32,
     pub disk_mib: u32,
-    /// Memory of each GPU that is free, smallest first.
-    pub gpu_memory_mib: Vec<u32>,
+    /// Smallest first, then by number.
+    pub gpus: Vec<FreeGpu>,
+}
+
+/// A GPU that nobody has. In the order in which GPUs are granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FreeGpu {
+    pub memory_mib: u32,
+    pub number: u16,
 }
 
 impl Free {
     /// All of a capacity.
     pub fn whole(capacity: &Capacity) -> Self {
-        let mut gpu_memory_mib: Vec<u32> = capacity.gpus.iter().map(|gpu| gpu.memory_mib).collect();
-        gpu_memory_mib.sort_unstable();
+        let numbered = (0..GpuSet::NUMBERS).zip(&capacity.gpus);
+        let mut gpus: Vec<FreeGpu> =
+            numbered.map(|(number, gpu)| FreeGpu { memory_mib: gpu.memory_mib, number }).collect();
+        gpus.sort_unstable();
         Self {
             cpu_millis: capacity.cpu_millis,
             ram_mib: capacity.ram_mib,
             disk_mib: capacity.disk_mib,
-            gpu_memory_mib,
+            gpus,
         }
     }
 
-    /// What a capacity has left beside these attempts; never below nothing.
+    /// What a capacity has left beside these attempts; never below nothing, since a machine may
+    /// return with less than it had.
     pub fn beside(capacity: &Capacity, occupancy: &Occupancy) -> Self {
         let mut free = Self::whole(capacity);
-        for needs in occupancy.values() {
-            free.take(needs);
+        for grant in occupancy.values() {
+            free.take(grant);
         }
         free
     }
 
     /// Whether a task of these needs fits.
     pub fn fits(&self, needs: &Needs) -> bool {
-        let large_enough = |&&memory: &&u32| memory >= needs.gpu_memory_mib;
         self.cpu_millis >= needs.cpu_millis
             && self.ram_mib >= needs.ram_mib
             && self.disk_mib >= needs.disk_mib
-            && self.gpu_memory_mib.iter().filter(large_enough).count() >= needs.gpus.into()
+            && self.large_enough(needs).count() >= needs.gpus.into()
     }
 
-    /// Takes the room of a task, its GPUs the smallest that are large enough.
-    pub fn take(&mut self, needs: &Needs) {
+    /// The GPUs that a task that fits is to be granted: the smallest that are large enough, so that
+    /// the large ones are left for those who need them.
+    pub fn choose(&self, needs: &Needs) -> GpuSet {
+        self.large_enough(needs).take(needs.gpus.into()).map(|gpu| gpu.number).collect()
+    }
+
+    fn large_enough(&self, needs: &Needs) -> impl Iterator<Item = &FreeGpu> {
+        self.gpus.iter().filter(|gpu| gpu.memory_mib >= needs.gpu_memory_mib)
+    }
+
+    /// Takes the room of a task.
+    pub fn take(&mut self, grant: &Grant) {
+        let Grant { needs, gpus } = grant;
         self.cpu_millis = self.cpu_millis.saturating_sub(needs.cpu_millis);
         self.ram_mib = self.ram_mib.saturating_sub(needs.ram_mib);
         self.disk_mib = self.disk_mib.saturating_sub(needs.disk_mib);
-        let first = self.gpu_memory_mib.partition_point(|&memory| memory < needs.gpu_memory_mib);
-        let end = (first + usize::from(needs.gpus)).min(self.gpu_memory_mib.len());
-        self.gpu_memory_mib.drain(first..end);
+        if !gpus.is_empty() {
+            self.gpus.retain(|gpu| !gpus.contains(gpu.number));
+        }
     }
 }

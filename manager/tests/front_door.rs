@@ -3,6 +3,7 @@
 #![expect(clippy::print_stderr, reason = "what the processes print belongs to the test's output")]
 #![expect(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
 
+mod granted;
 mod grid;
 
 use std::io::{Read, Write};

@@ -403,6 +403,113 @@ fn forms_work_with_their_own_token_from_their_own_page_only() {
 }
 
 #[test]
+fn a_script_says_itself_what_it_needs() {
+    let site = Site::start();
+    let token = site.register("ada");
+    let source = "# /// script\n# requires-python = \">=3.9\"\n# dependencies = [\"six\"]\n# ///\n";
+    let submit = |changes: Value| {
+        let mut body = json!({"kind": "python", "source": source});
+        body.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        site.json("POST /api/v1/jobs", &token, &body)
+    };
+    let packages = |answer: &Answer| {
+        assert_eq!(answer.status, 201, "{}", answer.body);
+        let job = answer.value()["job"].as_u64().unwrap();
+        site.get(&format!("/api/v1/jobs/{job}"), &token).value()["packages"].clone()
+    };
+    let of_header = json!({"names": {"requirements": ["six"], "requires_python": ">=3.9"}});
+    assert_eq!(packages(&submit(json!({}))), of_header);
+    assert_eq!(packages(&submit(json!({"requirements": ["# nothing"]}))), of_header);
+    let of_field = json!({"names": {"requirements": ["numpy"], "requires_python": null}});
+    assert_eq!(packages(&submit(json!({"requirements": ["numpy # fast"]}))), of_field);
+    let lock = json!({"uv_lock": {"text": "version = 1"}});
+    assert_eq!(packages(&submit(json!({"uv_lock": "version = 1"}))), lock);
+
+    let both = format!("{source}\n{source}");
+    let wrong = submit(json!({"source": both, "cores": 0}));
+    assert_eq!((wrong.status, wrong.code().as_str()), (422, "invalid_fields"));
+    let fields = wrong.value()["error"]["fields"].clone();
+    assert_eq!(fields[0]["field"], "cores");
+    assert_eq!(fields[1]["field"], "source");
+    assert!(fields[1]["message"].as_str().unwrap().ends_with("in line 6"), "{fields}");
+    let shell = submit(json!({"kind": "shell", "source": both}));
+    assert_eq!(shell.status, 201, "only Python has such headers: {}", shell.body);
+}
+
+#[test]
+fn a_job_says_what_it_asked_for_and_escapes_it() {
+    let site = Site::start();
+    let token = site.register("ada");
+    let hash = "0".repeat(64);
+    let image = format!("docker.io/library/gcc@sha256:{hash}");
+    let body = json!({
+        "kind": "c", "source": "int main(void) { return 0; }", "flags": ["-O3", "-DNAME=\"x\""],
+        "labels": ["R"], "image": image, "isolation": "restricted", "shared_tmp": true, "tasks": 2,
+    });
+    let job = site.json("POST /api/v1/jobs", &token, &body).value()["job"].as_u64().unwrap();
+    let detail = site.get(&format!("/api/v1/jobs/{job}"), &token).value();
+    assert_eq!(detail["flags"], body["flags"]);
+    assert_eq!(detail["labels"], json!(["R", format!("image:{image}")]));
+    assert_eq!((&detail["image"], &detail["isolation"]), (&json!(image), &json!("restricted")));
+    assert_eq!((&detail["shared_tmp"], &detail["has_lock"]), (&json!(true), &json!(false)));
+    let page = site.get(&format!("/jobs/{job}"), &token).body;
+    for words in ["-DNAME=&#34;x&#34;", "<code>R</code>", &image, "at least a restricted sandbox"] {
+        assert!(page.contains(words), "{words}");
+    }
+    let python = json!({"kind": "python", "source": "1", "requirements": ["x<script>"]});
+    let job = site.json("POST /api/v1/jobs", &token, &python).value()["job"].as_u64().unwrap();
+    let page = site.get(&format!("/jobs/{job}"), &token).body;
+    assert!(page.contains("<code>x&#60;script&#62;</code>"), "{page}");
+    let lock = site.get(&format!("/api/v1/jobs/{job}/lock"), &token);
+    assert_eq!((lock.status, lock.code().as_str()), (404, "not_found"), "nothing is locked yet");
+
+    let quote = site.json("POST /api/v1/quote", &token, &body).value();
+    assert_eq!(quote["labels_missing"], detail["labels"]);
+}
+
+#[test]
+fn the_form_has_a_part_for_what_few_need() {
+    let site = Site::start();
+    let token = site.register("ada");
+    let cookie = format!("Cookie: cg_session={token}\r\n");
+    let more = |path: &str| {
+        let page = site.ask(&format!("GET {path}"), &cookie, "");
+        assert_eq!(page.status, 200, "{}", page.body);
+        let rest = page.body.split("<details class=\"more\" id=\"more\" ").nth(1).unwrap();
+        (rest.starts_with("open>"), page.field("form_token").to_owned())
+    };
+    assert!(!more("/submit").0);
+    assert!(more("/submit?example=word-lengths-node").0);
+    let form_token = more("/submit?example=heat-flags").1;
+    let headers = format!(
+        "{cookie}Origin: http://{}\r\nContent-Type: application/x-www-form-urlencoded\r\n",
+        site.address
+    );
+    let numbers = "tasks=1&cores=1&ram_mib=64&disk_mib=64&gpus=0&gpu_memory_mib=0&time_limit_s=60";
+    let fields = format!("form_token={form_token}&name=&source=x&{numbers}");
+    let wrong = format!(
+        "{fields}&kind=c&flags=-o+%3Cb%3E&labels=%3Cb%3E&image=gcc%3Alatest&isolation=iron\
+         &feature.%3Cb%3E=on&feature.octave=on"
+    );
+    let answer = site.ask("POST /submit", &headers, &wrong);
+    assert_eq!(answer.status, 422);
+    for field in ["flags", "labels", "image", "isolation"] {
+        assert!(answer.body.contains(&format!("id=\"{field}-error\"")), "{field}");
+    }
+    assert!(answer.body.contains("name=\"feature.octave\" checked> octave"), "{}", answer.body);
+    assert!(answer.body.contains("value=\"-o &#60;b&#62;\""), "what was typed is kept, escaped");
+    assert!(!answer.body.contains("<b>"));
+
+    let good = format!("{fields}&kind=c&flags=-O3&feature.octave=on&isolation=full&shared_tmp=on");
+    assert_eq!(site.ask("POST /submit", &headers, &good).header("location"), "/jobs/1");
+    let detail = site.get("/api/v1/jobs/1", &token).value();
+    assert_eq!(detail["labels"], json!(["octave"]));
+    assert_eq!((&detail["isolation"], &detail["shared_tmp"]), (&json!("full"), &json!(true)));
+    let quote = site.ask("POST /submit/quote", &headers, &good).body;
+    assert!(quote.contains("No worker is online"), "{quote}");
+}
+
+#[test]
 fn waiting_for_a_job_ends_with_the_job() {
     let site = Site::start();
     let token = site.register("ada");

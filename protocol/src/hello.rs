@@ -134,29 +134,30 @@ mod tests {
 
     #[test]
     fn the_layout_stays() {
-        assert_eq!(from_worker(ConnectionKind::Control), bytes(b"CGRD\x01\0\x01\0\x01"));
-        assert_eq!(from_worker(ConnectionKind::Bulk), bytes(b"CGRD\x01\0\x01\0\x02"));
-        assert_eq!(from_manager(0x0102), bytes(b"CGRD\x01\0\x01\0\x02\x01"));
+        assert_eq!(from_worker(ConnectionKind::Control), bytes(b"CGRD\x02\0\x02\0\x01"));
+        assert_eq!(from_worker(ConnectionKind::Bulk), bytes(b"CGRD\x02\0\x02\0\x02"));
+        assert_eq!(from_manager(0x0102), bytes(b"CGRD\x02\0\x02\0\x02\x01"));
     }
 
     #[test]
     fn the_newest_version_that_both_speak_is_chosen() {
-        check(b"CGRD\x01\0\x01\0\x01", &expect!["1 Control"]);
-        check(b"CGRD\x01\0\x01\0\x02", &expect!["1 Bulk"]);
-        check(b"CGRD\x01\0\x09\0\x01", &expect!["1 Control"]);
-        check(b"CGRD\0\0\xff\xff\x01", &expect!["1 Control"]);
+        check(b"CGRD\x02\0\x02\0\x01", &expect!["2 Control"]);
+        check(b"CGRD\x02\0\x02\0\x02", &expect!["2 Bulk"]);
+        check(b"CGRD\x01\0\x09\0\x01", &expect!["2 Control"]);
+        check(b"CGRD\0\0\xff\xff\x01", &expect!["2 Control"]);
     }
 
     #[test]
     fn what_the_zeros_say_is_left_to_later_versions() {
-        check(b"CGRD\x01\0\x01\0\x01\xff\xff\xff\xff\xff\xff\xff", &expect!["1 Control"]);
+        check(b"CGRD\x02\0\x02\0\x01\xff\xff\xff\xff\xff\xff\xff", &expect!["2 Control"]);
     }
 
     #[test]
     fn a_mismatch_yields_a_sentence() {
-        check(b"CGRD\x02\0\x03\0\x01", &expect!["worker speaks protocol 2 to 3, manager 1 to 1"]);
-        check(b"CGRD\0\0\0\0\x01", &expect!["worker speaks protocol 0 to 0, manager 1 to 1"]);
-        check(b"CGRD\x05\0\x01\0\x01", &expect!["worker speaks protocol 5 to 1, manager 1 to 1"]);
+        check(b"CGRD\x03\0\x04\0\x01", &expect!["worker speaks protocol 3 to 4, manager 2 to 2"]);
+        check(b"CGRD\x01\0\x01\0\x01", &expect!["worker speaks protocol 1 to 1, manager 2 to 2"]);
+        check(b"CGRD\0\0\0\0\x01", &expect!["worker speaks protocol 0 to 0, manager 2 to 2"]);
+        check(b"CGRD\x05\0\x01\0\x01", &expect!["worker speaks protocol 5 to 1, manager 2 to 2"]);
     }
 
     #[test]
@@ -164,18 +165,18 @@ mod tests {
         check(b"", &expect!["the other end does not speak CampusGrid"]);
         check(b"GET / HTTP/1.1\r\n", &expect!["the other end does not speak CampusGrid"]);
         check(b"\x16\x03\x01\x02\0\x01", &expect!["the other end does not speak CampusGrid"]);
-        check(b"cgrd\x01\0\x01\0\x01", &expect!["the other end does not speak CampusGrid"]);
-        check(b"CGRD\x01\0\x01\0\0", &expect!["kind of connection 0 is unknown"]);
-        check(b"CGRD\x01\0\x01\0\x03", &expect!["kind of connection 3 is unknown"]);
+        check(b"cgrd\x02\0\x02\0\x01", &expect!["the other end does not speak CampusGrid"]);
+        check(b"CGRD\x02\0\x02\0\0", &expect!["kind of connection 0 is unknown"]);
+        check(b"CGRD\x02\0\x02\0\x03", &expect!["kind of connection 3 is unknown"]);
     }
 
     #[test]
     fn a_worker_takes_only_an_answer_that_it_can_speak() {
         assert_eq!(on_worker(&from_manager(PROTOCOL_VERSION)), Ok(PROTOCOL_VERSION));
         for (answer, words) in [
-            (from_manager(0), "worker speaks protocol 1 to 1, manager 1 to 1"),
-            (bytes(b"CGRD\x02\0\x04\0\0\0"), "worker speaks protocol 1 to 1, manager 2 to 4"),
-            (bytes(b"CGRD\x02\0\x04\0\x04\0"), "worker speaks protocol 1 to 1, manager 2 to 4"),
+            (from_manager(0), "worker speaks protocol 2 to 2, manager 2 to 2"),
+            (bytes(b"CGRD\x03\0\x04\0\0\0"), "worker speaks protocol 2 to 2, manager 3 to 4"),
+            (bytes(b"CGRD\x03\0\x04\0\x04\0"), "worker speaks protocol 2 to 2, manager 3 to 4"),
             (bytes(b"HTTP/1.1 400 Bad"), "the other end does not speak CampusGrid"),
         ] {
             assert_eq!(on_worker(&answer).unwrap_err().to_string(), words);

@@ -1,5 +1,6 @@
 //! What crosses the wire between manager, workers and clients; no sockets, no files, no clock.
 
+pub mod compiler_flag;
 pub mod frame;
 pub mod hello;
 pub mod id;

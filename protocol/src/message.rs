@@ -9,10 +9,10 @@ use crate::resource::{Capacity, Isolation, Load};
 use crate::task::{BlobRef, Ended, Stream, TaskSpec};
 
 /// The version that this build speaks; the golden bytes fail until a change raises it.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 
 /// The oldest version that this build still understands.
-pub const PROTOCOL_VERSION_MIN: u16 = 1;
+pub const PROTOCOL_VERSION_MIN: u16 = 2;
 
 /// Control messages are at most this long; a longer one ends the session. Bytes.
 pub const MESSAGE_MAX_BYTES: usize = 1 << 20;
@@ -22,6 +22,12 @@ pub const INLINE_LOG_MAX_BYTES: usize = 64 << 10;
 
 /// A piece of a blob or of a live log is at most this long. Bytes.
 pub const CHUNK_MAX_BYTES: usize = 256 << 10;
+
+/// A lock of packages is at most this long. Bytes.
+pub const LOCK_MAX_BYTES: usize = 320 << 10;
+
+/// A machine offers at most this many labels.
+pub const LABELS_MAX: usize = 200;
 
 /// An attempt leaves at most this many output files.
 pub const OUTPUTS_MAX: usize = 1000;
@@ -37,6 +43,9 @@ pub struct Join {
     pub isolation: Isolation,
     /// What holds and what does not, one line each, for the owner to read.
     pub isolation_notes: Vec<String>,
+    /// What jobs may require by name: interpreters and tools, images. One that ends with `*` stands
+    /// for all that begin so.
+    pub labels: Vec<String>,
     /// Attempts that run here, or whose result waits here to be confirmed.
     pub attempts: Vec<AttemptId>,
 }
@@ -55,6 +64,12 @@ pub enum ToManager {
     Preparing {
         attempt: AttemptId,
         step: String,
+    },
+    /// What this worker made of the packages that the attempt's job asks for. The answer is
+    /// [`ToWorker::Locked`], and only what that says may be installed.
+    Locked {
+        attempt: AttemptId,
+        lock: String,
     },
     /// The environment stands and the task's clock runs.
     Started {
@@ -81,7 +96,12 @@ pub enum ToWorker {
     /// The owner has approved this machine while it was connected.
     Approved { owner: String },
     /// Run this attempt. Repeated starts of an attempt that is known change nothing.
-    Start { attempt: AttemptId, spec: Arc<TaskSpec> },
+    ///
+    /// `gpus` are the numbers of those that are granted. `lock` is what the job's packages came to,
+    /// in the form of a hashed requirements file, once one worker has found that out.
+    Start { attempt: AttemptId, spec: Arc<TaskSpec>, gpus: Vec<u16>, lock: Option<Arc<str>> },
+    /// The lock of the attempt's job: that of the first worker that had one.
+    Locked { attempt: AttemptId, lock: Arc<str> },
     /// Stop this attempt and report it as cancelled.
     Cancel { attempt: AttemptId },
     /// This attempt is no longer wanted: stop it, forget it, report nothing.

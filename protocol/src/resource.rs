@@ -27,6 +27,8 @@ impl Needs {
 pub struct Gpu {
     pub model: String,
     pub memory_mib: u32,
+    /// Version of the driver.
+    pub driver: String,
 }
 
 /// What a worker offers in all, whether in use or not.
@@ -36,6 +38,7 @@ pub struct Capacity {
     pub cpu_millis: u32,
     pub ram_mib: u32,
     pub disk_mib: u32,
+    /// A GPU's number, by which it is granted, is its place here.
     pub gpus: Vec<Gpu>,
 }
 
@@ -45,16 +48,31 @@ pub struct Capacity {
 pub enum Isolation {
     /// Nothing: only the owner's own jobs may run here.
     None,
-    /// No namespaces.
+    /// Filters of the kernel and limits, but no namespaces.
     Restricted,
-    /// Namespaces, cgroup limits, read-only system; or Docker or Podman.
+    /// A container of Docker or Podman.
+    Docker,
+    /// Namespaces, cgroup limits, filters, read-only system.
     Full,
 }
 
 /// What a machine is busy with right now, for people to look at; the scheduler does not use it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Load {
     /// Busy share of all cores, in thousandths.
     pub cpu_busy_permille: u16,
     pub ram_used_mib: u32,
+    /// In the order of the capacity's GPUs; empty where nothing is known.
+    pub gpus: Vec<GpuLoad>,
+}
+
+/// What a GPU is busy with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuLoad {
+    pub busy_permille: u16,
+    pub memory_used_mib: u32,
+    /// Degrees Celsius.
+    pub temperature_c: u16,
+    /// Processes that compute on it.
+    pub processes: u16,
 }

@@ -3,14 +3,25 @@
 //! Credits are whole micro-credits (`…_micros`, 1,000,000 to the credit), times are milliseconds
 //! since the Unix epoch (`…_at_ms`). Unknown fields in requests are refused.
 
+pub mod submit;
+
 use serde::{Deserialize, Serialize};
 
-use crate::resource::{Gpu, Isolation, Needs};
-use crate::task::{Stream, TaskSpec, Work};
-use crate::text::{TextError, check_label, check_user_name};
+use crate::resource::{Gpu, GpuLoad, Isolation, Needs};
+use crate::task::{Packages, Stream};
+use crate::text::{TextError, check_user_name};
 
 /// Longest source or command, bytes. The whole task must fit a control message.
 pub const SOURCE_MAX_BYTES: usize = 512 << 10;
+/// Longest `uv.lock`, bytes.
+pub const UV_LOCK_MAX_BYTES: usize = 448 << 10;
+/// Longest source and packages together, bytes: beside what they are resolved to, and all that is
+/// short, they fit a control message.
+pub const TEXTS_MAX_BYTES: usize = 640 << 10;
+/// Most features a job may ask of a machine.
+pub const FEATURES_MAX: usize = 20;
+/// Most flags for the compiler.
+pub const FLAGS_MAX: usize = 30;
 /// Most packages a Python job may require.
 pub const REQUIREMENTS_MAX: usize = 50;
 /// Most tasks of one job.
@@ -71,9 +82,29 @@ pub struct Submit {
     pub name: Option<String>,
     /// Python or C source, or a command for `/bin/sh -c`.
     pub source: String,
-    /// PEP 508, one package each; Python only.
+    /// Lines as in a `requirements.txt`; Python only. Names with versions, or, if any line has a
+    /// hash, one pinned and hashed package each. A PEP 723 header in `source` is taken where neither
+    /// this nor `uv_lock` is given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requirements: Vec<String>,
+    /// The text of a `uv.lock`; Python only, instead of `requirements`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uv_lock: Option<String>,
+    /// Flags of gcc, of a list that is safe; C only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
+    /// What the machine must offer, such as `python3.12` or `R`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    /// A container image by its digest, or `default` for that of the worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The least confinement that will do; `docker` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<Isolation>,
+    /// Whether tasks that follow each other on one machine share `/tmp`.
+    #[serde(default)]
+    pub shared_tmp: bool,
     #[serde(default = "one")]
     pub tasks: u32,
     #[serde(default = "one")]
@@ -115,85 +146,6 @@ pub struct FieldError {
     pub message: String,
 }
 
-impl Submit {
-    /// Checks every field and yields the job's name and what each of its tasks is.
-    ///
-    /// # Errors
-    ///
-    /// All fields that are wrong, not only the first.
-    pub fn check(self) -> Result<(String, TaskSpec), Vec<FieldError>> {
-        let mut errors = Vec::new();
-        let name = self.name.clone().unwrap_or_else(|| "untitled".to_owned());
-        check_text(&mut errors, "name", check_label(&name));
-        self.check_source(&mut errors);
-        self.check_requirements(&mut errors);
-        check_range(&mut errors, "tasks", self.tasks, 1, TASKS_MAX);
-        check_range(&mut errors, "cores", self.cores, 1, 1024);
-        check_range(&mut errors, "ram_mib", self.ram_mib, 16, 4 << 20);
-        check_range(&mut errors, "disk_mib", self.disk_mib, 1, 4 << 20);
-        check_range(&mut errors, "gpus", self.gpus.into(), 0, 64);
-        check_range(&mut errors, "gpu_memory_mib", self.gpu_memory_mib, 0, 4 << 20);
-        check_range(&mut errors, "time_limit_s", self.time_limit_s, 1, 30 * 24 * 3600);
-        if self.gpus == 0 && self.gpu_memory_mib > 0 {
-            errors.push(field("gpu_memory_mib", "is for jobs that ask for GPUs"));
-        }
-        if !errors.is_empty() {
-            return Err(errors);
-        }
-        let needs = Needs {
-            cpu_millis: self.cores * 1000,
-            ram_mib: self.ram_mib,
-            disk_mib: self.disk_mib,
-            gpus: self.gpus,
-            gpu_memory_mib: self.gpu_memory_mib,
-        };
-        let work = match self.kind {
-            WorkKind::Python => {
-                Work::Python { source: self.source, requirements: self.requirements }
-            }
-            WorkKind::C => Work::C { source: self.source },
-            WorkKind::Shell => Work::Shell { command: self.source },
-        };
-        let (time_limit_s, tasks) = (self.time_limit_s, self.tasks);
-        Ok((name, TaskSpec { work, needs, time_limit_s, isolation: Isolation::Full, tasks }))
-    }
-
-    fn check_source(&self, errors: &mut Vec<FieldError>) {
-        if self.source.trim().is_empty() {
-            errors.push(field("source", "must not be empty"));
-        }
-        if self.source.len() > SOURCE_MAX_BYTES {
-            errors.push(field("source", &format!("must be at most {SOURCE_MAX_BYTES} bytes")));
-        }
-        if self.source.contains('\0') {
-            errors.push(field("source", "must not contain NUL characters"));
-        }
-    }
-
-    fn check_requirements(&self, errors: &mut Vec<FieldError>) {
-        if self.kind != WorkKind::Python && !self.requirements.is_empty() {
-            errors.push(field("requirements", "are for Python jobs only"));
-        }
-        if self.requirements.len() > REQUIREMENTS_MAX {
-            errors.push(field("requirements", &format!("must be at most {REQUIREMENTS_MAX}")));
-            return; // One complaint about each of a million would be a long answer.
-        }
-        for requirement in &self.requirements {
-            if requirement.len() > 200 || requirement.contains(|c: char| c.is_control()) {
-                let message = "each must have at most 200 bytes and no control characters";
-                errors.push(field("requirements", message));
-                continue;
-            }
-            // The worker checks the whole grammar; what is told here is the common mistake.
-            let is_name = |c: char| c.is_ascii_alphanumeric();
-            if !requirement.trim_start().starts_with(is_name) || requirement.contains("://") {
-                let message = format!("\"{requirement}\" is not the name of a package");
-                errors.push(field("requirements", &message));
-            }
-        }
-    }
-}
-
 impl Register {
     /// Checks the name, the password's length and the e-mail address's form.
     ///
@@ -233,12 +185,6 @@ fn check_text(errors: &mut Vec<FieldError>, name: &str, result: Result<(), TextE
     }
 }
 
-fn check_range(errors: &mut Vec<FieldError>, name: &str, value: u32, min: u32, max: u32) {
-    if !(min..=max).contains(&value) {
-        errors.push(field(name, &format!("must be {min} to {max}, is {value}")));
-    }
-}
-
 fn field(name: &str, message: &str) -> FieldError {
     FieldError { field: name.to_owned(), message: message.to_owned() }
 }
@@ -264,6 +210,8 @@ pub struct Quote {
     /// Workers that could run it right now.
     pub workers_free: u32,
     pub workers_online: u32,
+    /// What it requires and no connected machine offers.
+    pub labels_missing: Vec<String>,
 }
 
 /// Where a job stands.
@@ -309,7 +257,18 @@ pub struct JobDetail {
     #[serde(flatten)]
     pub job: Job,
     pub source: String,
-    pub requirements: Vec<String>,
+    /// What it asked to import; absent for what is not Python.
+    pub packages: Option<Packages>,
+    /// For the compiler, of a C job.
+    pub flags: Vec<String>,
+    /// What a machine must offer; that of its image is among them.
+    pub labels: Vec<String>,
+    pub image: Option<String>,
+    /// The least confinement that it accepts.
+    pub isolation: Isolation,
+    pub shared_tmp: bool,
+    /// Whether `GET jobs/{id}/lock` has what its packages came to.
+    pub has_lock: bool,
     pub needs: Needs,
     pub time_limit_s: u32,
     /// Why it waits, in words; absent when nothing of it waits.
@@ -347,6 +306,8 @@ pub struct Attempt {
     pub number: u32,
     pub worker: u64,
     pub worker_name: String,
+    /// The numbers of the GPUs that it was given, on its worker.
+    pub gpus: Vec<u16>,
     pub leased_at_ms: u64,
     pub started_at_ms: Option<u64>,
     pub ended_at_ms: Option<u64>,
@@ -389,11 +350,27 @@ pub struct Worker {
     pub ram_mib: u32,
     pub ram_free_mib: u32,
     pub disk_mib: u32,
-    pub gpus: Vec<Gpu>,
+    pub disk_free_mib: u32,
+    pub gpus: Vec<WorkerGpu>,
     pub gpus_free: u16,
+    /// What jobs may require of it; one that ends with `*` stands for all that begin so.
+    pub labels: Vec<String>,
     pub running: u32,
     pub cpu_busy_permille: u16,
     pub ram_used_mib: u32,
+}
+
+/// A GPU of a machine.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WorkerGpu {
+    /// By which it is granted.
+    pub number: u16,
+    #[serde(flatten)]
+    pub gpu: Gpu,
+    /// Whether no job has it.
+    pub free: bool,
+    /// What it is busy with; absent where that is not known.
+    pub load: Option<GpuLoad>,
 }
 
 /// `POST workers/approve`: the code that the worker shows on its own screen.

@@ -11,12 +11,34 @@ use crate::resource::{Isolation, Needs};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Work {
-    /// Python source, run as `main.py`; `requirements` in the form of PEP 508, one each.
-    Python { source: String, requirements: Vec<String> },
-    /// C source, compiled with `gcc -O2 -fopenmp` inside the sandbox, then run.
-    C { source: String },
+    /// Python source, run as `main.py`.
+    Python { source: String, packages: Packages },
+    /// C source, compiled inside the sandbox with `gcc -O2 -fopenmp`, these flags and `-lm`, then
+    /// run.
+    C { source: String, flags: Vec<String> },
     /// A command line for `/bin/sh -c`.
     Shell { command: String },
+}
+
+/// What a Python task can import beyond the standard library.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Packages {
+    None,
+    /// Names in the form of PEP 508, one each, resolved once for the whole job; and the versions of
+    /// Python that the program says it runs on, in the form of PEP 440.
+    Names {
+        requirements: Vec<String>,
+        requires_python: Option<String>,
+    },
+    /// A requirements file in which each line names one version and its hashes.
+    Hashed {
+        text: String,
+    },
+    /// The text of a `uv.lock`.
+    UvLock {
+        text: String,
+    },
 }
 
 /// One task as a worker gets it.
@@ -28,6 +50,13 @@ pub struct TaskSpec {
     pub time_limit_s: u32,
     /// The least confinement that its submitter accepts.
     pub isolation: Isolation,
+    /// What the machine must offer, such as `python3.12`, `R` or `image:…`; sorted, each once.
+    pub labels: Vec<String>,
+    /// Run in this container image instead of the machine's own system: [`crate::text::check_image`].
+    pub image: Option<String>,
+    /// Tasks of this job that follow each other on one machine may find there what earlier ones left
+    /// in `/tmp`.
+    pub shared_tmp: bool,
     /// Number of tasks in the job; the task's index is in its [`AttemptId`].
     pub tasks: u32,
 }
@@ -60,6 +89,13 @@ pub enum Failure {
     ScratchFull {
         limit_mib: u32,
     },
+    TooManyFiles {
+        limit: u32,
+    },
+    /// One file grew, or would have grown, beyond this.
+    FileTooLarge {
+        limit_mib: u32,
+    },
     Processes {
         limit: u32,
     },
@@ -74,13 +110,19 @@ pub enum Failure {
     Requirements {
         message: String,
     },
+    /// The image cannot be had, or cannot be run.
+    Image {
+        message: String,
+    },
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ExitCode(code) => write!(f, "ended with exit code {code}"),
-            Self::Signal(signal) => write!(f, "was ended by signal {signal}"),
+            Self::Signal(signal) => {
+                write!(f, "was ended by signal {signal}{}", signal_in_words(*signal))
+            }
             Self::OutOfMemory { limit_mib } => {
                 write!(f, "used more than its {limit_mib} MiB of memory; ask for more RAM")
             }
@@ -90,11 +132,28 @@ impl fmt::Display for Failure {
             Self::ScratchFull { limit_mib } => {
                 write!(f, "filled its {limit_mib} MiB of scratch space; ask for more disk")
             }
+            Self::TooManyFiles { limit } => {
+                write!(
+                    f,
+                    "made more than the {limit} files that its scratch space may hold; ask for more \
+                     disk or leave fewer"
+                )
+            }
+            Self::FileTooLarge { limit_mib } => {
+                write!(f, "made one file larger than {limit_mib} MiB; ask for more disk")
+            }
             Self::Processes { limit } => {
-                write!(f, "started more than {limit} processes and threads at once")
+                write!(
+                    f,
+                    "started more than {limit} processes and threads at once; start no more than it \
+                     has cores"
+                )
             }
             Self::OutputFlood { limit_mib } => {
-                write!(f, "printed more than {limit_mib} MiB and was stopped")
+                write!(
+                    f,
+                    "printed more than {limit_mib} MiB and was stopped; print less or write a file"
+                )
             }
             Self::CompileError { code } => {
                 write!(f, "compilation error (gcc ended with {code}); see stderr")
@@ -102,7 +161,23 @@ impl fmt::Display for Failure {
             Self::Requirements { message } => {
                 write!(f, "its requirements cannot be installed: {message}")
             }
+            Self::Image { message } => write!(f, "its image cannot be run: {message}"),
         }
+    }
+}
+
+/// What the common signals mean, as words that follow their number (signal(7)).
+fn signal_in_words(signal: i32) -> &'static str {
+    match signal {
+        4 => ": an instruction that this processor does not have",
+        6 => ": it aborted itself",
+        7 => ": it used memory that is not there",
+        8 => ": a division by zero or the like",
+        9 => ": it was killed",
+        11 => ": it used memory that is not its own",
+        15 => ": it was asked to end",
+        31 => ": it asked the system for something that the sandbox forbids",
+        _ => "",
     }
 }
 
@@ -114,6 +189,10 @@ pub enum WorkerFault {
     Sandbox { message: String },
     /// The package index could not be reached, or the disk was full.
     Environment { message: String },
+    /// Docker or Podman went away while the task ran, or before.
+    Engine { message: String },
+    /// A granted GPU is not free or does not answer.
+    Gpu { message: String },
     /// The worker no longer held a lease, so it ended the attempt.
     LeaseOver,
     /// The worker was restarted while the task ran.
@@ -128,10 +207,13 @@ impl WorkerFault {
     /// An owner who takes the laptop back costs the task nothing (DESIGN §4).
     pub fn costs_a_try(&self) -> bool {
         match self {
-            Self::Leaving => false,
-            Self::Sandbox { .. } | Self::Environment { .. } | Self::LeaseOver | Self::Restarted => {
-                true
-            }
+            // An engine that dies takes all its tasks with it, whatever they did.
+            Self::Leaving | Self::Engine { .. } => false,
+            Self::Sandbox { .. }
+            | Self::Environment { .. }
+            | Self::Gpu { .. }
+            | Self::LeaseOver
+            | Self::Restarted => true,
         }
     }
 }
@@ -143,6 +225,10 @@ impl fmt::Display for WorkerFault {
             Self::Environment { message } => {
                 write!(f, "the worker could not build the environment: {message}")
             }
+            Self::Engine { message } => {
+                write!(f, "the worker's container engine failed: {message}")
+            }
+            Self::Gpu { message } => write!(f, "a GPU of the worker failed: {message}"),
             Self::LeaseOver => f.write_str("the worker was out of touch for too long"),
             Self::Restarted => f.write_str("the worker was restarted"),
             Self::Leaving => f.write_str("the owner took the worker back"),

@@ -17,6 +17,19 @@ pub enum TextError {
         "must be a relative path without '..', '.', empty parts, backslashes or control characters"
     )]
     Path,
+    #[error(
+        "must name its content: sha256:… with 64 hexadecimal digits, name@sha256:… or \"default\"; \
+         a name alone can mean another image tomorrow"
+    )]
+    Image,
+    #[error("must be a name such as python3.12: letters, digits and any of .:_+/@- between them")]
+    Feature,
+    #[error(
+        "is not among the flags that are taken: -O…, -g, -w, -W…, -pedantic, -ansi, -std=…, \
+         -march=…, -mtune=…, -D…, -U…, -l…, -pthread, -static and those of -f… that are about \
+         optimization and code generation"
+    )]
+    CompilerFlag,
 }
 
 /// A user name: 1 to 32 of `A-Za-z0-9._-`, the first a letter or a digit.
@@ -86,6 +99,61 @@ pub fn check_path(path: &str) -> Result<(), TextError> {
     Ok(())
 }
 
+/// The image that means the one that the worker's owner has built or named.
+pub const DEFAULT_IMAGE: &str = "default";
+
+/// Longest image reference. Bytes.
+pub const IMAGE_MAX_BYTES: usize = 255;
+
+/// Longest feature: an image is required by the label `image:REFERENCE`.
+const FEATURE_MAX: usize = IMAGE_MAX_BYTES + "image:".len();
+
+/// A container image by its content: `default`, `sha256:HEX` or `NAME@sha256:HEX`; at most
+/// [`IMAGE_MAX_BYTES`].
+///
+/// # Errors
+///
+/// `Length` or `Image`.
+pub fn check_image(image: &str) -> Result<(), TextError> {
+    check_length(image, IMAGE_MAX_BYTES)?;
+    let (name, digest) = image.rsplit_once('@').unwrap_or(("name", image));
+    let is_digest = digest.strip_prefix("sha256:").is_some_and(|hex| {
+        hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    });
+    // An engine's API has the name in its URLs, where a part like `..` would lead elsewhere.
+    let is_name = name.split('/').all(|part| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._:-".contains(c);
+        let firm = |c: char| c.is_ascii_alphanumeric();
+        part.chars().all(plain) && part.starts_with(firm) && part.ends_with(firm)
+    });
+    if image == DEFAULT_IMAGE || (is_digest && is_name) { Ok(()) } else { Err(TextError::Image) }
+}
+
+/// What a machine can offer and a job require, such as `python3.12`: 1 to 261 of
+/// `A-Za-z0-9.:_+/@-`, the first a letter or a digit.
+///
+/// # Errors
+///
+/// `Length` or `Feature`.
+pub fn check_feature(feature: &str) -> Result<(), TextError> {
+    check_length(feature, FEATURE_MAX)?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || ".:_+/@-".contains(c);
+    if feature.chars().all(plain) && feature.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        Ok(())
+    } else {
+        Err(TextError::Feature)
+    }
+}
+
+/// What a machine says that it offers: a feature, or the beginning of features with a `*` after it.
+///
+/// # Errors
+///
+/// `Length` or `Feature`.
+pub fn check_offer(label: &str) -> Result<(), TextError> {
+    check_feature(label.strip_suffix('*').unwrap_or(label))
+}
+
 fn check_length(text: &str, max: usize) -> Result<(), TextError> {
     let found = text.chars().count();
     if found == 0 || found > max {
@@ -95,112 +163,4 @@ fn check_length(text: &str, max: usize) -> Result<(), TextError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::{TextError, check_label, check_path, check_user_name};
-
-    fn long(part: &str, times: usize) -> String {
-        part.repeat(times)
-    }
-
-    #[test]
-    fn user_names_are_plain() {
-        for name in ["a", "Ada", "ada.lovelace", "a_b-c.d", "007", &long("x", 32)] {
-            assert_eq!(check_user_name(name), Ok(()), "{name:?}");
-        }
-        for (name, error) in [
-            ("", TextError::Length { max: 32, found: 0 }),
-            (&*long("x", 33), TextError::Length { max: 32, found: 33 }),
-            (".ada", TextError::UserName),
-            ("-r", TextError::UserName),
-            ("_", TextError::UserName),
-            ("a b", TextError::UserName),
-            ("a/b", TextError::UserName),
-            ("ada\n", TextError::UserName),
-            ("ada\0", TextError::UserName),
-            ("Zoë", TextError::UserName),
-            ("аda", TextError::UserName), // Its first letter is Cyrillic.
-            ("<b>", TextError::UserName),
-        ] {
-            assert_eq!(check_user_name(name), Err(error), "{name:?}");
-        }
-    }
-
-    #[test]
-    fn labels_show_what_they_hold() {
-        for label in ["a", "Zoë's laptop", "学生のPC", "<b>&amp;", " a ", &long("ß", 64)] {
-            assert_eq!(check_label(label), Ok(()), "{label:?}");
-        }
-        for (label, error) in [
-            ("", TextError::Length { max: 64, found: 0 }),
-            (&*long("ß", 65), TextError::Length { max: 64, found: 65 }),
-            (" ", TextError::Blank),
-            ("\u{a0}\u{3000}", TextError::Blank),
-            ("a\nb", TextError::Control),
-            ("a\0", TextError::Control),
-            ("\x1b[31mred", TextError::Control),
-            ("a\u{7f}", TextError::Control),
-            ("a\u{85}", TextError::Control),
-            ("a\u{ad}b", TextError::Control),
-            ("a\u{61c}b", TextError::Control),
-            ("a\u{200b}b", TextError::Control),
-            ("a\u{2028}b", TextError::Control),
-            ("cod\u{202e}exe", TextError::Control),
-            ("a\u{2066}b", TextError::Control),
-            ("\u{feff}a", TextError::Control),
-            ("a\u{e0041}", TextError::Control),
-        ] {
-            assert_eq!(check_label(label), Err(error), "{label:?}");
-        }
-    }
-
-    #[test]
-    fn paths_stay_below_their_directory() {
-        for path in ["a", "a/b.txt", "...", "..a", "a..", " ", "-rf", &long("x", 255)] {
-            assert_eq!(check_path(path), Ok(()), "{path:?}");
-        }
-        assert_eq!(check_path(long("a/", 16).trim_end_matches('/')), Ok(()));
-        for path in [
-            "/",
-            "/etc/passwd",
-            "..",
-            ".",
-            "a/..",
-            "../a",
-            "a/../b",
-            "./a",
-            "a/.",
-            "a//b",
-            "a/",
-            "a\\b",
-            "..\\a",
-            "a\nb",
-            "a\0",
-            "a\u{85}b",
-            &long("ß", 200),
-            long("a/", 17).trim_end_matches('/'),
-        ] {
-            assert_eq!(check_path(path), Err(TextError::Path), "{path:?}");
-        }
-        for (path, found) in [(String::new(), 0), (long("x", 256), 256)] {
-            assert_eq!(check_path(&path), Err(TextError::Length { max: 255, found }));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_path_that_passes_leads_downwards(path in "[a./\\\\\u{0}-\u{20}]{0,12}") {
-            if check_path(&path).is_ok() {
-                let parts = std::path::Path::new(&path).components();
-                prop_assert!(parts.clone().all(|part| matches!(part, std::path::Component::Normal(_))));
-                prop_assert_eq!(parts.count(), path.split('/').count());
-            }
-        }
-
-        #[test]
-        fn no_text_panics(text in any::<String>()) {
-            drop((check_user_name(&text), check_label(&text), check_path(&text)));
-        }
-    }
-}
+mod tests;

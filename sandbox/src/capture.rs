@@ -9,7 +9,7 @@ use crate::plan::Captured;
 
 /// One stream as far as it came.
 #[derive(Debug)]
-pub(crate) struct Capture {
+pub struct Capture {
     head: Vec<u8>,
     tail: VecDeque<u8>,
     half: usize,
@@ -18,12 +18,12 @@ pub(crate) struct Capture {
 
 impl Capture {
     /// Keeps at most `keep_bytes`, half of them from the start.
-    pub(crate) fn new(keep_bytes: u64) -> Self {
+    pub fn new(keep_bytes: u64) -> Self {
         let half = usize::try_from(keep_bytes / 2).unwrap_or(usize::MAX);
         Self { head: Vec::new(), tail: VecDeque::new(), half, cut_bytes: 0 }
     }
 
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
+    pub fn push(&mut self, bytes: &[u8]) {
         let (first, rest) = bytes.split_at(bytes.len().min(self.half - self.head.len()));
         self.head.extend_from_slice(first);
         self.tail.extend(rest);
@@ -33,12 +33,12 @@ impl Capture {
     }
 
     /// All bytes that ever came, kept or not.
-    pub(crate) fn total_bytes(&self) -> u64 {
+    pub fn total_bytes(&self) -> u64 {
         self.head.len() as u64 + self.tail.len() as u64 + self.cut_bytes
     }
 
     /// The first line, for an error that has to explain itself.
-    pub(crate) fn first_line(&self) -> String {
+    pub fn first_line(&self) -> String {
         let text = String::from_utf8_lossy(&self.head);
         text.lines().next().unwrap_or("").to_owned()
     }
@@ -48,7 +48,7 @@ impl Capture {
     /// # Errors
     ///
     /// Those of creating and writing `file`.
-    pub(crate) fn save(&self, file: PathBuf) -> io::Result<Captured> {
+    pub fn save(&self, file: PathBuf) -> io::Result<Captured> {
         let mut out = File::create_new(&file)?;
         out.write_all(&self.head)?;
         if self.cut_bytes > 0 {

@@ -4,12 +4,13 @@
 //! the worker also binds its tasks; only root's on cgroup v2 are in a place of their own. Each value written is read back: a limit that did not take is
 //! an error before the task starts.
 
+mod counters;
 pub(crate) mod layout;
 mod mounts;
 mod v2;
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,8 +21,12 @@ use nix::unistd::Pid;
 use crate::plan::{Limits, SandboxError};
 use layout::Layout;
 
-/// The helper, bwrap's monitor and bwrap's init run inside the group beside the task's own.
-const OUR_PROCESSES: u32 = 3;
+#[cfg(test)]
+pub(crate) use counters::AtLimit;
+pub(crate) use counters::Counters;
+
+/// The helper and the init of a step run inside the group beside the task's own.
+const OUR_PROCESSES: u32 = 2;
 const CPU_PERIOD_US: u64 = 100_000;
 const MIB: u64 = 1024 * 1024;
 
@@ -30,17 +35,8 @@ const MIB: u64 = 1024 * 1024;
 pub(crate) struct Cgroup {
     layout: Layout,
     name: String,
-}
-
-/// What the kernel counted for a task.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Counters {
-    pub(crate) cpu_us: u64,
-    /// Absent where the kernel does not keep it (cgroup v2 before Linux 5.19).
-    pub(crate) ram_peak_bytes: Option<u64>,
-    pub(crate) oom_kills: u64,
-    /// Times that a fork was refused because the limit was reached.
-    pub(crate) forks_refused: u64,
+    /// Of cgroup v2, where a peak can be reset for whoever holds the file open (Linux 6.12).
+    peak: Option<File>,
 }
 
 impl Cgroup {
@@ -50,7 +46,7 @@ impl Cgroup {
     ///
     /// `Limit`; what had been made is removed again.
     pub(crate) fn make(layout: &Layout, name: String) -> Result<Self, SandboxError> {
-        let group = Self { layout: layout.clone(), name };
+        let mut group = Self { layout: layout.clone(), name, peak: None };
         let made = group.directories().iter().try_for_each(fs::create_dir);
         let ready = made.and_then(|()| match layout {
             // A cpuset takes no process before it has memory nodes and cores.
@@ -64,6 +60,10 @@ impl Cgroup {
             group.remove();
             SandboxError::Limit { limit: "cgroup", reason: format!("it cannot be made: {source}") }
         })?;
+        if let Layout::V2 { base, .. } = layout {
+            let peak = base.join(&group.name).join("memory.peak");
+            group.peak = File::options().read(true).write(true).open(peak).ok();
+        }
         Ok(group)
     }
 
@@ -85,17 +85,15 @@ impl Cgroup {
     /// # Errors
     ///
     /// `Limit` for the first that does not hold.
-    pub(crate) fn limit(&self, limits: &Limits, cpus: &BTreeSet<u32>) -> Result<(), SandboxError> {
+    pub(crate) fn limit(&self, limits: &Limits) -> Result<(), SandboxError> {
         // Scratch space is memory as well: a task that fills what it was granted of it must still
         // have all of its memory.
         let ram_mib = u64::from(limits.ram_mib) + u64::from(limits.scratch_mib);
         let ram = (ram_mib * MIB).to_string();
         let quota_us = u64::from(limits.cpu_millis) * CPU_PERIOD_US / 1000;
         let processes = (u64::from(limits.processes) + u64::from(OUR_PROCESSES)).to_string();
-        let cpus: Vec<String> = cpus.iter().map(u32::to_string).collect();
-        let cpus = cpus.join(",");
         match &self.layout {
-            Layout::V1 { memory, cpu, cpuset, pids, .. } => {
+            Layout::V1 { memory, cpu, pids, .. } => {
                 let memory = memory.join(&self.name);
                 set("memory", &memory.join("memory.limit_in_bytes"), &ram)?;
                 let with_swap = memory.join("memory.memsw.limit_in_bytes");
@@ -105,14 +103,18 @@ impl Cgroup {
                     // Swap is not accounted here; this at least keeps the task out of it.
                     set("swap", &memory.join("memory.swappiness"), "0")?;
                 }
+                // What waits in sockets is counted apart, and otherwise without a limit.
+                let buffers = memory.join("memory.kmem.tcp.limit_in_bytes");
+                if buffers.exists() {
+                    set("network buffers", &buffers, &(64 * MIB).to_string())?;
+                }
                 let cpu = cpu.join(&self.name);
                 let period = CPU_PERIOD_US.to_string();
                 set("cpu period", &cpu.join("cpu.cfs_period_us"), &period)?;
                 set("cpu", &cpu.join("cpu.cfs_quota_us"), &quota_us.to_string())?;
-                set_cores(&cpuset.join(&self.name).join("cpuset.cpus"), &cpus)?;
                 set("processes", &pids.join(&self.name).join("pids.max"), &processes)
             }
-            Layout::V2 { base, has_cpuset } => {
+            Layout::V2 { base, .. } => {
                 let group = base.join(&self.name);
                 set("memory", &group.join("memory.max"), &ram)?;
                 let swap = group.join("memory.swap.max");
@@ -121,12 +123,24 @@ impl Cgroup {
                 }
                 let quota = format!("{quota_us} {CPU_PERIOD_US}");
                 set("cpu", &group.join("cpu.max"), &quota)?;
-                if *has_cpuset {
-                    set_cores(&group.join("cpuset.cpus"), &cpus)?;
-                }
                 set("processes", &group.join("pids.max"), &processes)
             }
         }
+    }
+
+    /// Keeps what is in the group to these cores, where it can be.
+    ///
+    /// # Errors
+    ///
+    /// `Limit`.
+    pub(crate) fn pin(&self, cpus: &BTreeSet<u32>) -> Result<(), SandboxError> {
+        let cpus: Vec<String> = cpus.iter().map(u32::to_string).collect();
+        let group = match &self.layout {
+            Layout::V1 { cpuset, .. } => cpuset.join(&self.name),
+            Layout::V2 { base, has_cpuset: true } => base.join(&self.name),
+            Layout::V2 { has_cpuset: false, .. } => return Ok(()),
+        };
+        set_cores(&group.join("cpuset.cpus"), &cpus.join(","))
     }
 
     /// See [`Layout::pins_cores`].
@@ -134,44 +148,10 @@ impl Cgroup {
         self.layout.pins_cores()
     }
 
-    /// What was counted so far; what cannot be read counts as nothing.
-    pub(crate) fn counters(&self) -> Counters {
-        match &self.layout {
-            Layout::V1 { memory, cpuacct, pids, .. } => {
-                let memory = memory.join(&self.name);
-                Counters {
-                    cpu_us: number(&cpuacct.join(&self.name).join("cpuacct.usage")).unwrap_or(0)
-                        / 1000,
-                    ram_peak_bytes: number(&memory.join("memory.max_usage_in_bytes")),
-                    oom_kills: field(&memory.join("memory.oom_control"), "oom_kill"),
-                    forks_refused: field(&pids.join(&self.name).join("pids.events"), "max"),
-                }
-            }
-            Layout::V2 { base, .. } => {
-                let group = base.join(&self.name);
-                Counters {
-                    cpu_us: field(&group.join("cpu.stat"), "usage_usec"),
-                    ram_peak_bytes: number(&group.join("memory.peak")),
-                    oom_kills: field(&group.join("memory.events"), "oom_kill"),
-                    forks_refused: field(&group.join("pids.events"), "max"),
-                }
-            }
-        }
-    }
-
     /// Kills what is still inside and removes the group. Blocks, two seconds at most.
     pub(crate) fn remove(&self) {
         for dir in self.directories() {
-            // What it still holds ends within milliseconds; only an uninterruptible process stays.
-            for _ in 0..1000 {
-                kill_all(&dir);
-                match fs::remove_dir(&dir) {
-                    Ok(()) => break,
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-                    Err(_) => std::thread::sleep(Duration::from_millis(2)),
-                }
-            }
-            if dir.exists() {
+            if !remove_group(&dir) {
                 tracing::warn!(cgroup = %dir.display(), "a cgroup could not be removed");
             }
         }
@@ -182,8 +162,23 @@ impl Cgroup {
     }
 }
 
+/// Kills what is in one group and removes it. Blocks, two seconds at most; returns whether it is
+/// gone.
+fn remove_group(dir: &Path) -> bool {
+    // What it still holds ends within milliseconds; only an uninterruptible process stays.
+    for _ in 0..1000 {
+        kill_all(dir);
+        match fs::remove_dir(dir) {
+            Ok(()) => return true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return true,
+            Err(_) => std::thread::sleep(Duration::from_millis(2)),
+        }
+    }
+    false
+}
+
 /// Sends SIGKILL to every process of one group.
-pub(crate) fn kill_all(group: &Path) {
+fn kill_all(group: &Path) {
     let processes = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
     for pid in processes.lines().filter_map(|line| line.parse::<i32>().ok()) {
         // A failure means that it is gone already. Zero would be our own process group.
@@ -227,17 +222,6 @@ pub(crate) fn parse_cpus(text: &str) -> BTreeSet<u32> {
     text.split(',').filter_map(range).flatten().collect()
 }
 
-fn number(file: &Path) -> Option<u64> {
-    fs::read_to_string(file).ok()?.trim().parse().ok()
-}
-
-/// The value of `key` in a file of lines `key value`.
-fn field(file: &Path, key: &str) -> u64 {
-    let text = fs::read_to_string(file).unwrap_or_default();
-    let value = |line: &str| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok();
-    text.lines().find_map(value).unwrap_or(0)
-}
-
 fn machine_has_swap() -> bool {
     fs::read_to_string("/proc/swaps").is_ok_and(|swaps| swaps.lines().count() > 1)
 }
@@ -259,6 +243,7 @@ mod tests {
             ram_mib: 64,
             scratch_mib: 1,
             scratch_files: 1,
+            file_mib: 1,
             processes: 10,
             log_keep_bytes: 0,
             log_flood_bytes: 0,
@@ -266,14 +251,15 @@ mod tests {
             outputs_bytes: 0,
             grace: Duration::ZERO,
         };
-        group.limit(&limits, &BTreeSet::from([1, 3])).unwrap();
+        group.limit(&limits).unwrap();
+        group.pin(&BTreeSet::from([1, 3])).unwrap();
         let dir = base.join("task");
         let read = |file| fs::read_to_string(dir.join(file)).unwrap();
         // 64 MiB and 1 MiB of scratch space.
         assert_eq!(read("memory.max"), "68157440");
         assert_eq!(read("cpu.max"), "150000 100000");
         assert_eq!(read("cpuset.cpus"), "1,3");
-        assert_eq!(read("pids.max"), "13");
+        assert_eq!(read("pids.max"), "12");
         for (file, text) in [
             ("cpu.stat", "usage_usec 1234\nuser_usec 1\n"),
             ("memory.events", "low 0\noom 1\noom_kill 2\noom_group_kill 0\n"),
@@ -282,8 +268,13 @@ mod tests {
         ] {
             fs::write(dir.join(file), text).unwrap();
         }
-        let wanted =
-            Counters { cpu_us: 1234, ram_peak_bytes: Some(4096), oom_kills: 2, forks_refused: 5 };
+        let wanted = Counters {
+            cpu_us: 1234,
+            ram_peak_bytes: Some(4096),
+            oom_kills: 2,
+            at_limit: AtLimit::Times(1),
+            forks_refused: 5,
+        };
         assert_eq!(group.counters(), wanted);
         fs::remove_dir_all(&base).unwrap();
     }

@@ -4,16 +4,16 @@ use std::time::{Duration, Instant};
 
 /// Counts from its making.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Stopwatch(Instant);
+pub struct Stopwatch(Instant);
 
 impl Stopwatch {
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         Self(Instant::now())
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
-    pub(crate) fn passed(self) -> Duration {
+    pub fn passed(self) -> Duration {
         self.0.elapsed()
     }
 }

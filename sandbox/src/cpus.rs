@@ -5,27 +5,33 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The cores that tasks are spread over, and how many tasks each has.
 #[derive(Debug, Clone)]
-pub(crate) struct Cpus(Arc<Mutex<BTreeMap<u32, u32>>>);
+pub struct Cpus(Arc<Mutex<BTreeMap<u32, u32>>>);
 
 /// The cores of one task, given back when this is dropped.
 #[derive(Debug)]
-pub(crate) struct CpuShare {
-    pub(crate) cpus: BTreeSet<u32>,
+pub struct CpuShare {
+    pub cpus: BTreeSet<u32>,
     book: Cpus,
 }
 
 impl Cpus {
-    pub(crate) fn new(cpus: &BTreeSet<u32>) -> Self {
+    pub fn new(cpus: &BTreeSet<u32>) -> Self {
         Self(Arc::new(Mutex::new(cpus.iter().map(|&cpu| (cpu, 0)).collect())))
     }
 
     /// Grants `millis` thousandths of a core, as whole cores rounded up; all if that is more.
-    pub(crate) fn take(&self, millis: u32) -> CpuShare {
+    pub fn take(&self, millis: u32) -> CpuShare {
+        self.take_near(millis, &BTreeSet::new())
+    }
+
+    /// As [`Self::take`], but of cores with as many tasks these come first.
+    pub fn take_near(&self, millis: u32, wanted: &BTreeSet<u32>) -> CpuShare {
         let mut book = self.lock();
-        let mut order: Vec<(u32, u32)> = book.iter().map(|(&cpu, &tasks)| (tasks, cpu)).collect();
+        let place = |(&cpu, &tasks)| (tasks, !wanted.contains(&cpu), cpu);
+        let mut order: Vec<(u32, bool, u32)> = book.iter().map(place).collect();
         order.sort_unstable();
         let cores = millis.div_ceil(1000).max(1) as usize;
-        let cpus: BTreeSet<u32> = order.into_iter().take(cores).map(|(_, cpu)| cpu).collect();
+        let cpus: BTreeSet<u32> = order.into_iter().take(cores).map(|(.., cpu)| cpu).collect();
         for cpu in &cpus {
             *book.entry(*cpu).or_default() += 1;
         }
@@ -59,6 +65,8 @@ mod tests {
         assert_eq!(second.cpus, BTreeSet::from([1, 4]));
         drop(first);
         assert_eq!(cpus.take(1000).cpus, BTreeSet::from([0]));
+        drop(second);
+        assert_eq!(cpus.take_near(1000, &BTreeSet::from([4])).cpus, BTreeSet::from([4]));
         assert_eq!(cpus.take(9000).cpus, BTreeSet::from([0, 1, 4]));
     }
 }

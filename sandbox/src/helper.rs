@@ -1,4 +1,4 @@
-//! The process above one task: makes its room, runs its steps, and outlives all of it.
+//! The process above the tasks of one lane: makes their room, runs their steps, outlives them.
 //!
 //! It is the worker's own binary, executed afresh with an empty environment: small, with a single
 //! thread (parent-death signals belong to threads), and cheap to fork from. It ends when the
@@ -6,26 +6,34 @@
 //! a crash of the daemon nor a dropped future leaves anything alive.
 
 mod bare;
-mod bwrap;
+mod confined;
+mod filter;
+mod filtered;
+mod init;
+pub(crate) mod kernel;
+pub(crate) mod landlock;
 mod link;
+mod privileges;
 mod processes;
+mod program;
 mod room;
+mod shelf;
 mod step;
+mod view;
 
 use std::io;
 
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::statvfs::statvfs;
-
-use crate::order::{Event, Walls};
+use crate::order::{Done, Event};
 use crate::plan::SandboxError;
+use kernel::Used;
 use link::Link;
-use step::Children;
+use room::Room;
+use step::{Children, Task};
 
 /// The first argument that makes a worker's binary a helper.
 pub const HELPER_ARGUMENT: &str = "__sandbox";
 
-/// Serves one task over the socket that is standard input, then exits.
+/// Serves the tasks of one lane over the socket that is standard input, then exits.
 ///
 /// To be called before the program starts a thread or opens a file, when its first argument is
 /// [`HELPER_ARGUMENT`].
@@ -33,12 +41,7 @@ pub fn helper_main() -> ! {
     let code = match Link::open() {
         Ok(mut link) => {
             if let Err(error) = serve(&mut link) {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                let message = match cause {
-                    Some(cause) => format!("{error}: {cause}"),
-                    None => error.to_string(),
-                };
-                link.tell(&Event::Failed { message });
+                link.tell(&Event::Failed { message: chain(&error) });
                 link.wait_for_the_end();
             }
             0
@@ -49,43 +52,47 @@ pub fn helper_main() -> ! {
 }
 
 fn serve(link: &mut Link) -> Result<(), SandboxError> {
-    let failed = |operation| move |source| SandboxError::Host { operation, source };
-    let mut children =
-        Children::adopt().map_err(failed("become the parent of what is orphaned"))?;
-    let Some(order) = link.receive().map_err(failed("receive the plan"))? else {
-        return Ok(()); // Never needed.
+    let adopted = Children::adopt();
+    let mut children = io_failed("become the parent of what is orphaned", adopted)?;
+    let Some(walls) = io_failed("receive what room to make", link.setup())? else {
+        return Ok(());
     };
-    let order = room::enter(order)?;
-    link.receive_files(&order)?;
-
-    for step in 0..order.steps.len() {
-        if !children.run(link, &order, step)? || link.is_stopped() {
+    let mut room = Room::make(walls)?;
+    while let Some((order, streams)) = io_failed("receive the plan", link.order())? {
+        let order = room.furnish(order, link)?;
+        let done = run(&mut children, link, &Task { room: &room, order: &order, streams })?;
+        link.tell(&Event::Done(done));
+        // The scratch space lies there until it was collected from.
+        if !link.is_released() {
             break;
         }
+        if room.clear().is_err() {
+            break; // Nobody waits for this lane; whoever comes next finds it gone and takes another.
+        }
     }
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)
-        .map_err(|errno| failed("read what the task used")(errno.into()))?;
-    let micros = |time: nix::sys::time::TimeVal| time.tv_sec() * 1_000_000 + time.tv_usec();
-    let cpu_us = micros(usage.user_time()) + micros(usage.system_time());
-    let done = Event::Done {
-        scratch_full: is_full(&order.walls),
-        cpu_ms: u64::try_from(cpu_us / 1000).unwrap_or(0),
-        ram_peak_kib: u64::try_from(usage.max_rss()).unwrap_or(0),
-    };
-    link::close_streams().map_err(failed("close the task's streams"))?;
-    link.tell(&done);
-    // The scratch space lives as long as this process: the daemon collects from it now.
-    link.wait_for_the_end();
     Ok(())
 }
 
-/// Whether the scratch space has no block or no file left.
-fn is_full(walls: &Walls) -> bool {
-    match walls {
-        Walls::Namespaces { .. } => statvfs(walls.scratch())
-            .is_ok_and(|scratch| scratch.blocks_available() == 0 || scratch.files_available() == 0),
-        Walls::Nothing { .. } => false, // It is the machine's own file system.
+/// Runs all steps, as far as they succeed. The streams end with it.
+fn run(children: &mut Children, link: &mut Link, task: &Task) -> Result<Done, SandboxError> {
+    let Task { room, order, .. } = task;
+    let mut all = Used::default();
+    let mut succeeded = true;
+    for step in 0..order.steps.len() {
+        let used;
+        (succeeded, used) = children.run(link, task, step)?;
+        all.cpu_us += used.cpu_us;
+        all.ram_peak_kib = all.ram_peak_kib.max(used.ram_peak_kib);
+        if !succeeded || link.is_stopped() {
+            break;
+        }
     }
+    Ok(Done {
+        full: room.full(order),
+        has_largest_file: !succeeded && room.has_file_of(order.file_bytes),
+        cpu_ms: all.cpu_us / 1000,
+        ram_peak_kib: all.ram_peak_kib,
+    })
 }
 
 /// Tells a failed system call as ours.
@@ -96,4 +103,12 @@ fn host<T>(operation: &'static str, result: nix::Result<T>) -> Result<T, Sandbox
 /// Tells a failed operation of the standard library as ours.
 fn io_failed<T>(operation: &'static str, result: io::Result<T>) -> Result<T, SandboxError> {
     result.map_err(|source| SandboxError::Host { operation, source })
+}
+
+/// An error and its cause.
+fn chain(error: &SandboxError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
 }

@@ -1,26 +1,34 @@
 //! One thread that makes helpers before they are needed and clears them away afterwards.
 //!
 //! Both cost milliseconds (joining a cgroup waits for an RCU grace period) that no task has to
-//! wait for. At most one helper is parked at a time.
+//! wait for. Some helpers are always parked for whoever comes; those that have served a task of a
+//! family stay warm for its next ones, a few seconds.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+mod keeping;
+mod warm;
+
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
-use crate::cgroup::Cgroup;
 use crate::cgroup::layout::Layout;
-use crate::lane::{Berth, Lane};
-use crate::plan::SandboxError;
+use crate::lane::Lane;
+use crate::plan::{Network, SandboxError};
+
+use keeping::{Chore, Keeping, Order, Whom};
+use warm::Warm;
+
+pub(crate) use warm::Family;
 
 /// Tasks at once, at most. Each has a number, and as root a uid, that no other running task has.
 pub(crate) const LANES_MAX: u32 = 256;
-/// A chore per lane and one to prepare the next: sending never has to wait.
-const CHORES_MAX: usize = LANES_MAX as usize + 2;
+/// A chore per lane and some to prepare others: sending never has to wait.
+const CHORES_MAX: usize = LANES_MAX as usize + 16;
+/// Helpers parked for whoever comes: making one takes several times as long as a short task.
+const PARKED: usize = 3;
 
 /// How helpers are made.
 #[derive(Debug)]
@@ -31,13 +39,9 @@ pub(crate) struct Recipe {
 
 #[derive(Debug)]
 pub(crate) enum Kind {
-    Confined { bwrap: Arc<Path>, layout: Layout, first_job_uid: Option<u32> },
+    Confined { layout: Layout, first_job_uid: Option<u32> },
+    Filtered { layout: Layout, first_job_uid: u32, scratch: PathBuf },
     Bare { scratch: PathBuf },
-}
-
-enum Chore {
-    Prepare,
-    Clear(Lane),
 }
 
 type Prepared = Result<Lane, SandboxError>;
@@ -47,6 +51,7 @@ type Prepared = Result<Lane, SandboxError>;
 pub(crate) struct Keeper {
     chores: Option<SyncSender<Chore>>,
     parked: Mutex<mpsc::Receiver<Prepared>>,
+    warm: Arc<Warm>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -55,55 +60,94 @@ pub(crate) struct Keeper {
 pub(crate) struct Occupied {
     lane: Option<Lane>,
     chores: SyncSender<Chore>,
+    warm: Arc<Warm>,
+    pub(crate) was_warm: bool,
 }
 
 impl Keeper {
-    /// Starts the thread, which at once prepares the first helper.
+    /// Starts the thread, which at once prepares the first helpers.
     ///
     /// # Errors
     ///
     /// `Host` if there can be no thread.
     pub(crate) fn start(recipe: Recipe) -> Result<Self, SandboxError> {
         let (chores, inbox) = sync_channel(CHORES_MAX);
-        let (ready, parked) = mpsc::channel(1); // One is parked, the next is made when it is taken.
+        let (ready, parked) = mpsc::channel(PARKED); // The next is made when one is taken.
+        let warm = Arc::new(Warm::default());
+        let theirs = Arc::clone(&warm);
         let thread = std::thread::Builder::new()
             .name("sandbox-keeper".to_owned())
-            .spawn(move || keep(&recipe, &inbox, &ready))
+            .spawn(move || Keeping::new(recipe, theirs, ready).keep(&inbox))
             .map_err(|source| SandboxError::Host { operation: "start a thread", source })?;
         let keeper =
-            Self { chores: Some(chores), parked: Mutex::new(parked), thread: Some(thread) };
-        keeper.send(Chore::Prepare);
+            Self { chores: Some(chores), parked: Mutex::new(parked), warm, thread: Some(thread) };
+        for _ in 0..PARKED {
+            keeper.prepare(Whom::Anybody);
+        }
         Ok(keeper)
     }
 
-    /// Takes the parked helper, or waits until there is one, and has the next one made.
+    /// Takes a warm helper of this family, or the parked one; has the next one made.
     ///
     /// # Errors
     ///
     /// What went wrong when the helper was made.
-    pub(crate) async fn take(&self) -> Result<Occupied, SandboxError> {
-        let mut was_refused = false;
+    pub(crate) async fn take(
+        &self,
+        family: Option<&Family>,
+        network: Network,
+    ) -> Result<Occupied, SandboxError> {
+        while let Some(mut lane) = family.and_then(|family| self.warm.take(family)) {
+            let is_alive = lane.is_alive();
+            let occupied = self.occupied(lane, true);
+            if is_alive {
+                return Ok(occupied);
+            }
+        }
+        match network {
+            Network::None => self.take_parked().await,
+            Network::Host => {
+                let (answer, prepared) = oneshot::channel();
+                self.prepare(Whom::Tool(answer));
+                let lane = prepared.await.map_err(|_| gone())??;
+                Ok(self.occupied(lane, false))
+            }
+        }
+    }
+
+    async fn take_parked(&self) -> Result<Occupied, SandboxError> {
+        let mut refused = 0;
         loop {
             // Callers queue at the lock; whoever holds it waits for the one that is being made.
             let prepared = self.parked.lock().await.recv().await;
             // No await in between: a caller that gives up must not leave the place empty.
-            self.send(Chore::Prepare);
-            let gone = || SandboxError::Unavailable { reason: "its thread has ended".to_owned() };
+            self.prepare(Whom::Anybody);
             let mut lane = match prepared.ok_or_else(gone)? {
                 Ok(lane) => lane,
-                Err(error) if was_refused => return Err(error),
+                Err(error) if refused == PARKED => return Err(error),
                 Err(_) => {
-                    was_refused = true; // It may be from long ago: only a fresh one counts.
+                    refused += 1; // They may be from long ago: only a fresh one counts.
                     continue;
                 }
             };
             let is_alive = lane.is_alive();
-            let chores = self.chores.clone().expect("only dropping takes it");
-            let occupied = Occupied { lane: Some(lane), chores };
+            let occupied = self.occupied(lane, false);
             // Somebody may have killed it while it was parked.
             if is_alive {
                 return Ok(occupied);
             }
+        }
+    }
+
+    fn occupied(&self, lane: Lane, was_warm: bool) -> Occupied {
+        let chores = self.chores.clone().expect("only dropping takes it");
+        Occupied { lane: Some(lane), chores, warm: Arc::clone(&self.warm), was_warm }
+    }
+
+    fn prepare(&self, whom: Whom) {
+        if let Some(chores) = &self.chores {
+            let order = Order { whom, chores: chores.clone() };
+            let _ended = chores.try_send(Chore::Prepare(order));
         }
     }
 
@@ -114,12 +158,17 @@ impl Keeper {
     }
 }
 
+fn gone() -> SandboxError {
+    SandboxError::Unavailable { reason: "its thread has ended".to_owned() }
+}
+
 impl Drop for Keeper {
     fn drop(&mut self) {
         self.parked.get_mut().close();
-        if let Ok(Ok(lane)) = self.parked.get_mut().try_recv() {
-            self.send(Chore::Clear(lane));
+        while let Ok(prepared) = self.parked.get_mut().try_recv() {
+            prepared.into_iter().for_each(|lane| self.send(Chore::Clear(lane)));
         }
+        self.warm.take_all().into_iter().for_each(|lane| self.send(Chore::Clear(lane)));
         self.chores = None;
         if let Some(thread) = self.thread.take() {
             let _panicked = thread.join();
@@ -129,7 +178,24 @@ impl Drop for Keeper {
 
 impl Occupied {
     pub(crate) fn lane(&mut self) -> &mut Lane {
-        self.lane.as_mut().expect("only dropping takes it")
+        self.lane.as_mut().expect("only giving it back takes it")
+    }
+
+    /// Gives the lane back for the next task of this family, when its task was collected from.
+    pub(crate) fn keep_warm(mut self, family: Family) {
+        let Some(lane) = self.lane.take() else { return };
+        if !lane.release() {
+            self.lane = Some(lane);
+            return;
+        }
+        let (surplus, is_first) = self.warm.add(lane, family);
+        if let Some(lane) = surplus {
+            lane.dismiss();
+            let _ended = self.chores.try_send(Chore::Clear(lane));
+        }
+        if is_first {
+            let _ended = self.chores.try_send(Chore::Watch);
+        }
     }
 }
 
@@ -139,58 +205,5 @@ impl Drop for Occupied {
             lane.dismiss();
             let _ended = self.chores.try_send(Chore::Clear(lane));
         }
-    }
-}
-
-/// Tells the sandboxes of one process apart where they share a directory of cgroups.
-static INSTANCES: AtomicU32 = AtomicU32::new(0);
-
-/// The thread: does chores until nobody can send any.
-fn keep(recipe: &Recipe, inbox: &Receiver<Chore>, ready: &mpsc::Sender<Prepared>) {
-    let instance = INSTANCES.fetch_add(1, Ordering::Relaxed);
-    let mut taken = BTreeSet::new();
-    let clear = |taken: &mut BTreeSet<u32>, mut lane: Lane| {
-        lane.end();
-        taken.remove(&lane.number);
-    };
-    while let Ok(chore) = inbox.recv() {
-        match chore {
-            Chore::Prepare => {
-                let prepared = recipe.prepare(instance, &mut taken);
-                if let Err(mpsc::error::SendError(Ok(lane))) = ready.blocking_send(prepared) {
-                    clear(&mut taken, lane);
-                }
-            }
-            Chore::Clear(lane) => clear(&mut taken, lane),
-        }
-    }
-}
-
-impl Recipe {
-    fn prepare(&self, instance: u32, taken: &mut BTreeSet<u32>) -> Prepared {
-        let number = (0..LANES_MAX).find(|number| !taken.contains(number)).ok_or_else(|| {
-            SandboxError::Unavailable { reason: format!("{LANES_MAX} tasks are running") }
-        })?;
-        let berth = match &self.kind {
-            Kind::Confined { bwrap, layout, first_job_uid } => Berth::Confined {
-                bwrap: Arc::clone(bwrap),
-                cgroup: Arc::new(Cgroup::make(layout, Layout::name(instance, number))?),
-                job_uid: first_job_uid.map(|first| first + number),
-            },
-            Kind::Bare { scratch } => {
-                Berth::Bare { directory: scratch.join(format!("run-{number}")) }
-            }
-        };
-        let cgroup = match &berth {
-            Berth::Confined { cgroup, .. } => Some(Arc::clone(cgroup)),
-            Berth::Bare { .. } => None,
-        };
-        let lane = Lane::start(&self.helper, number, berth).inspect_err(|_| {
-            if let Some(cgroup) = cgroup {
-                cgroup.remove();
-            }
-        })?;
-        taken.insert(number);
-        Ok(lane)
     }
 }

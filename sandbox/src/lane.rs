@@ -1,9 +1,9 @@
-//! A helper that waits for its task: process, pipes, cgroup and uid, made before the task comes.
+//! A helper that waits for tasks: process, cgroup and uid, made before the first task comes.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, IoSlice, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -11,12 +11,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use tokio::net::unix::pipe;
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Counters};
 use crate::helper::HELPER_ARGUMENT;
-use crate::order::{SCRATCH, Walls};
-use crate::plan::{Plan, SandboxError};
+use crate::order::{ORDER, RELEASE, SCRATCH, SETUP, Walls, frame};
+use crate::plan::{Network, SandboxError};
 
 /// How long a helper may take to end its task and itself when we leave it.
 const LEAVING: Duration = Duration::from_secs(5);
@@ -25,27 +26,38 @@ const LEAVING: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) enum Berth {
     Confined {
-        bwrap: Arc<Path>,
         cgroup: Arc<Cgroup>,
         job_uid: Option<u32>,
+        network: Network,
     },
-    /// A directory on the machine's file system, not there yet.
+    /// The directory is on the machine's file system, and not there yet.
+    Filtered {
+        cgroup: Arc<Cgroup>,
+        job_uid: u32,
+        network: Network,
+        directory: PathBuf,
+    },
+    /// As above.
     Bare {
         directory: PathBuf,
     },
 }
 
-/// A helper that has been started and waits for its order.
+/// A helper that has been started and waits for its next order.
 #[derive(Debug)]
 pub(crate) struct Lane {
     pub(crate) number: u32,
     pub(crate) berth: Berth,
+    /// What its cgroup had counted when its last task had ended.
+    pub(crate) counted: Counters,
+    /// The cores that its cgroup is kept to; none before its first task.
+    pub(crate) cores: BTreeSet<u32>,
     child: Child,
     /// Its end tells the helper to kill everything and leave.
     link: Option<UnixStream>,
 }
 
-/// The daemon's ends of a helper's pipes.
+/// The daemon's ends of what connects it with a task.
 #[derive(Debug)]
 pub(crate) struct Streams {
     pub(crate) link: tokio::net::UnixStream,
@@ -54,7 +66,8 @@ pub(crate) struct Streams {
 }
 
 impl Lane {
-    /// Starts a helper and moves it into its cgroup. Blocks for some milliseconds.
+    /// Starts a helper, moves it into its cgroup and has it make its room, which it goes on with
+    /// by itself. Blocks for some milliseconds.
     ///
     /// # Errors
     ///
@@ -66,20 +79,34 @@ impl Lane {
         // however big the daemon is.
         let mut command = Command::new(helper);
         command.arg0("campusgrid-sandbox").arg(HELPER_ARGUMENT).env_clear().current_dir("/");
-        command.stdin(Stdio::from(OwnedFd::from(theirs)));
-        let child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(failed("start the sandbox's helper"))?;
-        let mut lane = Self { number, berth, child, link: Some(ours) };
-        if let Berth::Confined { cgroup, .. } = &lane.berth
-            && let Err(error) = cgroup.join(lane.pid())
-        {
-            lane.end();
+        command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null());
+        let child = command.spawn().map_err(failed("start the sandbox's helper"))?;
+        let (counted, cores) = (Counters::default(), BTreeSet::new());
+        let mut lane = Self { number, berth, counted, cores, child, link: Some(ours) };
+        if let Err(error) = lane.settle() {
+            lane.end_process();
             return Err(error);
         }
         Ok(lane)
+    }
+
+    fn settle(&mut self) -> Result<(), SandboxError> {
+        let walls = match &self.berth {
+            Berth::Confined { cgroup, job_uid, network } => {
+                cgroup.join(self.pid())?;
+                Walls::Namespaces { job_uid: *job_uid, network: *network }
+            }
+            Berth::Filtered { cgroup, job_uid, network, directory } => {
+                cgroup.join(self.pid())?;
+                let directory = directory.clone();
+                Walls::Filters { job_uid: *job_uid, network: *network, directory }
+            }
+            Berth::Bare { directory } => Walls::Nothing { directory: directory.clone() },
+        };
+        let mut message = vec![SETUP];
+        message.extend(frame(&walls));
+        let sent = self.link().and_then(|mut link| link.write_all(&message));
+        sent.map_err(|source| SandboxError::Host { operation: "set a helper up", source })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -88,30 +115,23 @@ impl Lane {
 
     pub(crate) fn cgroup(&self) -> Option<Arc<Cgroup>> {
         match &self.berth {
-            Berth::Confined { cgroup, .. } => Some(Arc::clone(cgroup)),
+            Berth::Confined { cgroup, .. } | Berth::Filtered { cgroup, .. } => {
+                Some(Arc::clone(cgroup))
+            }
             Berth::Bare { .. } => None,
         }
     }
 
-    /// The walls around a task with these limits and cores in this lane.
-    pub(crate) fn walls(&self, plan: &Plan, cores: Option<BTreeSet<u32>>) -> Walls {
-        match &self.berth {
-            Berth::Confined { bwrap, job_uid, cgroup } => Walls::Namespaces {
-                bwrap: bwrap.to_path_buf(),
-                job_uid: *job_uid,
-                scratch_bytes: u64::from(plan.limits.scratch_mib) * 1024 * 1024,
-                scratch_files: u64::from(plan.limits.scratch_files),
-                cores: cores.filter(|_| !cgroup.pins_cores()),
-            },
-            Berth::Bare { directory } => Walls::Nothing { directory: directory.clone() },
-        }
+    /// Whether the cores that the cgroup is kept to are all that a task can use.
+    pub(crate) fn pins_cores(&self) -> bool {
+        self.cgroup().is_some_and(|cgroup| cgroup.pins_cores())
     }
 
-    /// Where the daemon sees the task's scratch space, for as long as the helper lives.
+    /// Where the daemon sees the task's scratch space, for as long as it is there.
     pub(crate) fn scratch(&self) -> PathBuf {
         match &self.berth {
             Berth::Confined { .. } => PathBuf::from(format!("/proc/{}/root{SCRATCH}", self.pid())),
-            Berth::Bare { directory } => directory.clone(),
+            Berth::Filtered { directory, .. } | Berth::Bare { directory } => directory.clone(),
         }
     }
 
@@ -119,25 +139,44 @@ impl Lane {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Takes the pipes, for use in the current runtime.
+    /// Announces an order, which is to be written next, and opens the task's pipes, for use in the
+    /// current runtime.
     ///
     /// # Errors
     ///
     /// `Host`.
-    pub(crate) fn streams(&mut self) -> Result<Streams, SandboxError> {
+    pub(crate) fn open(&self) -> Result<Streams, SandboxError> {
         let streams = (|| {
-            let link = self.link.as_ref().ok_or(io::ErrorKind::NotConnected)?.try_clone()?;
+            let (stdout, their_stdout) = io::pipe()?;
+            let (stderr, their_stderr) = io::pipe()?;
+            let link = self.link()?;
+            let descriptors = [their_stdout.as_raw_fd(), their_stderr.as_raw_fd()];
+            sendmsg::<()>(
+                link.as_raw_fd(),
+                &[IoSlice::new(&[ORDER])],
+                &[ControlMessage::ScmRights(&descriptors)],
+                MsgFlags::MSG_NOSIGNAL,
+                None,
+            )?;
+            let link = link.try_clone()?;
             link.set_nonblocking(true)?;
-            let taken = |fd: Option<OwnedFd>| {
-                pipe::Receiver::from_owned_fd(fd.ok_or(io::ErrorKind::NotConnected)?)
-            };
             Ok(Streams {
                 link: tokio::net::UnixStream::from_std(link)?,
-                stdout: taken(self.child.stdout.take().map(OwnedFd::from))?,
-                stderr: taken(self.child.stderr.take().map(OwnedFd::from))?,
+                stdout: pipe::Receiver::from_owned_fd(stdout.into())?,
+                stderr: pipe::Receiver::from_owned_fd(stderr.into())?,
             })
         })();
         streams.map_err(|source| SandboxError::Host { operation: "open a helper's pipes", source })
+    }
+
+    fn link(&self) -> io::Result<&UnixStream> {
+        self.link.as_ref().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Has the helper clear away what its last task has left. Does not wait; returns whether it
+    /// was told.
+    pub(crate) fn release(&self) -> bool {
+        self.link().is_ok_and(|mut link| link.write_all(&[RELEASE]).is_ok())
     }
 
     /// Tells the helper to kill its task and to leave. Does not wait.
@@ -149,23 +188,29 @@ impl Lane {
 
     /// Waits until nothing of the task is left, and removes what was made for it. Blocks.
     pub(crate) fn end(&mut self) {
+        self.end_process();
+        if let Some(cgroup) = self.cgroup() {
+            cgroup.remove();
+        }
+        let directory = match &self.berth {
+            Berth::Confined { .. } => return,
+            Berth::Filtered { directory, .. } | Berth::Bare { directory } => directory,
+        };
+        if let Err(error) = fs::remove_dir_all(directory)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, directory = %directory.display(), "a task's directory could not be removed");
+        }
+    }
+
+    fn end_process(&mut self) {
         self.dismiss();
         if let Some(link) = self.link.take() {
             wait_for_the_end(&link);
         }
-        // Long gone, or stuck; bubblewrap dies with its parent and takes the namespaces with it.
+        // Long gone, or stuck; a task's init dies with it and takes the namespaces along.
         let _gone = self.child.kill();
         let _reaped = self.child.wait();
-        match &self.berth {
-            Berth::Confined { cgroup, .. } => cgroup.remove(),
-            Berth::Bare { directory } => {
-                if let Err(error) = fs::remove_dir_all(directory)
-                    && error.kind() != io::ErrorKind::NotFound
-                {
-                    tracing::warn!(%error, directory = %directory.display(), "a task's directory could not be removed");
-                }
-            }
-        }
     }
 }
 

@@ -4,11 +4,11 @@
 //! [`sandbox::Sandbox::run`]. Each task has a small single-threaded process of our own above it,
 //! [`helper::helper_main`], that makes its room, starts its steps and reaps them.
 
-mod capture;
+pub mod capture;
 mod cgroup;
-mod clock;
+pub mod clock;
 mod collect;
-mod cpus;
+pub mod cpus;
 pub mod helper;
 mod keeper;
 mod lane;

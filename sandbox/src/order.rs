@@ -1,19 +1,27 @@
-//! What the daemon and the helper of one task say to each other over their socket.
+//! What the daemon and the helper of one lane say to each other over their socket.
 //!
-//! The daemon sends one order (length, JSON, contents of files), later single bytes; the helper
-//! answers with one JSON event a line. The end of the daemon's side means: kill everything, exit.
+//! The daemon sends messages of one byte, two of them with more behind it: a setup (length, JSON),
+//! when the helper is in its cgroup, and then one order after the other (length, JSON, contents of
+//! files; the byte brings the task's output pipes along). The helper answers with one JSON event a
+//! line. The end of the daemon's side means: kill everything, exit.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::Plan;
+use crate::plan::{Network, Plan};
 
-/// Ends the processes of the task politely, the helper's own excepted; starts no further step.
+/// A setup follows.
+pub(crate) const SETUP: u8 = b'S';
+/// An order follows.
+pub(crate) const ORDER: u8 = b'O';
+/// Ends the processes of the task politely; starts no further step.
 pub(crate) const TERMINATE: u8 = b'T';
 /// Ends the processes of the task at once; starts no further step.
 pub(crate) const KILL: u8 = b'K';
+/// What the task has left was collected: clears it away and makes ready for the next order.
+pub(crate) const RELEASE: u8 = b'R';
 
 /// An order is paths, arguments and environment; the kernel's own bound on those is 6 MiB.
 pub(crate) const ORDER_BYTES_MAX: u32 = 8 * 1024 * 1024;
@@ -22,49 +30,51 @@ pub(crate) const ORDER_BYTES_MAX: u32 = 8 * 1024 * 1024;
 pub(crate) const JOB: &str = "/job";
 /// Where the task leaves what is to be kept, if its environment says so.
 pub(crate) const OUTPUTS: &str = "/job/outputs";
-/// Where the helper mounts the scratch space, in a mount namespace that only its task shares.
-///
-/// Every machine has this directory, no task sees it, and nobody keeps in it what a plan may want
-/// to show to its task.
-pub(crate) const SCRATCH: &str = "/sys";
+/// What a lane has mounted for itself; of a task's view it is taken away.
+pub(crate) const LANE: &str = "/.lane";
+/// Where the helper mounts the scratch space of each task.
+pub(crate) const SCRATCH: &str = "/.lane/scratch";
 
-/// Everything that the helper must know before the first step.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Order {
-    pub(crate) walls: Walls,
-    /// Paths beneath the task's directory and lengths in bytes; the contents follow in this order.
-    pub(crate) files: Vec<(String, u64)>,
-    pub(crate) steps: Vec<Vec<String>>,
-    pub(crate) environment: Vec<(String, String)>,
-    pub(crate) read_only: Vec<(PathBuf, PathBuf)>,
-    /// Whether to make the outputs directory.
-    pub(crate) has_outputs: bool,
-}
-
-/// What stands between the task and the machine.
+/// What stands between the tasks of a lane and the machine.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Walls {
     Namespaces {
-        bwrap: PathBuf,
-        /// Given up for, before anything of the task runs; `None` where we are not root anyway.
+        /// What tasks run as; `None` where we are not root anyway.
         job_uid: Option<u32>,
-        scratch_bytes: u64,
-        scratch_files: u64,
-        /// The cores that the task begins with, where no cgroup says so.
-        cores: Option<BTreeSet<u32>>,
+        network: Network,
     },
+    /// Filters only: what there is of the machine, this user must not touch.
+    Filters { job_uid: u32, network: Network, directory: PathBuf },
     /// Nothing; this directory stands for the scratch space.
     Nothing { directory: PathBuf },
 }
 
-impl Walls {
-    /// The scratch space as the helper sees it.
-    pub(crate) fn scratch(&self) -> &Path {
-        match self {
-            Self::Namespaces { .. } => Path::new(SCRATCH),
-            Self::Nothing { directory } => directory,
-        }
-    }
+/// Everything that the helper must know before the first step of a task.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Order {
+    /// Paths beneath the task's directory and lengths in bytes; the contents follow in this order.
+    pub(crate) files: Vec<(String, u64)>,
+    pub(crate) steps: Vec<Vec<String>>,
+    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) shown: Shown,
+    /// Whether `/tmp` is that of the lane.
+    pub(crate) shared_tmp: bool,
+    pub(crate) scratch_bytes: u64,
+    pub(crate) scratch_files: u64,
+    pub(crate) file_bytes: u64,
+    pub(crate) processes: u32,
+    /// The cores that the task begins with, where no cgroup says so.
+    pub(crate) cores: Option<BTreeSet<u32>>,
+    /// Whether to make the outputs directory.
+    pub(crate) has_outputs: bool,
+}
+
+/// What of the machine a task sees beyond what all see: host path, path inside.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Shown {
+    pub(crate) read_only: Vec<(PathBuf, PathBuf)>,
+    pub(crate) read_write: Vec<(PathBuf, PathBuf)>,
+    pub(crate) devices: Vec<PathBuf>,
 }
 
 /// What the helper tells.
@@ -79,15 +89,29 @@ pub(crate) enum Event {
         run_ms: u64,
     },
     /// Nothing of the task is alive, and its streams are closed.
-    Done {
-        scratch_full: bool,
-        cpu_ms: u64,
-        ram_peak_kib: u64,
-    },
+    Done(Done),
     /// The room could not be made, or a step could not be started.
     Failed {
         message: String,
     },
+}
+
+/// What the helper knows of a task that has ended.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Done {
+    pub(crate) full: Full,
+    /// Whether a file of the task has reached the limit of a single one.
+    pub(crate) has_largest_file: bool,
+    pub(crate) cpu_ms: u64,
+    pub(crate) ram_peak_kib: u64,
+}
+
+/// What is used up of the scratch space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Full {
+    Not,
+    Bytes,
+    Files,
 }
 
 /// How a step ended, as far as the helper can know.
@@ -97,35 +121,49 @@ pub(crate) enum Ending {
     Signal(i32),
     /// By our own hand.
     Killed,
-    /// Bubblewrap told nothing: the step never began, or it has broken bubblewrap's init.
-    Untold,
+    /// The process above the step was killed, and not by us.
+    Lost,
 }
 
 impl Order {
-    /// The order and the contents of its files, as they are sent.
-    pub(crate) fn encode(plan: &Plan, walls: Walls) -> Vec<u8> {
+    /// The order and the contents of its files, as they follow [`ORDER`].
+    ///
+    /// `cores` are those that the task begins with, where no cgroup says so.
+    pub(crate) fn encode(plan: &Plan, cores: Option<BTreeSet<u32>>) -> Vec<u8> {
+        let mib = |mib: u32| u64::from(mib) * 1024 * 1024;
+        let has_outputs =
+            |(name, value): &(String, String)| name == "OUTPUT_DIR" && value == OUTPUTS;
+        let files = plan.files.iter().map(|(path, content)| (path.clone(), content.len() as u64));
         let order = Self {
-            walls,
-            files: plan
-                .files
-                .iter()
-                .map(|(path, content)| (path.clone(), content.len() as u64))
-                .collect(),
+            files: files.collect(),
             steps: plan.steps.iter().map(|step| step.argv.clone()).collect(),
             environment: plan.environment.clone(),
-            read_only: plan.read_only.clone(),
-            has_outputs: plan
-                .environment
-                .iter()
-                .any(|(name, value)| name == "OUTPUT_DIR" && value == OUTPUTS),
+            shown: Shown {
+                read_only: plan.read_only.clone(),
+                read_write: plan.read_write.clone(),
+                devices: plan.devices.clone(),
+            },
+            shared_tmp: plan.shared_tmp,
+            scratch_bytes: mib(plan.limits.scratch_mib),
+            scratch_files: u64::from(plan.limits.scratch_files),
+            file_bytes: mib(plan.limits.file_mib),
+            processes: plan.limits.processes,
+            cores,
+            has_outputs: plan.environment.iter().any(has_outputs),
         };
-        let json = serde_json::to_vec(&order).expect("a checked plan has only UTF-8 in it");
-        let length = u32::try_from(json.len()).expect("a checked plan is below the order's bound");
-        let mut bytes = length.to_le_bytes().to_vec();
-        bytes.extend(json);
+        let mut bytes = frame(&order);
         for (_, content) in &plan.files {
             bytes.extend(content);
         }
         bytes
     }
+}
+
+/// A length and JSON.
+pub(crate) fn frame(value: &impl Serialize) -> Vec<u8> {
+    let json = serde_json::to_vec(value).expect("a checked plan has only UTF-8 in it");
+    let length = u32::try_from(json.len()).expect("a checked plan is below the order's bound");
+    let mut bytes = length.to_le_bytes().to_vec();
+    bytes.extend(json);
+    bytes
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use campusgrid_protocol::id::BlobHash;
 use campusgrid_protocol::resource::Isolation;
 use campusgrid_protocol::task::{Stream, Usage};
+use serde::{Deserialize, Serialize};
 
 /// One run of a task.
 #[derive(Debug, Clone)]
@@ -18,11 +19,36 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// The whole environment of the task; nothing is inherited.
     pub environment: Vec<(String, String)>,
-    /// Host directories that are visible read-only: host path, path inside.
+    /// Host files and directories that are visible read-only: host path, path inside.
     pub read_only: Vec<(PathBuf, PathBuf)>,
+    /// Host directories that the task may change: host path, path inside. Only for the worker's own
+    /// tools, never for a stranger's task. As root, the directories themselves (not what is in
+    /// them) are handed over to the task's user, so that it can fill them; with
+    /// [`Network::Host`] that is always the same one.
+    pub read_write: Vec<(PathBuf, PathBuf)>,
+    /// Device nodes of the host that are visible under the same path: those of granted GPUs.
+    pub devices: Vec<PathBuf>,
+    pub network: Network,
+    /// Tasks of one family trust each other, being one user's and of one array: a task may run in
+    /// what an earlier one of its family left warm. Nothing that a task can write or start outlives
+    /// it but what `shared_tmp` says.
+    pub family: Option<String>,
+    /// `/tmp` lasts as long as what is warm, and so reaches later tasks of the family here. It and
+    /// the rest of the scratch space then have half each of what the limits grant.
+    pub shared_tmp: bool,
     pub limits: Limits,
     /// Host directory, empty, made by the caller: logs and outputs are left here.
     pub results: PathBuf,
+}
+
+/// What a task reaches beyond its own processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Network {
+    /// Nothing: a network namespace with an unconnected loopback.
+    None,
+    /// All that the machine reaches; only for the worker's own tools, such as those that install
+    /// packages. As root they all run as one user, the one after those of tasks.
+    Host,
 }
 
 /// One command, found through `PATH`.
@@ -40,6 +66,8 @@ pub struct Limits {
     /// Task directory and `/tmp` together.
     pub scratch_mib: u32,
     pub scratch_files: u32,
+    /// Largest single file.
+    pub file_mib: u32,
     /// Processes and threads at once.
     pub processes: u32,
     /// Kept of each stream; the middle of a longer one is cut out.
@@ -69,6 +97,10 @@ pub enum Exit {
     OutOfMemory,
     TimeLimit,
     ScratchFull,
+    /// It has used up the number of files that its scratch space may hold.
+    TooManyFiles,
+    /// It tried to make one file larger than its limit.
+    FileTooLarge,
     Processes,
     OutputFlood,
     /// The caller asked for it.
@@ -114,6 +146,29 @@ pub struct Strength {
     pub isolation: Isolation,
     /// One line each: what holds; what does not, why, and the command that mends it.
     pub notes: Vec<String>,
+    /// The same, one by one, for people who want to mend it.
+    pub checks: Vec<Check>,
+}
+
+/// One thing that was looked at: a row of what `campusgrid-worker doctor` prints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// Short: "user namespaces", "memory limit", "Docker engine".
+    pub what: String,
+    pub state: Holds,
+    /// What was found, or why not.
+    pub found: String,
+    /// The one command that mends it.
+    pub mend: Option<String>,
+}
+
+/// Whether a check holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    Yes,
+    /// Not here, and nothing depends on it.
+    Optional,
+    No,
 }
 
 /// Why a plan could not be run; never the task's own fault.

@@ -2,30 +2,30 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use campusgrid_protocol::resource::Isolation;
 use campusgrid_protocol::task::Usage;
 use campusgrid_protocol::text::check_path;
+use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::cgroup::{Cgroup, Counters};
 use crate::collect::{Outputs, collect};
-use crate::cpus::Cpus;
-use crate::keeper::Keeper;
-use crate::order::{Ending, ORDER_BYTES_MAX, Order};
+use crate::cpus::{CpuShare, Cpus};
+use crate::keeper::{Family, Keeper, Occupied};
+use crate::order::{Ending, Full, ORDER_BYTES_MAX, Order};
 use crate::plan::{Exit, Limits, Plan, Progress, Report, SandboxError, Strength};
 use crate::probe;
 use crate::supervise::{Cause, Course, Supervision};
 
 const MIB: u64 = 1024 * 1024;
-/// Below this the helper and bubblewrap themselves would not fit.
+/// Below this the helper itself would hardly fit.
 const RAM_MIB_MIN: u32 = 16;
-/// Bubblewrap makes a room in some milliseconds; a machine may be busy.
-const BWRAP_MS_MAX: u64 = 1000;
-/// What a shell answers for a command that cannot be started.
-const NOT_FOUND: i32 = 127;
+/// Kills a program that makes a file larger than it may.
+const SIGXFSZ: i32 = Signal::SIGXFSZ as i32;
 
 /// How the worker wants its tasks confined.
 #[derive(Debug, Clone)]
@@ -39,13 +39,18 @@ pub struct SandboxConfig {
     pub scratch: PathBuf,
     /// As root, tasks run as this uid and the 255 after it, each as one of its own.
     pub first_job_uid: u32,
+    /// Whether the owner accepts walls without namespaces where there can be no better ones.
+    pub allow_restricted: bool,
 }
 
 /// Which walls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Confinement {
-    /// Namespaces through bubblewrap, limits through cgroups; nothing less will do.
+    /// Namespaces, limits through cgroups, filtered system calls; nothing less will do.
     Full,
+    /// Filters of the kernel and limits, but no namespaces; only as root, whose tasks have users
+    /// of their own.
+    Restricted,
     /// None at all, for the owner's own tasks: `--unsafe-no-sandbox`.
     None,
 }
@@ -56,6 +61,7 @@ pub struct Sandbox {
     pub(crate) keeper: Keeper,
     /// The cores that tasks are spread over; none where tasks are not confined.
     pub(crate) cpus: Option<Cpus>,
+    pub(crate) isolation: Isolation,
 }
 
 impl Sandbox {
@@ -74,9 +80,10 @@ impl Sandbox {
     /// within a second is not told any more. A receiver that is gone does not matter.
     /// `stop` ends the task as its time limit would. Dropping the future kills the task.
     /// Files in `plan.results` are not synced to the disk. Inside, the task's directory is `/job`,
-    /// what it leaves in `/job/outputs` is collected, and beside the plan's environment there is
-    /// only `PWD`. Files in scratch space count as memory, too. Where there are no walls, arguments
-    /// and variables that begin with `/job` or a path of `plan.read_only` are translated.
+    /// what it leaves in `/job/outputs` is collected. Files in scratch space count as memory, too.
+    /// Tasks of one family run faster, since they find warm what an earlier one had made.
+    /// Without namespaces, arguments and variables that begin with `/job`, `/tmp` or a path of
+    /// `plan.read_only` are translated, and restricted tasks get a `TMPDIR`.
     ///
     /// # Errors
     ///
@@ -88,26 +95,65 @@ impl Sandbox {
         stop: CancellationToken,
     ) -> Result<Report, SandboxError> {
         check(&plan)?;
-        let mut occupied = self.keeper.take().await?;
+        // Only with namespaces is it certain that nothing is left of a task.
+        let family = Family::of(&plan).filter(|_| self.isolation == Isolation::Full);
+        let plan = Arc::new(plan);
+        loop {
+            let mut occupied = self.keeper.take(family.as_ref(), plan.network).await?;
+            let share = self.prepare(&plan, &mut occupied).await?;
+            let was_warm = occupied.was_warm;
+            let lane = occupied.lane();
+            let cores =
+                share.as_ref().filter(|_| !lane.pins_cores()).map(|share| share.cpus.clone());
+            let order = Order::encode(&plan, cores);
+            let streams = match lane.open() {
+                Err(_) if was_warm => continue, // It has just died of something.
+                opened => opened?,
+            };
+            let (progress, stop) = (progress.clone(), stop.clone());
+            let course = Supervision::follow(&plan, streams, order, progress, stop).await?;
+            if was_warm && !course.has_begun && course.done.is_none() {
+                continue; // It died while it waited; nothing has happened.
+            }
+            let (cgroup, scratch, before) = (lane.cgroup(), lane.scratch(), lane.counted);
+            let plan = Arc::clone(&plan);
+            let is_whole = course.done.is_some();
+            // The helper holds the scratch space until it is released or left.
+            let (report, counted) =
+                blocking(move || report(course, &plan, &scratch, cgroup.as_deref(), before))
+                    .await?;
+            lane.counted = counted;
+            if let Some(family) = family.filter(|_| is_whole) {
+                occupied.keep_warm(family);
+            }
+            return Ok(report);
+        }
+    }
+
+    /// Sets the limits of a lane's cgroup, if it has one, and reserves cores.
+    async fn prepare(
+        &self,
+        plan: &Plan,
+        occupied: &mut Occupied,
+    ) -> Result<Option<CpuShare>, SandboxError> {
+        let is_limited = occupied.was_warm;
         let lane = occupied.lane();
-        let cgroup = lane.cgroup();
-        let share = self.cpus.as_ref().map(|cpus| cpus.take(plan.limits.cpu_millis));
-        let mut before = Counters::default();
-        if let (Some(cgroup), Some(share)) = (&cgroup, &share) {
-            let (cgroup, limits, cpus) = (Arc::clone(cgroup), plan.limits, share.cpus.clone());
-            before = blocking(move || {
-                cgroup.limit(&limits, &cpus)?;
+        let (Some(cgroup), Some(cpus)) = (lane.cgroup(), &self.cpus) else { return Ok(None) };
+        let share = cpus.take_near(plan.limits.cpu_millis, &lane.cores);
+        let moves = share.cpus != lane.cores;
+        if moves || !is_limited {
+            let (limits, cores) = (plan.limits, share.cpus.clone());
+            lane.counted = blocking(move || {
+                if !is_limited {
+                    cgroup.limit(&limits)?;
+                }
+                cgroup.pin(&cores)?;
                 Ok(cgroup.counters())
             })
             .await?;
+            lane.cores.clone_from(&share.cpus);
         }
-        let order =
-            Order::encode(&plan, lane.walls(&plan, share.as_ref().map(|share| share.cpus.clone())));
-        let streams = lane.streams()?;
-        let scratch = lane.scratch();
-        let course = Supervision::follow(&plan, streams, order, progress, stop).await?;
-        // The helper holds the scratch space until `occupied` is dropped, after the collection.
-        blocking(move || report(course, &plan, &scratch, cgroup.as_deref(), before)).await
+        Ok(Some(share))
     }
 }
 
@@ -127,9 +173,13 @@ fn report(
     scratch: &Path,
     cgroup: Option<&Cgroup>,
     before: Counters,
-) -> Result<Report, SandboxError> {
+) -> Result<(Report, Counters), SandboxError> {
     let counters = cgroup.map(Cgroup::counters);
-    let exit = exit(&course, counters.unwrap_or_default())?;
+    if let Some(cgroup) = cgroup.filter(|_| plan.family.is_some()) {
+        cgroup.reset_peak();
+    }
+    let used = counters.map(|now| now.since(before));
+    let exit = exit(&course, used.unwrap_or_default())?;
     let failed = |operation| move |source| SandboxError::Host { operation, source };
     let outputs = match course.done {
         Some(_) => collect(scratch, &plan.results.join("outputs"), &plan.limits)?,
@@ -140,84 +190,72 @@ fn report(
     };
     let helper_cpu_ms = course.done.map_or(0, |done| done.cpu_ms);
     let helper_peak_bytes = course.done.map_or(0, |done| done.ram_peak_kib * 1024);
-    let peak_bytes = counters.and_then(|counters| counters.ram_peak_bytes);
+    let peak_bytes = used.and_then(|used| used.ram_peak_bytes);
     let ram_peak_mib = peak_bytes.unwrap_or(helper_peak_bytes).div_ceil(MIB);
-    Ok(Report {
+    let (stdout, stderr) = (plan.results.join("stdout"), plan.results.join("stderr"));
+    let report = Report {
         exit,
         step: course.step,
         usage: Usage {
             run_ms: course.run_ms,
-            cpu_ms: counters
-                .map_or(helper_cpu_ms, |now| now.cpu_us.saturating_sub(before.cpu_us) / 1000),
+            cpu_ms: used.map_or(helper_cpu_ms, |used| used.cpu_us / 1000),
             ram_peak_mib: u32::try_from(ram_peak_mib).unwrap_or(u32::MAX),
         },
-        stdout: course
-            .stdout
-            .save(plan.results.join("stdout"))
-            .map_err(failed("write the task's output"))?,
-        stderr: course
-            .stderr
-            .save(plan.results.join("stderr"))
-            .map_err(failed("write the task's errors"))?,
+        stdout: course.stdout.save(stdout).map_err(failed("write the task's output"))?,
+        stderr: course.stderr.save(stderr).map_err(failed("write the task's errors"))?,
         outputs: outputs.files,
         left_behind: outputs.left_behind,
-    })
+    };
+    Ok((report, counters.unwrap_or_default()))
 }
 
 /// The one word for how a task ended: what its user or we did about it comes first, then what the
 /// kernel did, then what the task itself says.
-fn exit(course: &Course, counters: Counters) -> Result<Exit, SandboxError> {
+fn exit(course: &Course, used: Counters) -> Result<Exit, SandboxError> {
     if course.cause == Some(Cause::Stopped) {
         return Ok(Exit::Stopped);
     }
     // Whatever the exit code says: a parent may not mind that its children were killed.
-    if counters.oom_kills > 0 {
+    if used.ran_out_of_memory() {
         return Ok(Exit::OutOfMemory);
     }
-    let lost = || SandboxError::Host {
-        operation: "keep the sandbox's helper alive",
-        source: io::ErrorKind::UnexpectedEof.into(),
+    let lost = |kind: io::ErrorKind| SandboxError::Host {
+        operation: "keep the sandbox's processes alive",
+        source: kind.into(),
     };
-    let done = course.done.ok_or_else(lost)?;
+    let done = course.done.ok_or_else(|| lost(io::ErrorKind::UnexpectedEof))?;
     Ok(match (course.cause, course.ending) {
         (Some(Cause::Stopped), _) => Exit::Stopped,
         (Some(Cause::TimeLimit), _) => Exit::TimeLimit,
         (Some(Cause::OutputFlood), _) => Exit::OutputFlood,
         (None, Some(Ending::Code(0))) => Exit::Code(0),
-        (None, _) if done.scratch_full => Exit::ScratchFull,
-        (None, _) if counters.forks_refused > 0 => Exit::Processes,
+        // The whole machine ran out of memory, and the task had to go although it had kept within
+        // its limit.
+        (None, _) if used.oom_kills > 0 => return Err(lost(io::ErrorKind::OutOfMemory)),
+        (None, _) if done.full == Full::Bytes => Exit::ScratchFull,
+        (None, _) if done.full == Full::Files => Exit::TooManyFiles,
+        (None, Some(Ending::Signal(SIGXFSZ))) => Exit::FileTooLarge,
+        (None, _) if done.has_largest_file => Exit::FileTooLarge,
+        (None, _) if used.forks_refused > 0 => Exit::Processes,
         (None, Some(Ending::Code(code))) => Exit::Code(code),
         (None, Some(Ending::Signal(signal))) => Exit::Signal(signal),
-        (None, Some(Ending::Untold)) => return untold(course),
-        (None, Some(Ending::Killed) | None) => return Err(lost()),
+        (None, Some(Ending::Killed | Ending::Lost) | None) => {
+            return Err(lost(io::ErrorKind::UnexpectedEof));
+        }
     })
-}
-
-/// What to make of a step whose end bubblewrap did not tell.
-///
-/// Either bubblewrap failed, which is our fault and costs the task's user nothing, or the task
-/// broke it, which must not be a way to work for nothing: ours is only what was over at once,
-/// before the task could print.
-fn untold(course: &Course) -> Result<Exit, SandboxError> {
-    let said = course.stderr.first_line();
-    if said.starts_with("bwrap: execvp ") {
-        return Ok(Exit::Code(NOT_FOUND));
-    }
-    let is_ours = said.starts_with("bwrap: ")
-        && course.stdout.total_bytes() == 0
-        && course.run_ms < BWRAP_MS_MAX;
-    if is_ours { Err(SandboxError::Start { message: said }) } else { Ok(Exit::Code(1)) }
 }
 
 /// Refuses what no helper should be bothered with.
 fn check(plan: &Plan) -> Result<(), SandboxError> {
     let refuse = |message: String| SandboxError::Start { message };
-    let Limits { cpu_millis, ram_mib, scratch_mib, scratch_files, processes, .. } = plan.limits;
+    let Limits { cpu_millis, ram_mib, scratch_mib, scratch_files, file_mib, processes, .. } =
+        plan.limits;
     if ram_mib < RAM_MIB_MIN {
         return Err(refuse(format!("{ram_mib} MiB of memory are less than {RAM_MIB_MIN}")));
     }
     // The kernel takes no quota below 1 ms in 100.
-    if cpu_millis < 10 || scratch_mib == 0 || scratch_files == 0 || processes == 0 {
+    let spaces = [scratch_mib, scratch_files, file_mib, processes];
+    if cpu_millis < 10 || spaces.contains(&0) {
         return Err(refuse("a limit of the plan leaves nothing to run in".to_owned()));
     }
     if plan.steps.is_empty() || plan.steps.iter().any(|step| step.argv.is_empty()) {
@@ -243,8 +281,14 @@ fn check(plan: &Plan) -> Result<(), SandboxError> {
     if bytes > ORDER_BYTES_MAX as usize / 8 {
         return Err(refuse(format!("arguments and variables of {bytes} bytes are too long")));
     }
-    for (host, inside) in &plan.read_only {
-        let is_plain = |path: &Path| path.is_absolute() && path.to_str().is_some();
+    let devices = plan.devices.iter().map(|device| (device, device));
+    let shown = plan.read_only.iter().chain(&plan.read_write).map(|(host, inside)| (host, inside));
+    for (host, inside) in shown.chain(devices) {
+        let is_plain = |path: &Path| {
+            path.is_absolute()
+                && path.to_str().is_some_and(|path| !path.contains('\0'))
+                && path.components().all(|part| part != Component::ParentDir)
+        };
         if !is_plain(host) || !is_plain(inside) {
             return Err(refuse(format!("{} cannot be shown to the task", host.display())));
         }
@@ -252,4 +296,63 @@ fn check(plan: &Plan) -> Result<(), SandboxError> {
     fs::metadata(&plan.results)
         .map(drop)
         .map_err(|source| SandboxError::Host { operation: "find the results directory", source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::Capture;
+    use crate::cgroup::AtLimit;
+    use crate::order::Done;
+
+    fn ended(ending: Ending) -> Course {
+        let done = Done { full: Full::Not, has_largest_file: false, cpu_ms: 0, ram_peak_kib: 0 };
+        Course {
+            step: 0,
+            has_begun: true,
+            ending: Some(ending),
+            cause: None,
+            run_ms: 0,
+            done: Some(done),
+            stdout: Capture::new(0),
+            stderr: Capture::new(0),
+        }
+    }
+
+    fn killed(at_limit: AtLimit) -> Counters {
+        Counters { oom_kills: 1, at_limit, ..Counters::default() }
+    }
+
+    #[test]
+    fn who_kept_within_its_memory_is_not_to_blame_when_the_machine_runs_out() {
+        let (own, machines) = (killed(AtLimit::Times(1)), killed(AtLimit::Times(0)));
+        for ending in [Ending::Code(0), Ending::Code(1), Ending::Signal(9), Ending::Lost] {
+            assert_eq!(exit(&ended(ending), own).unwrap(), Exit::OutOfMemory, "{ending:?}");
+        }
+        assert_eq!(exit(&ended(Ending::Code(0)), machines).unwrap(), Exit::Code(0));
+        for ending in [Ending::Code(1), Ending::Signal(9), Ending::Lost] {
+            assert!(exit(&ended(ending), machines).is_err(), "{ending:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_used_up_explains_a_failure_and_no_success() {
+        let used = Counters { forks_refused: 1, ..Counters::default() };
+        for (full, has_largest_file, code, wanted) in [
+            (Full::Bytes, true, 1, Exit::ScratchFull),
+            (Full::Files, true, 1, Exit::TooManyFiles),
+            (Full::Not, true, 1, Exit::FileTooLarge),
+            (Full::Not, false, 1, Exit::Processes),
+            (Full::Bytes, true, 0, Exit::Code(0)),
+        ] {
+            let mut course = ended(Ending::Code(code));
+            course.done = course.done.map(|done| Done { full, has_largest_file, ..done });
+            assert_eq!(exit(&course, used).unwrap(), wanted);
+        }
+        let too_large = ended(Ending::Signal(SIGXFSZ));
+        assert_eq!(exit(&too_large, Counters::default()).unwrap(), Exit::FileTooLarge);
+        // The step's own word, whatever numbers a shell would make of it.
+        let exit_137 = exit(&ended(Ending::Code(137)), Counters::default()).unwrap();
+        assert_eq!(exit_137, Exit::Code(137));
+    }
 }

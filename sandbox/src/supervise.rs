@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::capture::Capture;
 use crate::lane::Streams;
-use crate::order::{Ending, Event, KILL, TERMINATE};
+use crate::order::{Done, Ending, Event, KILL, TERMINATE};
 use crate::plan::{Plan, Progress, SandboxError};
 
 /// What the helper does by itself (mounting, writing files, killing) is done within this.
@@ -37,6 +37,7 @@ pub(crate) enum Cause {
 pub(crate) struct Course {
     /// The last step that began, from 0.
     pub(crate) step: usize,
+    pub(crate) has_begun: bool,
     /// `None` if no step ended before the task did.
     pub(crate) ending: Option<Ending>,
     pub(crate) cause: Option<Cause>,
@@ -45,13 +46,6 @@ pub(crate) struct Course {
     pub(crate) done: Option<Done>,
     pub(crate) stdout: Capture,
     pub(crate) stderr: Capture,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Done {
-    pub(crate) scratch_full: bool,
-    pub(crate) cpu_ms: u64,
-    pub(crate) ram_peak_kib: u64,
 }
 
 /// Where a task stands; each stage but the last is left at a deadline at the latest.
@@ -113,6 +107,7 @@ impl<'a> Supervision<'a> {
             deadline: Instant::now() + HELPER_TIME,
             course: Course {
                 step: 0,
+                has_begun: false,
                 ending: None,
                 cause: None,
                 run_ms: 0,
@@ -229,6 +224,7 @@ impl<'a> Supervision<'a> {
         match event {
             Event::Began { step } => {
                 self.course.step = step;
+                self.course.has_begun = true;
                 self.tell(Progress::Step(step));
                 if !is_ending {
                     self.stage = Stage::Step;
@@ -245,8 +241,8 @@ impl<'a> Supervision<'a> {
                     self.deadline = Instant::now() + HELPER_TIME;
                 }
             }
-            Event::Done { scratch_full, cpu_ms, ram_peak_kib } => {
-                self.course.done = Some(Done { scratch_full, cpu_ms, ram_peak_kib });
+            Event::Done(done) => {
+                self.course.done = Some(done);
                 self.end();
             }
             Event::Failed { message } => {

@@ -94,6 +94,10 @@ pub(crate) enum Inside {
     Tick {
         number: u64,
     },
+    /// It has found out what its job's packages come to.
+    Resolved {
+        attempt: AttemptId,
+    },
     Prepared {
         attempt: AttemptId,
     },

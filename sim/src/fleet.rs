@@ -73,6 +73,7 @@ impl Manager {
             ToManager::Heartbeat { sequence, attempts, load } => {
                 WorkerEvent::Heartbeat(Heartbeat { sequence, attempts, load })
             }
+            ToManager::Locked { attempt, lock } => WorkerEvent::Locked { attempt, lock },
             ToManager::Started { attempt } => WorkerEvent::Started { attempt },
             ToManager::Ended(ended) => {
                 assert!(self.has_blobs(&ended), "an agent sends blobs before the end");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use campusgrid_protocol::id::AttemptId;
 use campusgrid_protocol::message::Approval;
-use campusgrid_protocol::resource::Load;
+use campusgrid_protocol::resource::{Gpu, Load};
 use campusgrid_worker::agent::effect::{AgentEffect, AgentEffects, AgentInput};
 use campusgrid_worker::agent::{Agent, AgentConfig};
 
@@ -26,6 +26,8 @@ pub(crate) struct Machine {
     pub(crate) config: AgentConfig,
     /// The person whose it is.
     pub(crate) person: usize,
+    /// Those that are in it, of which a boot may miss some.
+    gpus: Vec<Gpu>,
     pub(super) boot: u32,
     pub(super) disk: Disk,
     pub(super) life: Option<Life>,
@@ -65,7 +67,8 @@ pub(crate) enum Death {
 impl Machine {
     pub(crate) fn new(index: usize, person: usize, config: AgentConfig) -> Self {
         let (disk, life) = (Disk::default(), None);
-        Self { index, config, person, boot: 0, disk, life }
+        let gpus = config.capacity.gpus.clone();
+        Self { index, config, person, gpus, boot: 0, disk, life }
     }
 
     /// Whether something planned for this boot still concerns it.
@@ -160,6 +163,7 @@ impl Machine {
                     self.feed(tick, stage);
                 }
             }
+            Inside::Resolved { attempt } => self.on_resolved(attempt, stage),
             Inside::Prepared { attempt } => self.on_prepared(attempt, stage),
             Inside::Exits { attempt } => self.on_exit(attempt, stage),
             Inside::Killed { attempt } => self.on_killed(attempt, stage),
@@ -206,7 +210,8 @@ impl Machine {
     fn carry_out(&mut self, effect: AgentEffect, stage: &mut Stage<'_>) {
         match effect {
             AgentEffect::Send(message) => self.send(message, stage),
-            AgentEffect::Run { attempt, spec } => self.start(attempt, &spec, stage),
+            AgentEffect::Run { attempt, order } => self.start(attempt, order, stage),
+            AgentEffect::Lock { attempt, lock } => self.install(attempt, &lock, stage),
             AgentEffect::Stop { attempt, order } => self.stop(attempt, order, stage),
             AgentEffect::Spool(ended) => self.spool(ended, stage),
             AgentEffect::Unspool { attempt } => self.unspool(attempt, stage),
@@ -245,6 +250,10 @@ impl Machine {
         stage.oracles.count("worker started");
         if self.boot > 0 && stage.agenda.chance(200) {
             self.config.name = format!("laptop-{}-{}", self.index, self.boot);
+        }
+        if self.index > 0 && !self.gpus.is_empty() {
+            let there = stage.agenda.dice.usize(0..=self.gpus.len());
+            self.config.capacity.gpus = self.gpus[..there].to_vec();
         }
         self.life = Some(Life {
             agent: Agent::new(self.config.clone()),

@@ -149,7 +149,7 @@ fn bill(record: &Record, policy: &Policy, job: &RecordedJob, task: &RecordedTask
     };
     let is_billed = match result.ended.outcome {
         // Nothing ran.
-        Outcome::Failed(Failure::Requirements { .. }) => false,
+        Outcome::Failed(Failure::Requirements { .. } | Failure::Image { .. }) => false,
         Outcome::Succeeded | Outcome::Failed(_) => true,
         Outcome::Cancelled => attempt.started,
         Outcome::Returned(_) => false,
@@ -173,7 +173,11 @@ fn billed_ms(policy: &Policy, job: &RecordedJob, run_ms: u64, [from, to]: [Times
 
 /// The grid gives up after as many costly returns as it has tries, and not before.
 fn tries_are_kept(task: &RecordedTask, policy: &Policy) -> Result<(), String> {
-    let costly = |reason: &&str| **reason != WorkerFault::Leaving.to_string();
+    // No world is long enough for an engine to fail as often as it may for nothing.
+    let engine = WorkerFault::Engine { message: String::new() }.to_string();
+    let costly = |reason: &&str| {
+        **reason != WorkerFault::Leaving.to_string() && !reason.starts_with(&engine)
+    };
     let reasons = task.attempts.iter().filter_map(|attempt| attempt.requeued.as_deref());
     let returns = reasons.filter(costly).count();
     let tries = usize::try_from(policy.tries).expect("a usize holds every u32");

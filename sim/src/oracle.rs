@@ -1,5 +1,7 @@
 //! Judges the world while it runs. The first thing that must not be is kept and ends it.
 
+mod told;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -9,7 +11,6 @@ use campusgrid_core::policy::Policy;
 use campusgrid_core::time::Timestamp;
 use campusgrid_manager::store::{Store, StoreError};
 use campusgrid_protocol::id::{AttemptId, JobId, TaskId, UserId};
-use campusgrid_protocol::message::ToWorker;
 use campusgrid_protocol::task::{Ended, Outcome, WorkerFault};
 
 use crate::model;
@@ -26,6 +27,12 @@ pub enum Oracle {
     BooksBalance,
     /// What runs on a machine fits in it.
     NeverOverfilled,
+    /// No GPU is granted to two attempts that nobody has ended.
+    GpusNeverShared,
+    /// All tasks of a job install the same packages: those that the manager's disk knows.
+    OneLock,
+    /// A machine is told to run only what it offers all labels for.
+    LabelsRespected,
     /// No attempt runs twice, and no two of one task run at once on machines that both believe in
     /// their leases.
     NeverTwice,
@@ -93,12 +100,23 @@ pub(crate) struct Oracles {
     /// What machines reported, after it was synced.
     truths: BTreeMap<AttemptId, Vec<Ended>>,
     ran: BTreeSet<AttemptId>,
+    /// GPUs as workers were told, with the machine.
+    granted: BTreeMap<AttemptId, (usize, Vec<u16>)>,
+    /// What the first task of a job installed.
+    installed: BTreeMap<JobId, String>,
+    /// What each machine offers.
+    labels: Vec<Vec<String>>,
     promised: BTreeMap<JobId, String>,
     known_users: BTreeSet<UserId>,
     cancelled: BTreeSet<JobId>,
 }
 
 impl Oracles {
+    /// Judges who have seen nothing yet; `labels` are what each machine offers.
+    pub(crate) fn new(labels: Vec<Vec<String>>) -> Self {
+        Self { labels, ..Self::default() }
+    }
+
     pub(crate) fn count(&mut self, what: &'static str) {
         *self.report.entry(what).or_default() += 1;
     }
@@ -126,6 +144,7 @@ impl Oracles {
                 Change::TaskLeased { attempt, .. } => self.leased(*attempt),
                 Change::TaskEnded(end) => self.result_is_true(end),
                 Change::TaskRequeued { .. } => self.count("task requeued"),
+                Change::JobLocked { .. } => self.count("job locked"),
                 Change::WorkerRemoved { .. } => self.count("worker removed"),
                 Change::WorkerRenamed { .. } => self.count("worker renamed"),
                 Change::SubmitKeyForgotten { .. } => self.count("submit key forgotten"),
@@ -161,15 +180,6 @@ impl Oracles {
             Ok(findings) if findings.broken.is_empty() => {}
             Ok(findings) => self.find(Oracle::BooksBalance, findings.broken.join("; ")),
             Err(error) => self.find(Oracle::BooksBalance, error.to_string()),
-        }
-    }
-
-    /// A message is let out to a worker.
-    pub(crate) fn told(&mut self, message: &ToWorker) {
-        let (ToWorker::Stored { attempt } | ToWorker::Drop { attempt }) = message else { return };
-        if !self.record.is_settled(*attempt) {
-            let words = format!("{message:?}, of which the manager's disk knows nothing");
-            self.find(Oracle::ToldIsOnDisk, words);
         }
     }
 
@@ -328,7 +338,10 @@ impl Oracles {
 fn is_the_managers(fault: &WorkerFault) -> bool {
     match fault {
         WorkerFault::LeaseOver | WorkerFault::Restarted | WorkerFault::Leaving => true,
-        WorkerFault::Sandbox { .. } | WorkerFault::Environment { .. } => false,
+        WorkerFault::Sandbox { .. }
+        | WorkerFault::Environment { .. }
+        | WorkerFault::Engine { .. }
+        | WorkerFault::Gpu { .. } => false,
     }
 }
 

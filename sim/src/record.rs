@@ -33,6 +33,7 @@ pub(crate) struct RecordedJob {
     pub(crate) name: String,
     pub(crate) spec: Arc<TaskSpec>,
     pub(crate) tasks: Vec<RecordedTask>,
+    pub(crate) lock: Option<Arc<str>>,
     pub(crate) ended: bool,
 }
 
@@ -83,6 +84,11 @@ impl Record {
                         requeued: None,
                     });
                 });
+            }
+            Change::JobLocked { job, lock, .. } => {
+                if let Some(job) = self.jobs.get_mut(job) {
+                    job.lock = Some(Arc::clone(lock));
+                }
             }
             Change::AttemptStarted { attempt, .. } => {
                 self.change_attempt(*attempt, |known| known.started = true);
@@ -178,6 +184,7 @@ impl RecordedJob {
             name: job.name.clone(),
             spec: Arc::clone(&job.spec),
             tasks: vec![RecordedTask::default(); index_of(job.spec.tasks)],
+            lock: None,
             ended: false,
         }
     }

@@ -1,12 +1,15 @@
 //! The processes of one attempt on a laptop: they take made-up time, die when told to, and leave an
 //! end in the spool.
 
+use std::collections::BTreeSet;
+
 use campusgrid_protocol::id::{AttemptId, BlobHash};
 use campusgrid_protocol::resource::{Capacity, Needs};
 use campusgrid_protocol::task::{
-    BlobRef, Content, Ended, Failure, Log, Outcome, Output, TaskSpec, Usage, WorkerFault,
+    BlobRef, Content, Ended, Failure, Log, Outcome, Output, Packages, TaskSpec, Usage, Work,
+    WorkerFault,
 };
-use campusgrid_worker::agent::effect::{AgentInput, Progress, StopOrder};
+use campusgrid_worker::agent::effect::{AgentInput, Order, Progress, StopOrder};
 
 use crate::agenda::Agenda;
 use crate::event::Inside;
@@ -17,6 +20,7 @@ use crate::world::Stage;
 
 pub(super) struct Run {
     needs: Needs,
+    gpus: Vec<u16>,
     /// What it does if it is left alone.
     fate: Fate,
     started_ms: Option<u64>,
@@ -49,17 +53,48 @@ impl Run {
 }
 
 impl Machine {
-    pub(super) fn start(&mut self, attempt: AttemptId, spec: &TaskSpec, stage: &mut Stage<'_>) {
+    pub(super) fn start(&mut self, attempt: AttemptId, order: Order, stage: &mut Stage<'_>) {
         let Some(life) = &mut self.life else { return };
-        let fate = Fate::draw(spec, stage.agenda);
-        let run = Run { needs: spec.needs, fate, started_ms: None, order: None, alive: true };
+        let Order { spec, gpus, lock } = order;
+        let fate = Fate::draw(&spec, stage.agenda);
+        let (needs, fails) = (spec.needs, fate.run_ms.is_none());
+        let run = Run { needs, gpus, fate, started_ms: None, order: None, alive: true };
         life.runs.insert(attempt, run);
-        let alive = life.runs.values().filter(|run| run.alive).map(|run| &run.needs);
+        let alive = life.runs.values().filter(|run| run.alive);
         let too_much = too_much(alive, &self.config.capacity);
         stage.oracles.count("run");
         stage.oracles.ran(Believer { machine: self.index, attempt }, too_much);
-        let prepared = self.inside(Inside::Prepared { attempt });
-        stage.agenda.within(20..4000, prepared);
+        match lock {
+            Some(lock) => self.install(attempt, &lock, stage),
+            None if has_packages(&spec.work) && !fails => {
+                let resolved = self.inside(Inside::Resolved { attempt });
+                stage.agenda.within(20..8000, resolved);
+            }
+            None => {
+                let prepared = self.inside(Inside::Prepared { attempt });
+                stage.agenda.within(20..4000, prepared);
+            }
+        }
+    }
+
+    /// No two machines make the same of a list of names.
+    pub(super) fn on_resolved(&mut self, attempt: AttemptId, stage: &mut Stage<'_>) {
+        let run = self.life.as_ref().and_then(|life| life.runs.get(&attempt));
+        if run.is_some_and(Run::goes_on) {
+            let lock = format!("numpy=={}.{}", self.index, self.boot);
+            let progress = Progress::Resolved { lock };
+            self.feed(AgentInput::Progress { attempt, progress }, stage);
+        }
+    }
+
+    /// Makes the environment of a job's lock ready.
+    pub(super) fn install(&mut self, attempt: AttemptId, lock: &str, stage: &mut Stage<'_>) {
+        let run = self.life.as_ref().and_then(|life| life.runs.get(&attempt));
+        if run.is_some_and(Run::goes_on) {
+            stage.oracles.installs(Believer { machine: self.index, attempt }, lock);
+            let prepared = self.inside(Inside::Prepared { attempt });
+            stage.agenda.within(20..4000, prepared);
+        }
     }
 
     pub(super) fn stop(&mut self, attempt: AttemptId, order: StopOrder, stage: &mut Stage<'_>) {
@@ -204,26 +239,43 @@ impl Fate {
             0..70 => Outcome::Succeeded,
             70..85 => Outcome::Failed(Failure::ExitCode(1)),
             85..94 => Outcome::Failed(Failure::OutOfMemory { limit_mib: spec.needs.ram_mib }),
-            _ => {
+            94..97 => {
                 let message = "a limit could not be set".to_owned();
                 Outcome::Returned(WorkerFault::Sandbox { message })
+            }
+            _ => {
+                let message = "it went away".to_owned();
+                Outcome::Returned(WorkerFault::Engine { message })
             }
         };
         Self { outcome, run_ms: Some(run_ms), leaves_output }
     }
 }
 
+fn has_packages(work: &Work) -> bool {
+    matches!(work, Work::Python { packages, .. } if *packages != Packages::None)
+}
+
 /// In words, what is more than the machine has; none if all fits.
-fn too_much<'a>(running: impl Iterator<Item = &'a Needs>, capacity: &Capacity) -> Option<String> {
-    let mut sums = [0_u64; 4];
-    for needs in running {
-        let parts = [needs.cpu_millis, needs.ram_mib, needs.disk_mib, needs.gpus.into()];
+fn too_much<'a>(running: impl Iterator<Item = &'a Run>, capacity: &Capacity) -> Option<String> {
+    let mut sums = [0_u64; 3];
+    let mut gpus = Vec::new();
+    for Run { needs, gpus: granted, .. } in running {
+        let parts = [needs.cpu_millis, needs.ram_mib, needs.disk_mib];
         for (sum, part) in sums.iter_mut().zip(parts) {
             *sum += u64::from(part);
         }
+        gpus.extend(granted);
     }
-    let gpus = u32::try_from(capacity.gpus.len()).unwrap_or(u32::MAX);
-    let most = [capacity.cpu_millis, capacity.ram_mib, capacity.disk_mib, gpus];
+    let most = [capacity.cpu_millis, capacity.ram_mib, capacity.disk_mib];
     let over = sums.iter().zip(most).any(|(&sum, most)| sum > u64::from(most));
-    over.then(|| format!("{sums:?} of cpu, ram, disk, gpus run where {most:?} are"))
+    let different: BTreeSet<u16> = gpus.iter().copied().collect();
+    let there = different.last().is_none_or(|&last| usize::from(last) < capacity.gpus.len());
+    if over {
+        Some(format!("{sums:?} of cpu, ram, disk run where {most:?} are"))
+    } else if different.len() < gpus.len() || !there {
+        Some(format!("GPUs {gpus:?} are in use of {}", capacity.gpus.len()))
+    } else {
+        None
+    }
 }

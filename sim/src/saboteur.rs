@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use campusgrid_core::durable::Durable;
 use campusgrid_core::effect::{Change, Effects, Reply};
+use campusgrid_core::gpus::GpuSet;
 use campusgrid_core::input::{Input, Request, WorkerEvent};
 use campusgrid_core::job::TaskState;
 use campusgrid_core::ledger::{Transfer, TransferKey};
@@ -50,6 +51,16 @@ pub enum Bug {
     RecoveryForgetsLeases,
     /// After recovery nobody has cancelled anything.
     RecoveryForgetsCancels,
+    /// After recovery nobody knows which GPUs are granted.
+    RecoveryForgetsGpus,
+    /// After recovery no job's packages are known.
+    RecoveryForgetsLocks,
+    /// Attempts are told the GPUs from the first on, as many as they need.
+    GrantsByCount,
+    /// Every attempt is told a lock of its own.
+    LocksEachForItself,
+    /// Machines are believed to offer whatever is required.
+    BelievesAllLabels,
     /// The worker deletes a result when it has sent it.
     DeletesUnconfirmed,
     /// The worker reports an end that is not synced yet.
@@ -121,11 +132,15 @@ impl Saboteur {
                     task.state = TaskState::Queued;
                     job.requeued.insert(index);
                 }
-                if self.has(Bug::RecoveryForgetsCancels)
-                    && let TaskState::Leased(lease) = &mut task.state
-                {
-                    lease.cancelling = false;
+                if let TaskState::Leased(lease) = &mut task.state {
+                    lease.cancelling &= !self.has(Bug::RecoveryForgetsCancels);
+                    if self.has(Bug::RecoveryForgetsGpus) {
+                        lease.gpus = GpuSet::NONE;
+                    }
                 }
+            }
+            if self.has(Bug::RecoveryForgetsLocks) {
+                job.lock = None;
             }
         }
         durable
@@ -157,6 +172,11 @@ impl Saboteur {
                         tampered.effects.sends.push((*session, ToWorker::Stored { attempt }));
                         continue;
                     }
+                    if let WorkerEvent::Joined(joined) = event
+                        && self.has(Bug::BelievesAllLabels)
+                    {
+                        joined.labels = vec!["R".to_owned(), "o*".to_owned(), "p*".to_owned()];
+                    }
                     self.renew_all(*session, event, disk, keys);
                     self.restamp(session, event, disk, keys);
                 }
@@ -165,6 +185,21 @@ impl Saboteur {
             tampered.inputs.push(input);
         }
         tampered
+    }
+
+    /// Between the core and the network.
+    pub(crate) fn tells(&self, mut message: ToWorker) -> ToWorker {
+        if let ToWorker::Start { gpus, .. } = &mut message
+            && self.has(Bug::GrantsByCount)
+        {
+            *gpus = (0..).take(gpus.len()).collect();
+        }
+        if let ToWorker::Locked { attempt, lock } = &mut message
+            && self.has(Bug::LocksEachForItself)
+        {
+            *lock = format!("numpy=={}", attempt.number).into();
+        }
+        message
     }
 
     /// Between the agent and the network.
@@ -195,7 +230,10 @@ impl Saboteur {
         let attempts = match event {
             WorkerEvent::Joined(joined) => &mut joined.attempts,
             WorkerEvent::Heartbeat(heartbeat) => &mut heartbeat.attempts,
-            WorkerEvent::Started { .. } | WorkerEvent::Ended(_) | WorkerEvent::Gone => return,
+            WorkerEvent::Started { .. }
+            | WorkerEvent::Locked { .. }
+            | WorkerEvent::Ended(_)
+            | WorkerEvent::Gone => return,
         };
         let worker = keys.get(&session).and_then(|key| worker_of(key, disk));
         for (attempt, holder) in leases(disk) {
@@ -261,6 +299,7 @@ fn kind(change: &Change) -> &'static str {
         Change::SubmitKeyKept { .. } => "SubmitKeyKept",
         Change::SubmitKeyForgotten { .. } => "SubmitKeyForgotten",
         Change::TaskLeased { .. } => "TaskLeased",
+        Change::JobLocked { .. } => "JobLocked",
         Change::AttemptStarted { .. } => "AttemptStarted",
         Change::TaskCancelling { .. } => "TaskCancelling",
         Change::TaskRequeued { .. } => "TaskRequeued",

@@ -8,7 +8,7 @@ use campusgrid_core::policy::{Billing, Policy};
 use campusgrid_core::pricing::Prices;
 use campusgrid_protocol::id::WorkerKey;
 use campusgrid_protocol::resource::{Capacity, Gpu, Isolation, Needs};
-use campusgrid_protocol::task::{TaskSpec, Work};
+use campusgrid_protocol::task::{Packages, TaskSpec, Work};
 use campusgrid_worker::agent::AgentConfig;
 
 use crate::agenda::Agenda;
@@ -22,6 +22,13 @@ pub(crate) const STORM_MS: u64 = 15 * 60_000;
 
 /// The largest laptop, which every job fits.
 const LARGEST: [u32; 3] = [4000, 8192, 10_000];
+
+/// What laptops offer by name; the largest one offers all.
+const LABELS: [&str; 4] = ["R", "python3.11", "python*", "octave"];
+
+/// What jobs require by name.
+const REQUIRED: [&[&str]; 4] =
+    [&["R"], &["python3.12"], &["R", "python3.11"], &["octave", "python3.9"]];
 
 pub(crate) fn policy(agenda: &mut Agenda) -> Policy {
     Policy {
@@ -49,11 +56,11 @@ pub(crate) fn machines(users: &Users, agenda: &mut Agenda) -> Vec<Machine> {
         let person = agenda.dice.usize(0..users.people.len());
         let [cpu_millis, ram_mib, disk_mib] =
             LARGEST.map(|most| if index == 0 { most } else { agenda.dice.u32(most / 8..=most) });
-        let gpus = if index == 0 || agenda.chance(300) {
-            vec![Gpu { model: "made up".to_owned(), memory_mib: 8192 }]
-        } else {
-            Vec::new()
-        };
+        let gpus = if index == 0 || agenda.chance(400) { agenda.dice.u32(1..4) } else { 0 };
+        let sizes = [8192, 4096, 16_384];
+        let gpus = sizes.into_iter().take(gpus as usize).map(gpu).collect();
+        let labels = LABELS.into_iter().filter(|_| index == 0 || agenda.chance(400));
+        let labels = labels.map(str::to_owned).collect();
         let claim = agenda.dice.bool().then(|| users.people[person].name.clone());
         let weak = index > 0 && agenda.chance(300);
         let config = AgentConfig {
@@ -63,6 +70,7 @@ pub(crate) fn machines(users: &Users, agenda: &mut Agenda) -> Vec<Machine> {
             capacity: Capacity { cpu_millis, ram_mib, disk_mib, gpus },
             isolation: if weak { Isolation::None } else { Isolation::Full },
             isolation_notes: Vec::new(),
+            labels,
         };
         let machine = Machine::new(index, person, config);
         let on = machine.inside(Inside::PowerOn);
@@ -70,6 +78,10 @@ pub(crate) fn machines(users: &Users, agenda: &mut Agenda) -> Vec<Machine> {
         machine
     };
     (0..=users.people.len()).map(machine).collect()
+}
+
+fn gpu(memory_mib: u32) -> Gpu {
+    Gpu { model: "made up".to_owned(), memory_mib, driver: "1.0".to_owned() }
 }
 
 /// Plans what people want and what goes wrong, and the end of both.
@@ -98,9 +110,18 @@ pub(crate) fn plan(machines: &[Machine], users: &Users, agenda: &mut Agenda) {
 }
 
 fn spec(agenda: &mut Agenda) -> TaskSpec {
-    let gpus = u16::from(agenda.chance(100));
+    let gpus = u16::from(agenda.chance(200));
+    let labels =
+        if agenda.chance(200) { REQUIRED[agenda.dice.usize(0..REQUIRED.len())] } else { &[] };
+    let work = if agenda.chance(400) {
+        let (requirements, requires_python) = (vec!["numpy".to_owned()], None);
+        let packages = Packages::Names { requirements, requires_python };
+        Work::Python { source: "1".to_owned(), packages }
+    } else {
+        Work::Shell { command: "true".to_owned() }
+    };
     TaskSpec {
-        work: Work::Shell { command: "true".to_owned() },
+        work,
         needs: Needs {
             cpu_millis: agenda.dice.u32(1..8) * 500,
             ram_mib: agenda.dice.u32(1..16) * 256,
@@ -110,6 +131,9 @@ fn spec(agenda: &mut Agenda) -> TaskSpec {
         },
         time_limit_s: agenda.dice.u32(1..150),
         isolation: if agenda.chance(800) { Isolation::Full } else { Isolation::None },
+        labels: labels.iter().copied().map(str::to_owned).collect(),
+        image: None,
+        shared_tmp: false,
         tasks: agenda.dice.u32(1..5),
     }
 }

@@ -24,7 +24,9 @@ impl Manager {
     /// Lets the messages out and ends the sessions that are over.
     pub(super) fn send_all(&mut self, effects: &mut Effects, stage: &mut Stage<'_>) {
         for (session, message) in take(&mut effects.sends) {
-            stage.oracles.told(&message);
+            let message = stage.saboteur.tells(message);
+            let machine = self.outbox(session).map(|id| stage.network.connection(id).machine);
+            stage.oracles.told(&message, machine);
             self.send(session, &message, stage);
         }
         for (session, reason) in take(&mut effects.closes) {

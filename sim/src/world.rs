@@ -52,13 +52,14 @@ impl World {
         let machines = story::machines(&users, &mut agenda);
         agenda.at(0, Event::ManagerStarts);
         story::plan(&machines, &users, &mut agenda);
+        let labels = machines.iter().map(|machine| machine.config.labels.clone()).collect();
         Self {
             agenda,
             network: Network::default(),
             manager,
             machines,
             users,
-            oracles: Oracles::default(),
+            oracles: Oracles::new(labels),
             saboteur: Saboteur::new(bug),
             storm: true,
         }

@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 
 import {
-  approveWorker, expect, openBrowser, openContext, owner, register, runSteps, sendJob, submitJob, url,
+  approveWorker, expect, openBrowser, openContext, owner, register, runSteps, send, sendJob, submitJob, url,
 } from './steps.mjs';
 
 const axe = await readFile(createRequire(import.meta.url).resolve('axe-core'), 'utf8');
@@ -26,6 +26,19 @@ with open(os.environ["OUTPUT_DIR"] + "/answer.txt", "w") as file:
   needs: { cores: 1, ram_mib: 128, time_limit_s: 60 },
 };
 
+const HEADED_JOB = {
+  kind: 'python',
+  name: 'says what it needs',
+  source: `# /// script
+# requires-python = ">=3.9"
+# dependencies = ["six"]
+# ///
+import six
+print("six", six.__version__)
+`,
+  needs: { ram_mib: 128, time_limit_s: 60 },
+};
+
 const browser = await openBrowser();
 const context = await openContext(browser, { viewport: DESK });
 const page = await context.newPage();
@@ -33,6 +46,7 @@ const complaints = [];
 watch(page);
 
 let job;
+let headedJob;
 
 // Whatever the page complains of in its console is a fault, above all of the content policy.
 function watch(page) {
@@ -54,7 +68,8 @@ async function hasEnded(page) {
 
 // Every page that a logged-in user can reach, and the two that nobody else sees.
 function pages() {
-  return ['/', '/submit', '/jobs', `/jobs/${job}`, '/workers', '/workers/approve', '/leaderboard', '/credits'];
+  return ['/', '/submit', '/submit?example=heat-flags', '/submit?example=word-lengths-node', '/jobs',
+    `/jobs/${job}`, `/jobs/${headedJob}`, '/workers', '/workers/approve', '/leaderboard', '/credits'];
 }
 
 async function sidewaysOverflow(page) {
@@ -132,6 +147,77 @@ const steps = [
   ['the receipt says what it cost', async () => {
     const receipt = await textOf(page, '#receipt');
     expect(/\d/.test(receipt), `receipt: ${receipt}`);
+  }],
+
+  ['the worker says what it offers and how it confines jobs', async () => {
+    await page.goto('/workers');
+    const card = page.locator('.workers > li').first();
+    expect(/python3/.test(await card.locator('.labels').innerText()), 'no Python among its features');
+    const holds = card.locator('details[id^=holds]');
+    await holds.locator('summary').click();
+    const meaning = await holds.innerText();
+    expect(/jobs/i.test(meaning), `what holds there: ${meaning}`);
+    // The list is fetched anew whenever the grid changes, and what was opened stays open.
+    await page.evaluate(() => {
+      document.querySelector('#live').dataset.old = '';
+      document.body.dispatchEvent(new Event('cg-grid'));
+    });
+    await page.waitForSelector('#live:not([data-old])');
+    expect(await holds.getAttribute('open') !== null, 'an update closed what was open');
+  }],
+
+  ['what few need is folded away, and opens by keyboard', async () => {
+    await page.goto('/submit');
+    expect(!(await page.locator('#image').isVisible()), 'it is open from the start');
+    await page.locator('#more > summary').focus();
+    await page.keyboard.press('Enter');
+    await page.locator('#image').waitFor();
+    expect(!(await page.locator('#flags').isVisible()), 'flags are for C');
+    await page.locator('[data-fills=uv_lock]').setInputFiles({
+      name: 'uv.lock', mimeType: 'text/plain', buffer: Buffer.from('version = 1\n'),
+    });
+    await page.waitForFunction(() => document.querySelector('#uv_lock').value === 'version = 1\n');
+    await page.locator('label[for=kind-c]').click();
+    await page.locator('#flags').waitFor();
+    expect(!(await page.locator('#uv_lock').isVisible()), 'lock files are for Python');
+  }],
+
+  ['the price knows who offers a feature', async () => {
+    await page.fill('[name=labels]', 'no-such-tool');
+    await page.waitForFunction(() => /offers no-such-tool/.test(document.querySelector('#fit').innerText));
+    await page.fill('[name=labels]', '');
+    await page.locator('.features [type=checkbox]').first().check();
+    await page.waitForFunction(() => /1 of 1/.test(document.querySelector('#fit').innerText));
+  }],
+
+  ['what is wrong is said beside its field', async () => {
+    await page.fill('[name=source]', 'int main(void) { return 0; }');
+    await page.fill('[name=flags]', '-fplugin=<b>');
+    await send(page, '[name=source]');
+    const error = await textOf(page, '#flags-error');
+    expect(error.includes('"-fplugin=<b>"'), `error: ${error}`);
+    expect(await page.locator('.features [type=checkbox]').first().isChecked(), 'a choice was lost');
+    // Chromium itself complains of the status.
+    complaints.length = 0;
+  }],
+
+  ['a script that says what it needs has a lock', async () => {
+    await submitJob(page, HEADED_JOB);
+    await sendJob(page);
+    headedJob = page.url().match(/\/jobs\/(\d+)/)[1];
+    const asked = await textOf(page, '#asked');
+    expect(/Packages\s+six/.test(asked) && asked.includes('>=3.9'), `asked for: ${asked}`);
+    await page.waitForFunction(() => /succeeded|failed/i.test(document.querySelector('#job-state').innerText));
+    if (/failed/i.test(await textOf(page, '#job-state'))) {
+      const reason = await textOf(page, '#reason');
+      expect(/index/.test(reason), reason);
+      return `no package index: ${reason}`;
+    }
+    await page.waitForSelector('#lock a');
+    const [download] = await Promise.all([page.waitForEvent('download'), page.locator('#lock a').click()]);
+    const lock = await readFile(await download.path(), 'utf8');
+    expect(/^six==\d/m.test(lock) && lock.includes('--hash=sha256:'), `lock: ${lock}`);
+    await page.waitForFunction(() => /^six \d/.test(document.querySelector('#log-stdout').innerText));
   }],
 
   ['an unknown job is a page, not a stack trace', async () => {

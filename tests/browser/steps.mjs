@@ -35,7 +35,8 @@ export async function openContext(browser, options = {}) {
   return context;
 }
 
-// Runs steps in order; those after a failed one are not tried, since each builds on the last.
+// Runs steps in order; those after a failed one are not tried, since each builds on the last. A step
+// that yields a text could not be tried here, and the text says why.
 export async function runSteps(steps, page) {
   let failed = false;
   for (const [name, step] of steps) {
@@ -44,8 +45,8 @@ export async function runSteps(steps, page) {
       continue;
     }
     try {
-      await step();
-      console.log(`ok ${name}`);
+      const why = await step();
+      console.log(why ? `skipped ${name}: ${why}` : `ok ${name}`);
     } catch (error) {
       failed = true;
       console.log(`FAILED ${name}\n${error.stack ?? error}`);

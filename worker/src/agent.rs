@@ -26,9 +26,9 @@ use std::sync::Arc;
 use campusgrid_protocol::id::{AttemptId, WorkerKey};
 use campusgrid_protocol::message::{Approval, Join, ToManager, ToWorker};
 use campusgrid_protocol::resource::{Capacity, Isolation};
-use campusgrid_protocol::task::{Outcome, TaskSpec, WorkerFault};
+use campusgrid_protocol::task::{Outcome, WorkerFault};
 
-use self::effect::{AgentEffect, AgentEffects, AgentInput, Progress, StopOrder};
+use self::effect::{AgentEffect, AgentEffects, AgentInput, Order, Progress, StopOrder};
 use self::held::{Held, Phase};
 use self::room::Room;
 use self::session::Session;
@@ -46,6 +46,8 @@ pub struct AgentConfig {
     pub capacity: Capacity,
     pub isolation: Isolation,
     pub isolation_notes: Vec<String>,
+    /// What jobs may require by name; see [`Join::labels`].
+    pub labels: Vec<String>,
 }
 
 /// The worker's state: its session, and every attempt that it holds.
@@ -129,8 +131,8 @@ impl Agent {
     /// What the attempts that run or are still dying take up, in all.
     pub fn room_in_use(&self) -> Room {
         let mut room = Room::default();
-        for needs in self.held.values().filter_map(Held::room) {
-            room.add(needs);
+        for grant in self.held.values().filter_map(Held::room) {
+            room.add(grant);
         }
         room
     }
@@ -144,6 +146,7 @@ impl Agent {
             capacity: self.config.capacity.clone(),
             isolation: self.config.isolation,
             isolation_notes: self.config.isolation_notes.clone(),
+            labels: self.config.labels.clone(),
             attempts: self.attempts(),
         })));
     }
@@ -166,7 +169,10 @@ impl Agent {
             ToWorker::Approved { owner } => {
                 effects.push(AgentEffect::Approval(Approval::Owned { by: owner }));
             }
-            ToWorker::Start { attempt, spec } => self.on_start(attempt, spec, effects),
+            ToWorker::Start { attempt, spec, gpus, lock } => {
+                self.on_start(attempt, Order { spec, gpus, lock }, effects);
+            }
+            ToWorker::Locked { attempt, lock } => self.on_locked(attempt, lock, effects),
             ToWorker::Cancel { attempt } => self.stop(attempt, Outcome::Cancelled, effects),
             ToWorker::Drop { attempt } => self.on_drop(attempt, effects),
             ToWorker::Stored { attempt } => {
@@ -188,29 +194,50 @@ impl Agent {
         }
     }
 
-    fn on_start(&mut self, attempt: AttemptId, spec: Arc<TaskSpec>, effects: &mut AgentEffects) {
+    fn on_start(&mut self, attempt: AttemptId, order: Order, effects: &mut AgentEffects) {
         if self.held.contains_key(&attempt) || self.held.len() >= ATTEMPTS_MAX {
             return;
         }
-        let refusal = if self.leaving.is_some() {
-            Some(WorkerFault::Leaving)
-        } else if !Room::default().takes(&spec.needs, &self.config.capacity) {
-            let message = "the task needs more than this machine offers".to_owned();
-            Some(WorkerFault::Sandbox { message })
-        } else if spec.isolation > self.config.isolation {
-            let message = "the task asks for a stronger sandbox than this machine has".to_owned();
-            Some(WorkerFault::Sandbox { message })
-        } else {
-            None
-        };
-        if let Some(fault) = refusal {
+        if let Some(fault) = self.refusal(&order) {
             self.spool_empty(attempt, Outcome::Returned(fault), effects);
             return;
         }
         self.arrivals += 1;
         let lease_until_ms = self.session.start_lease_until_ms();
-        let waiting = Held::Waiting { spec, lease_until_ms, arrival: self.arrivals };
+        let waiting = Held::Waiting { order, lease_until_ms, arrival: self.arrivals };
         self.held.insert(attempt, waiting);
+    }
+
+    /// Why this machine cannot do what it is told to, if so.
+    fn refusal(&self, order: &Order) -> Option<WorkerFault> {
+        let spec = &order.spec;
+        let sandbox = |message: String| Some(WorkerFault::Sandbox { message });
+        if self.leaving.is_some() {
+            return Some(WorkerFault::Leaving);
+        }
+        if let Some(message) = wrong_gpus(order, &self.config.capacity) {
+            return Some(WorkerFault::Gpu { message });
+        }
+        if !Room::default().takes(&order.grant(), &self.config.capacity) {
+            return sandbox("the task needs more than this machine offers".to_owned());
+        }
+        if spec.isolation > self.config.isolation {
+            return sandbox(
+                "the task asks for a stronger sandbox than this machine has".to_owned(),
+            );
+        }
+        let lacks = |label: &&String| !self.config.labels.iter().any(|own| stands_for(own, label));
+        let missing = spec.labels.iter().find(lacks)?;
+        sandbox(format!("the task requires {missing}, which this machine does not offer"))
+    }
+
+    /// Only what waits for an answer takes one: the first, whatever is repeated later.
+    fn on_locked(&mut self, attempt: AttemptId, lock: Arc<str>, effects: &mut AgentEffects) {
+        if let Some(Held::Running { resolved, .. }) = self.held.get_mut(&attempt)
+            && resolved.take().is_some()
+        {
+            effects.push(AgentEffect::Lock { attempt, lock });
+        }
     }
 
     /// Ends an attempt so that its manager hears about it; what is over already stays as it is.
@@ -236,27 +263,33 @@ impl Agent {
         let Some(held) = self.held.remove(&attempt) else { return };
         match held {
             Held::Waiting { .. } => {}
-            Held::Running { needs, .. } | Held::Stopping { needs } => {
+            Held::Running { grant, .. } | Held::Stopping { grant } => {
                 // Its room stays taken until it is dead.
-                self.held.insert(attempt, Held::Forgotten { needs: Some(needs) });
+                self.held.insert(attempt, Held::Forgotten { grant: Some(grant) });
                 effects.push(AgentEffect::Stop { attempt, order: StopOrder::Forget });
             }
-            Held::Forgotten { needs } => {
-                self.held.insert(attempt, Held::Forgotten { needs });
+            Held::Forgotten { grant } => {
+                self.held.insert(attempt, Held::Forgotten { grant });
             }
             Held::Spooling => {
-                self.held.insert(attempt, Held::Forgotten { needs: None });
+                self.held.insert(attempt, Held::Forgotten { grant: None });
             }
             Held::Spooled { .. } => effects.push(AgentEffect::Unspool { attempt }),
         }
     }
 
     fn on_progress(&mut self, attempt: AttemptId, progress: Progress, effects: &mut AgentEffects) {
-        let Some(Held::Running { phase, .. }) = self.held.get_mut(&attempt) else { return };
+        let Some(Held::Running { phase, resolved, .. }) = self.held.get_mut(&attempt) else {
+            return;
+        };
         let message = match progress {
             Progress::Preparing { step } => {
                 *phase = Phase::Preparing { step: step.clone() };
                 ToManager::Preparing { attempt, step }
+            }
+            Progress::Resolved { lock } => {
+                *resolved = Some(lock.clone());
+                ToManager::Locked { attempt, lock }
             }
             Progress::Started => {
                 *phase = Phase::Started;
@@ -274,6 +307,9 @@ impl Agent {
     /// A new session knows nothing of what the last one may have lost.
     fn repeat_progress(&self, effects: &mut AgentEffects) {
         for (&attempt, held) in &self.held {
+            if let Held::Running { resolved: Some(lock), .. } = held {
+                effects.send(ToManager::Locked { attempt, lock: lock.clone() });
+            }
             match held {
                 Held::Running { phase: Phase::Preparing { step }, .. } => {
                     effects.send(ToManager::Preparing { attempt, step: step.clone() });
@@ -327,13 +363,31 @@ impl Agent {
         let mut room = self.room_in_use();
         for (_, attempt) in waiting {
             let Some(held) = self.held.get_mut(&attempt) else { continue };
-            let Held::Waiting { spec, lease_until_ms, .. } = held else { continue };
-            if room.takes(&spec.needs, &self.config.capacity) {
-                room.add(&spec.needs);
-                let (needs, lease_until_ms) = (spec.needs, *lease_until_ms);
-                effects.push(AgentEffect::Run { attempt, spec: spec.clone() });
-                *held = Held::Running { needs, lease_until_ms, phase: Phase::New };
+            let Held::Waiting { order, lease_until_ms, .. } = held else { continue };
+            let (grant, lease_until_ms) = (order.grant(), *lease_until_ms);
+            if room.takes(&grant, &self.config.capacity) {
+                room.add(&grant);
+                effects.push(AgentEffect::Run { attempt, order: order.clone() });
+                *held = Held::Running { grant, lease_until_ms, phase: Phase::New, resolved: None };
             }
         }
+    }
+}
+
+/// What is wrong with the GPUs that the manager grants, if anything is.
+fn wrong_gpus(order: &Order, capacity: &Capacity) -> Option<String> {
+    let (granted, needed) = (order.gpus.len(), usize::from(order.spec.needs.gpus));
+    if granted != needed {
+        return Some(format!("{granted} are granted to a task that needs {needed}"));
+    }
+    let missing = order.gpus.iter().find(|&&gpu| usize::from(gpu) >= capacity.gpus.len())?;
+    Some(format!("number {missing} is granted, which this machine does not have"))
+}
+
+/// Whether an offered label is the required one, or stands for all that begin as it does.
+fn stands_for(offered: &str, required: &str) -> bool {
+    match offered.strip_suffix('*') {
+        Some(begin) => required.starts_with(begin),
+        None => offered == required,
     }
 }

@@ -23,10 +23,15 @@ pub struct Config {
     pub data_dir: PathBuf,
     pub caps: Caps,
     pub without_sandbox: WithoutSandbox,
+    pub weaker: Weaker,
+    /// None: no container engine is to be used.
+    pub engine: Option<EngineSettings>,
     /// The `uv` binary; none: looked for in `PATH`, then beneath the data directory.
     pub uv: Option<PathBuf>,
     /// How long an answer of the package index to a list of requirements is taken to hold.
     pub environment_fresh: Duration,
+    /// The most that environments and what they are made of may take up on the disk.
+    pub environments_max_mib: u64,
     pub task: TaskLimits,
 }
 
@@ -44,6 +49,30 @@ pub enum WithoutSandbox {
     Refuse,
     /// Take the owner's own jobs and run them unconfined.
     RunOwnJobs,
+}
+
+/// Whether other people's tasks may run here with filters and limits, but no namespaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weaker {
+    Refuse,
+    Allow,
+}
+
+/// What the owner lets Docker or Podman do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineSettings {
+    /// Images that jobs may ask for beside the worker's own: whole references, or what they begin
+    /// with and a `*`.
+    pub images: Vec<String>,
+    pub pull: Pull,
+}
+
+/// Whether images that are not here may be downloaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pull {
+    Never,
+    /// Those that are on the owner's list.
+    Listed,
 }
 
 /// Limits of every task that its submitter does not choose.
@@ -66,49 +95,8 @@ impl Config {
         environment: BTreeMap<String, String>,
         flags: Vec<Flag>,
     ) -> Result<Self, Problems> {
-        let data_dir = default_data_dir(&environment);
-        let mut reader = Reader::new(file, environment, flags);
-        for section in MANAGER_SECTIONS {
-            reader.leave_section(section);
-        }
-        reader.alias("worker.manager_host", "MANAGER_HOST");
-        reader.alias("worker.manager_port", "MANAGER_PORT");
-        reader.alias("worker.use_docker", "USE_DOCKER");
-        let manager_host = reader.optional_text("worker.manager_host", check_host);
-        // Accepted for the seed's sake: the sandbox here needs no daemon, so there is none to allow.
-        reader.switch("worker.use_docker", true);
-        let config = Self {
-            manager_host: manager_host.clone().unwrap_or_default(),
-            manager_port: reader.integer("worker.manager_port", 9999, 1..=65535),
-            name: reader.optional_text("worker.name", check_label),
-            owner: reader.optional_text("worker.owner", check_user_name),
-            data_dir: absolute(reader.path("worker.data_dir", &data_dir)),
-            caps: Caps {
-                cores: reader.optional_integer("worker.cores", 1..=4096),
-                ram_mib: reader.optional_integer("worker.ram_mib", 64..=64 << 20),
-                disk_mib: reader.optional_integer("worker.disk_mib", 64..=1 << 30),
-            },
-            without_sandbox: if reader.switch("worker.unsafe_no_sandbox", false) {
-                WithoutSandbox::RunOwnJobs
-            } else {
-                WithoutSandbox::Refuse
-            },
-            uv: reader.optional_path("worker.uv"),
-            environment_fresh: Duration::from_secs(
-                3600 * reader.integer("worker.environment_fresh_hours", 24, 0..=8760),
-            ),
-            task: TaskLimits {
-                processes: reader.integer("worker.task_processes", 512, 16..=32_768),
-                log_keep_bytes: reader.integer("worker.task_log_keep_kib", 1024, 4..=65_536) << 10,
-                log_flood_bytes: reader.integer("worker.task_log_flood_mib", 64, 1..=16_384) << 20,
-                grace: Duration::from_millis(reader.integer(
-                    "worker.task_grace_ms",
-                    5000,
-                    0..=60_000,
-                )),
-            },
-        };
-        if manager_host.is_none() {
+        let (mut reader, config) = Self::ask(file, environment, flags);
+        if config.manager_host.is_empty() {
             reader.problem(
                 "the manager's address is missing: give -m HOST, set MANAGER_HOST, \
                  or write worker.manager_host into config.toml"
@@ -118,6 +106,107 @@ impl Config {
         reader.finish()?;
         Ok(config)
     }
+
+    /// The same for what works without a manager, whose address may then be empty.
+    ///
+    /// # Errors
+    ///
+    /// Every problem that was found.
+    pub fn read_without_manager(
+        file: Option<ConfigFile>,
+        environment: BTreeMap<String, String>,
+        flags: Vec<Flag>,
+    ) -> Result<Self, Problems> {
+        let (reader, config) = Self::ask(file, environment, flags);
+        reader.finish()?;
+        Ok(config)
+    }
+
+    fn ask(
+        file: Option<ConfigFile>,
+        environment: BTreeMap<String, String>,
+        flags: Vec<Flag>,
+    ) -> (Reader, Self) {
+        let data_dir = default_data_dir(&environment);
+        let mut reader = Reader::new(file, environment, flags);
+        for section in MANAGER_SECTIONS {
+            reader.leave_section(section);
+        }
+        reader.alias("worker.manager_host", "MANAGER_HOST");
+        reader.alias("worker.manager_port", "MANAGER_PORT");
+        reader.alias("worker.use_docker", "USE_DOCKER");
+        let config = Self {
+            manager_host: reader
+                .optional_text("worker.manager_host", check_host)
+                .unwrap_or_default(),
+            manager_port: reader.integer("worker.manager_port", 9999, 1..=65535),
+            name: reader.optional_text("worker.name", check_label),
+            owner: reader.optional_text("worker.owner", check_user_name),
+            data_dir: absolute(reader.path("worker.data_dir", &data_dir)),
+            caps: Caps {
+                cores: reader.optional_integer("worker.cores", 1..=4096),
+                ram_mib: reader.optional_integer("worker.ram_mib", 64..=64 << 20),
+                disk_mib: reader.optional_integer("worker.disk_mib", 64..=1 << 30),
+            },
+            without_sandbox: match reader.switch("worker.unsafe_no_sandbox", false) {
+                true => WithoutSandbox::RunOwnJobs,
+                false => WithoutSandbox::Refuse,
+            },
+            weaker: match reader.switch("worker.allow_restricted", false) {
+                true => Weaker::Allow,
+                false => Weaker::Refuse,
+            },
+            engine: engine(&mut reader),
+            uv: reader.optional_path("worker.uv"),
+            environment_fresh: Duration::from_secs(
+                3600 * reader.integer("worker.environment_fresh_hours", 24, 0..=8760),
+            ),
+            environments_max_mib: reader.integer(
+                "worker.environments_max_mib",
+                10_240,
+                512..=16 << 20,
+            ),
+            task: task_limits(&mut reader),
+        };
+        (reader, config)
+    }
+}
+
+fn engine(reader: &mut Reader) -> Option<EngineSettings> {
+    let is_used = reader.switch("worker.use_docker", true);
+    let images = reader.text("worker.docker_images", "", check_images);
+    let pull = if reader.switch("worker.docker_pull", false) { Pull::Listed } else { Pull::Never };
+    is_used.then(|| EngineSettings { images: words(&images).map(str::to_owned).collect(), pull })
+}
+
+fn task_limits(reader: &mut Reader) -> TaskLimits {
+    TaskLimits {
+        processes: reader.integer("worker.task_processes", 512, 16..=32_768),
+        log_keep_bytes: reader.integer("worker.task_log_keep_kib", 1024, 4..=65_536) << 10,
+        log_flood_bytes: reader.integer("worker.task_log_flood_mib", 64, 1..=16_384) << 20,
+        grace: Duration::from_millis(reader.integer("worker.task_grace_ms", 5000, 0..=60_000)),
+    }
+}
+
+/// The words of a list that commas separate.
+fn words(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|word| !word.is_empty())
+}
+
+/// A list of references to images, each with at most one `*`, at its end.
+fn check_images(list: &str) -> Result<(), String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._/:@-".contains(c);
+    for word in words(list) {
+        let start = word.strip_suffix('*').unwrap_or(word);
+        // A bare star would let a stranger name any image of the world.
+        if start.is_empty() || start.len() > 255 || !start.chars().all(plain) {
+            return Err(format!(
+                "{word} is neither an image, such as python@sha256:…, nor the beginning of some, \
+                 such as registry.example.edu/*"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Programs that are started elsewhere must find the same directory.
@@ -161,6 +250,31 @@ mod tests {
         assert_eq!((config.manager_host.as_str(), config.manager_port), ("grid.example", 9999));
         assert_eq!(config.data_dir, Path::new("/home/ada/.local/share/campusgrid/worker"));
         assert_eq!(config.task.log_keep_bytes, 1 << 20);
+        assert_eq!(config.engine.unwrap().pull, Pull::Never);
+    }
+
+    #[test]
+    fn images_are_a_list_with_commas() {
+        let file = "[worker]\nmanager_host = 'm'\ndocker_images = 'python@sha256:0, ours.example/*,'\ndocker_pull = true";
+        let engine = read(file, &[]).unwrap().engine.unwrap();
+        assert_eq!(engine.images, ["python@sha256:0", "ours.example/*"]);
+        assert_eq!(engine.pull, Pull::Listed);
+        assert_eq!(read(file, &[("USE_DOCKER", "no")]).unwrap().engine, None);
+        for bad in ["*", "a b", "a*b", "ok, $x"] {
+            let problems = read(&format!("[worker]\ndocker_images = '{bad}'"), &[]).unwrap_err();
+            assert!(problems.to_string().contains("neither an image"), "{problems}");
+        }
+    }
+
+    #[test]
+    fn looking_at_the_machine_needs_no_manager() {
+        let flags = vec![Flag {
+            name: "--allow-restricted".to_owned(),
+            key: "worker.allow_restricted".to_owned(),
+            value: "true".to_owned(),
+        }];
+        let config = Config::read_without_manager(None, BTreeMap::new(), flags).unwrap();
+        assert_eq!((config.manager_host.as_str(), config.weaker), ("", Weaker::Allow));
     }
 
     #[test]

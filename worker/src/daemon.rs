@@ -8,9 +8,9 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use campusgrid_protocol::message::Approval;
+use campusgrid_protocol::message::{Approval, LABELS_MAX};
 use campusgrid_protocol::resource::{Capacity, Isolation};
-use campusgrid_sandbox::sandbox::{Confinement, Sandbox, SandboxConfig};
+use campusgrid_sandbox::plan::{Check, Holds};
 use nix::fcntl::{Flock, FlockArg};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -18,20 +18,21 @@ use tracing::info;
 
 use self::live::Daemon;
 use crate::agent::{Agent, AgentConfig};
-use crate::config::{Config, WithoutSandbox};
+use crate::config::Config;
 use crate::connection::ManagerAddress;
 use crate::environment::{Environments, EnvironmentsConfig};
 use crate::error::WorkerError;
+use crate::features::{self, Version};
+use crate::gpu::Gpus;
 use crate::identity;
 use crate::probe::{LoadMeter, Machine};
 use crate::run::Runner;
+use crate::run::backend::Backends;
 use crate::spool::Spool;
+use crate::walls::{Walls, instance};
 
 /// Inputs of runs and uploads on their way to the agent, which takes them as fast as they come.
 const INPUTS: usize = 1024;
-
-/// As root, tasks run as this user and the 255 after it.
-const FIRST_JOB_UID: u32 = 60_000;
 
 /// How a worker came to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,22 +60,16 @@ pub async fn run(
 ) -> Result<Exit, WorkerError> {
     let _lock = take_directory(&config.data_dir)?;
     let key = identity::load_or_make(&config.data_dir)?;
-    let machine = Machine::probe(&config.data_dir)?;
-    let (sandbox, strength) = Sandbox::probe(SandboxConfig {
-        confinement: match config.without_sandbox {
-            WithoutSandbox::Refuse => Confinement::Full,
-            WithoutSandbox::RunOwnJobs => Confinement::None,
-        },
-        helper: PathBuf::from("/proc/self/exe"),
-        scratch: config.data_dir.join("scratch"),
-        first_job_uid: FIRST_JOB_UID,
-    })
-    .await;
-    let mut notes = strength.notes;
-    let Some(sandbox) = sandbox else { return Ok(Exit::NoSandbox { notes }) };
-    notes.extend(machine.gpu_note());
-    let capacity = machine.capacity(config.caps);
-    tell_what_is_offered(&capacity, strength.isolation, &notes);
+    let (gpus, gpu_checks) = Gpus::find().await;
+    let machine = Machine::probe(&config.data_dir, &gpus)?;
+    let walls = Walls::probe(&config, &config.data_dir, instance(&config.data_dir));
+    let (walls, tools) = tokio::join!(walls, features::probe(features::SYSTEM.as_ref()));
+    let mut offer = Offer::new(machine.capacity(config.caps), &walls, tools, gpus.cuda());
+    if walls.sandbox.is_none() && offer.isolation < Isolation::Docker {
+        return Ok(Exit::NoSandbox { notes: offer.notes });
+    }
+    offer.notes.extend(gpu_checks.iter().map(note));
+    offer.tell();
 
     let (spool, recovered) = Spool::open(&config.data_dir)?;
     let runs_dir = fresh_directory(config.data_dir.join("runs"))?;
@@ -82,36 +77,103 @@ pub async fn run(
         data_dir: config.data_dir.clone(),
         uv: config.uv.clone(),
         fresh: config.environment_fresh,
+        max_mib: config.environments_max_mib,
         variables,
     })
     .map_err(|source| WorkerError::MakeDirectory { path: config.data_dir.clone(), source })?;
     let agent = Agent::new(AgentConfig {
         key,
-        name: config.name.clone().unwrap_or_else(|| machine.name.clone()),
+        name: config.name.unwrap_or(machine.name),
         owner: config.owner.clone(),
-        capacity,
-        isolation: strength.isolation,
-        isolation_notes: notes,
+        capacity: offer.capacity,
+        isolation: offer.isolation,
+        isolation_notes: offer.notes,
+        labels: offer.labels,
     });
-    let runner = Runner { sandbox, environments, spool, runs_dir, limits: config.task };
-    let manager = ManagerAddress { host: config.manager_host, port: config.manager_port };
+    let load = LoadMeter::start(&gpus)?;
+    let runner = Runner {
+        backends: Backends::new(walls.sandbox, walls.engine.clone()),
+        gpus,
+        environments,
+        spool,
+        runs_dir,
+        limits: config.task,
+    };
     let (inputs, input) = mpsc::channel(INPUTS);
     let daemon = Daemon {
         agent,
         key,
-        manager,
+        manager: ManagerAddress { host: config.manager_host, port: config.manager_port },
         runner: Arc::new(runner),
         inputs,
         outbox: None,
         runs: BTreeMap::new(),
         ended: BTreeMap::new(),
-        load: LoadMeter::start()?,
+        load,
         approval: None,
         owner: config.owner,
         show,
     };
     daemon.live(recovered, input, shutdown).await;
+    if let Some(engine) = walls.engine {
+        engine.close().await;
+    }
     Ok(Exit::Left)
+}
+
+/// What this machine says of itself to the manager.
+struct Offer {
+    capacity: Capacity,
+    isolation: Isolation,
+    notes: Vec<String>,
+    /// What jobs can require by name.
+    labels: Vec<String>,
+}
+
+impl Offer {
+    fn new(mut capacity: Capacity, walls: &Walls, tools: Vec<String>, cuda: Option<&str>) -> Self {
+        let mut notes = walls.notes.clone();
+        let mut labels = walls.labels.clone();
+        // In a container a task sees the image's tools and not the machine's.
+        if walls.sandbox.is_some() {
+            labels.extend(tools);
+        }
+        if walls.isolation == Isolation::Restricted && !capacity.gpus.is_empty() {
+            // CUDA reserves terabytes of addresses, so only a cgroup can limit its memory.
+            capacity.gpus.clear();
+            notes.push("GPU: not offered, since a task's memory cannot be limited here".to_owned());
+        }
+        if let Some(cuda) = cuda.filter(|_| !capacity.gpus.is_empty()) {
+            labels.extend(features::labels("cuda", Version::find(cuda)));
+        }
+        labels.truncate(LABELS_MAX);
+        Self { capacity, isolation: walls.isolation, notes, labels }
+    }
+
+    fn tell(&self) {
+        info!(
+            cores = self.capacity.cpu_millis / 1000,
+            ram_mib = self.capacity.ram_mib,
+            disk_mib = self.capacity.disk_mib,
+            gpus = self.capacity.gpus.len(),
+            isolation = ?self.isolation,
+            labels = self.labels.join(" "),
+            "this machine is offered"
+        );
+        for note in &self.notes {
+            info!("{note}");
+        }
+    }
+}
+
+/// A check as a line for the owner.
+fn note(check: &Check) -> String {
+    match (&check.state, &check.mend) {
+        (Holds::No, Some(mend)) => {
+            format!("{}: {}; to mend it: {mend}", check.what, check.found)
+        }
+        (Holds::Yes | Holds::Optional | Holds::No, _) => format!("{}: {}", check.what, check.found),
+    }
 }
 
 /// Makes the data directory if need be and takes it for this worker alone, until dropped.
@@ -137,15 +199,41 @@ fn fresh_directory(path: PathBuf) -> Result<PathBuf, WorkerError> {
     }
 }
 
-fn tell_what_is_offered(capacity: &Capacity, isolation: Isolation, notes: &[String]) {
-    info!(
-        cores = capacity.cpu_millis / 1000,
-        ram_mib = capacity.ram_mib,
-        disk_mib = capacity.disk_mib,
-        isolation = ?isolation,
-        "this machine is offered"
-    );
-    for note in notes {
-        info!("sandbox: {note}");
+#[cfg(test)]
+mod tests {
+    use campusgrid_protocol::resource::Gpu;
+
+    use super::*;
+
+    fn offer(isolation: Isolation) -> Offer {
+        let gpu = Gpu { model: "A100".to_owned(), memory_mib: 40_960, driver: "550".to_owned() };
+        let capacity = Capacity { cpu_millis: 1, ram_mib: 2, disk_mib: 3, gpus: vec![gpu] };
+        let (notes, labels) = (vec!["held".to_owned()], vec!["docker".to_owned()]);
+        let (sandbox, engine, checks) = (None, None, Vec::new());
+        let walls = Walls { sandbox, engine, isolation, notes, checks, labels };
+        Offer::new(capacity, &walls, vec!["R".to_owned()], Some("12.4"))
+    }
+
+    #[test]
+    fn a_machine_of_containers_offers_no_tools_of_its_own() {
+        let offer = offer(Isolation::Docker);
+        assert_eq!(offer.labels, ["docker", "cuda", "cuda/12", "cuda/12.4"]);
+        assert_eq!(offer.notes, ["held"]);
+    }
+
+    #[test]
+    fn gpus_are_not_offered_where_memory_cannot_be_limited() {
+        let offer = offer(Isolation::Restricted);
+        assert_eq!((offer.capacity.gpus, offer.labels), (Vec::new(), vec!["docker".to_owned()]));
+        assert_eq!(offer.notes.len(), 2);
+    }
+
+    #[test]
+    fn a_check_says_what_mends_it() {
+        let mend = Some("sudo it".to_owned());
+        let (what, found) = ("GPU".to_owned(), "none".to_owned());
+        let check = Check { what, state: Holds::No, found, mend };
+        assert_eq!(note(&check), "GPU: none; to mend it: sudo it");
+        assert_eq!(note(&Check { state: Holds::Optional, ..check }), "GPU: none");
     }
 }

@@ -48,8 +48,10 @@ pub enum WorkerError {
     UploadAnswer,
     #[error("failed to read the blob {path}")]
     ReadBlob { path: PathBuf, source: std::io::Error },
-    #[error("the system tells nothing of its memory or disks")]
+    #[error("the system tells nothing of its memory")]
     Probe { source: sysinfo::Error },
+    #[error("failed to ask how much is free on the disk of {path}")]
+    FreeDisk { path: PathBuf, source: std::io::Error },
     #[error("failed to finish work on another thread")]
     BlockingWork { source: tokio::task::JoinError },
     #[error("failed to listen for signals")]

@@ -92,7 +92,7 @@ mod tests {
     async fn a_manager_of_another_version_is_told_apart_in_words() {
         let mut newer = from_manager(0);
         newer[4..8].copy_from_slice(&[7, 0, 9, 0]);
-        check(&newer, "worker speaks protocol 1 to 1, manager 7 to 9").await;
+        check(&newer, "worker speaks protocol 2 to 2, manager 7 to 9").await;
     }
 
     #[tokio::test]

@@ -1,20 +1,25 @@
-//! The `campusgrid-worker` command: reads flags and settings, then hands over to the daemon.
+//! The `campusgrid-worker` command: reads flags and settings, then hands over to what was asked for.
+
+mod arguments;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use campusgrid_container::helper as container_helper;
 use campusgrid_protocol::message::Approval;
-use campusgrid_sandbox::helper::{HELPER_ARGUMENT, helper_main};
+use campusgrid_sandbox::helper as sandbox_helper;
 use campusgrid_sandbox::scope::enter_own_scope;
 use campusgrid_settings::file;
-use campusgrid_settings::reader::Flag;
 use campusgrid_worker::config::{Config, WithoutSandbox};
 use campusgrid_worker::daemon::{self, Exit};
+use campusgrid_worker::doctor::{self, Format};
 use campusgrid_worker::error::WorkerError;
+use campusgrid_worker::image::{self, Wishes};
+use campusgrid_worker::install::{self, Mode};
 use clap::Parser;
-use nix::sys::stat::{Mode, umask};
+use nix::sys::stat::{Mode as FileMode, umask};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, level_filters::LevelFilter};
@@ -22,74 +27,24 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::arguments::{Arguments, Command};
+
 /// Of sysexits.h: the configuration is wrong.
 const EX_USAGE: u8 = 64;
 /// Of sysexits.h: something this program needs is not there.
 const EX_UNAVAILABLE: u8 = 69;
 
-/// Shares this machine with a CampusGrid: runs other people's tasks in a sandbox.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Arguments {
-    /// Host name or address of the manager
-    #[arg(short, long, value_name = "HOST")]
-    manager: Option<String>,
-    /// The manager's port for workers [default: 9999]
-    #[arg(short, long, value_name = "PORT")]
-    port: Option<String>,
-    /// Name of this machine in the dashboard [default: its host name]
-    #[arg(short, long, value_name = "NAME")]
-    name: Option<String>,
-    /// The user who owns this machine and is paid for its work, once they approve it
-    #[arg(short, long, value_name = "USER")]
-    user: Option<String>,
-    /// Do not use Docker; the sandbox of this worker does not need it
-    #[arg(long)]
-    no_docker: bool,
-    /// Run the owner's own jobs unconfined; nobody else's are taken
-    #[arg(long)]
-    unsafe_no_sandbox: bool,
-    /// Settings [default: config.toml in the working directory, if there is one]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Where identity, results and environments are kept
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<String>,
-}
+/// For what still runs on other threads when all is done.
+const END_LIMIT: Duration = Duration::from_secs(5);
 
-impl Arguments {
-    fn flags(&self) -> Vec<Flag> {
-        let text = |name: &str, key: &str, value: &Option<String>| {
-            value.as_ref().map(|value| Flag {
-                name: name.to_owned(),
-                key: key.to_owned(),
-                value: value.clone(),
-            })
-        };
-        let switch = |is_set: bool, value: &str| is_set.then(|| value.to_owned());
-        [
-            text("--manager", "worker.manager_host", &self.manager),
-            text("--port", "worker.manager_port", &self.port),
-            text("--name", "worker.name", &self.name),
-            text("--user", "worker.owner", &self.user),
-            text("--data-dir", "worker.data_dir", &self.data_dir),
-            text("--no-docker", "worker.use_docker", &switch(self.no_docker, "false")),
-            text(
-                "--unsafe-no-sandbox",
-                "worker.unsafe_no_sandbox",
-                &switch(self.unsafe_no_sandbox, "true"),
-            ),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
-    }
-}
+type Variables = BTreeMap<String, String>;
 
 fn main() -> ExitCode {
     // Before anything else: a helper is to stay small, single-threaded and without open files.
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == HELPER_ARGUMENT) {
-        helper_main();
+    match std::env::args_os().nth(1) {
+        Some(word) if word == sandbox_helper::HELPER_ARGUMENT => sandbox_helper::helper_main(),
+        Some(word) if word == container_helper::HELPER_ARGUMENT => container_helper::helper_main(),
+        Some(_) | None => {}
     }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
@@ -99,11 +54,16 @@ fn main() -> ExitCode {
         }
     };
     // Only text: what is not cannot be a setting, and nothing here needs it.
-    let variables: BTreeMap<String, String> = std::env::vars_os()
+    let variables: Variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let read = file::read(arguments.config.as_deref())
-        .and_then(|file| Config::read(file, variables.clone(), arguments.flags()));
+    let flags = arguments.settings.flags();
+    let read = file::read(arguments.settings.config.as_deref()).and_then(|file| {
+        match &arguments.command {
+            None => Config::read(file, variables.clone(), flags),
+            Some(_) => Config::read_without_manager(file, variables.clone(), flags),
+        }
+    });
     let config = match read {
         Ok(config) => config,
         Err(problems) => return complain(&problems.to_string(), EX_USAGE),
@@ -111,51 +71,106 @@ fn main() -> ExitCode {
     if let Err(problem) = log_to_stderr(variables.get("CAMPUSGRID_LOG").map(String::as_str)) {
         return complain(&problem, EX_USAGE);
     }
+    let done = match arguments.command {
+        None => work(config, variables),
+        Some(Command::Doctor { json }) => {
+            let format = if json { Format::Json } else { Format::People };
+            examine(&config, variables, format)
+        }
+        Some(Command::BuildImage { recipe }) => build_image(&config, recipe.into()),
+        Some(Command::Install { dry_run }) => {
+            put_in_place(&config, if dry_run { Mode::Say } else { Mode::Do })
+        }
+    };
+    done.unwrap_or_else(|error| {
+        error!("{error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs the worker until it is asked to end.
+fn work(config: Config, variables: Variables) -> anyhow::Result<ExitCode> {
     // Environments must be readable for tasks, which run as another user where the worker is root;
     // what is private stands in a directory that only its owner may enter.
-    umask(Mode::from_bits_truncate(0o022));
-    match config.without_sandbox {
-        // An ordinary user's worker limits its tasks from a scope of its own.
-        WithoutSandbox::Refuse => enter_own_scope(std::env::args_os().skip(1)),
-        WithoutSandbox::RunOwnJobs => {}
-    }
-    match serve(config, variables) {
-        Ok(Exit::Left) => ExitCode::SUCCESS,
-        Ok(Exit::NoSandbox { notes }) => complain(
+    umask(FileMode::from_bits_truncate(0o022));
+    seek_own_scope(&config);
+    let shutdown = CancellationToken::new();
+    let exit = run(async {
+        listen_for_the_end(shutdown.clone())?;
+        daemon::run(config, variables, show_approval, shutdown).await
+    })?;
+    Ok(match exit {
+        Exit::Left => ExitCode::SUCCESS,
+        Exit::NoSandbox { notes } => complain(
             &format!(
                 "no sandbox works on this machine, so it takes no tasks:\n  {}\n\
-                 (--unsafe-no-sandbox would run the owner's own jobs unconfined)",
+                 (campusgrid-worker doctor says more; --unsafe-no-sandbox would run the owner's own \
+                 jobs unconfined)",
                 notes.join("\n  ")
             ),
             EX_UNAVAILABLE,
         ),
-        Err(error) => {
-            error!("{error:#}");
-            ExitCode::FAILURE
-        }
+    })
+}
+
+/// Says what holds here; fails where other people's tasks could not run.
+#[expect(clippy::print_stdout, reason = "the findings are what was asked for")]
+fn examine(config: &Config, variables: Variables, format: Format) -> anyhow::Result<ExitCode> {
+    seek_own_scope(config);
+    let findings = run(doctor::examine(config, variables))?;
+    print!("{}", doctor::print(&findings, format));
+    Ok(if findings.is_fit() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Builds the image that jobs mean by "default". Takes minutes, each step a line.
+#[expect(clippy::print_stdout, reason = "whoever waits for minutes sees what is done")]
+fn build_image(config: &Config, wishes: Wishes) -> anyhow::Result<ExitCode> {
+    run(image::build(config, wishes, |line| println!("{line}")))?;
+    println!("start the worker anew, and it offers the image");
+    Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::print_stdout, reason = "whoever installs sees what is done")]
+fn put_in_place(config: &Config, mode: Mode) -> anyhow::Result<ExitCode> {
+    for line in install::install(config, mode)? {
+        println!("{line}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// An ordinary user's worker limits its tasks from a scope of its own.
+fn seek_own_scope(config: &Config) {
+    match config.without_sandbox {
+        WithoutSandbox::Refuse => enter_own_scope(std::env::args_os().skip(1)),
+        WithoutSandbox::RunOwnJobs => {}
     }
 }
 
-/// One thread: the sandbox's helpers live as long as the thread that started them.
-fn serve(config: Config, variables: BTreeMap<String, String>) -> anyhow::Result<Exit> {
+/// Runs on one thread: the sandbox's helpers live as long as the thread that started them.
+fn run<T, E>(work: impl Future<Output = Result<T, E>>) -> anyhow::Result<T>
+where
+    anyhow::Error: From<E>,
+{
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let exit = runtime.block_on(async {
-        let shutdown = CancellationToken::new();
-        let listen = |kind| signal(kind).map_err(|source| WorkerError::Signals { source });
-        let (mut interrupt, mut terminate) =
-            (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-        let asked = shutdown.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                biased;
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            asked.cancel();
-        });
-        daemon::run(config, variables, show_approval, shutdown).await
-    })?;
-    Ok(exit)
+    let done = runtime.block_on(work);
+    // A driver or a disk that does not answer must not keep the program.
+    runtime.shutdown_timeout(END_LIMIT);
+    Ok(done?)
+}
+
+fn listen_for_the_end(shutdown: CancellationToken) -> Result<(), WorkerError> {
+    let listen = |kind| signal(kind).map_err(|source| WorkerError::Signals { source });
+    let (mut interrupt, mut terminate) =
+        (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    tokio::spawn(async move {
+        tokio::select! {
+            biased;
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        shutdown.cancel();
+    });
+    Ok(())
 }
 
 /// Lines for the owner; `cargo xtask demo` reads them too.

@@ -1,15 +1,16 @@
-//! What this machine has and what it is busy with, through sysinfo and NVML.
+//! What this machine has and what it is busy with, through sysinfo; of its GPUs only what they offer.
 
 use std::path::Path;
 
 use campusgrid_protocol::resource::{Capacity, Gpu, Load};
 use campusgrid_protocol::text::check_label;
-use nvml_wrapper::Nvml;
-use sysinfo::{Disks, System};
-use tracing::debug;
+use nix::sys::statvfs::statvfs;
+use sysinfo::System;
 
 use crate::config::Caps;
 use crate::error::WorkerError;
+use crate::gpu::Gpus;
+use crate::gpu::meter::Meter;
 
 /// Offered unless the owner says otherwise: the rest keeps the machine usable.
 const RAM_PERCENT: u64 = 80;
@@ -27,6 +28,7 @@ pub struct Machine {
     pub cores: u32,
     pub ram_mib: u64,
     pub disk_free_mib: u64,
+    /// Those that can be granted.
     pub gpus: Vec<Gpu>,
 }
 
@@ -35,8 +37,8 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// When the system does not tell its memory or its disks.
-    pub fn probe(data_dir: &Path) -> Result<Self, WorkerError> {
+    /// When the system does not tell its memory or what is free on that disk.
+    pub fn probe(data_dir: &Path, gpus: &Gpus) -> Result<Self, WorkerError> {
         let mut system = new_system()?;
         system.refresh_memory();
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
@@ -50,13 +52,11 @@ impl Machine {
             cores: u32::try_from(cores).unwrap_or(u32::MAX),
             ram_mib: ram / MIB,
             disk_free_mib: disk_free(data_dir)? / MIB,
-            gpus: gpus(),
+            gpus: gpus.offered(),
         })
     }
 
     /// What is offered to the grid.
-    ///
-    /// GPUs are seen but not offered: the sandbox cannot grant them yet.
     pub fn capacity(&self, caps: Caps) -> Capacity {
         let cores = caps.cores.unwrap_or(u32::MAX).min(self.cores);
         let share = caps.ram_mib.map_or(self.ram_mib * RAM_PERCENT / 100, u64::from);
@@ -70,16 +70,8 @@ impl Machine {
             cpu_millis: cores.saturating_mul(1000),
             ram_mib: u32::try_from(ram_mib).unwrap_or(u32::MAX),
             disk_mib: u32::try_from(disk_mib).unwrap_or(u32::MAX),
-            gpus: Vec::new(),
+            gpus: self.gpus.clone(),
         }
-    }
-
-    /// A line for the owner about what is there and not offered; none if nothing is.
-    pub fn gpu_note(&self) -> Option<String> {
-        let models: Vec<&str> = self.gpus.iter().map(|gpu| gpu.model.as_str()).collect();
-        (!models.is_empty()).then(|| {
-            format!("GPUs: {} found ({}), not offered yet", models.len(), models.join(", "))
-        })
     }
 }
 
@@ -87,6 +79,7 @@ impl Machine {
 #[derive(Debug)]
 pub struct LoadMeter {
     system: System,
+    gpus: Meter,
 }
 
 impl LoadMeter {
@@ -95,10 +88,10 @@ impl LoadMeter {
     /// # Errors
     ///
     /// When the system tells nothing of itself.
-    pub fn start() -> Result<Self, WorkerError> {
+    pub fn start(gpus: &Gpus) -> Result<Self, WorkerError> {
         let mut system = new_system()?;
         system.refresh_cpu_usage();
-        Ok(Self { system })
+        Ok(Self { system, gpus: Meter::start(gpus) })
     }
 
     /// What the machine was busy with since the last call.
@@ -109,6 +102,7 @@ impl LoadMeter {
         Load {
             cpu_busy_permille: busy as u16,
             ram_used_mib: u32::try_from(self.system.used_memory() / MIB).unwrap_or(u32::MAX),
+            gpus: self.gpus.take(),
         }
     }
 }
@@ -117,35 +111,11 @@ fn new_system() -> Result<System, WorkerError> {
     System::new().map_err(|source| WorkerError::Probe { source })
 }
 
-/// Free bytes of the file system that holds `path`.
+/// Free bytes of the file system that holds `path`, of whatever kind it is.
 fn disk_free(path: &Path) -> Result<u64, WorkerError> {
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let disks = Disks::new_with_refreshed_list().map_err(|source| WorkerError::Probe { source })?;
-    let free = disks
-        .iter()
-        .filter(|disk| path.starts_with(disk.mount_point()))
-        .max_by_key(|disk| disk.mount_point().as_os_str().len())
-        .map_or(0, |disk| disk.available_space());
-    Ok(free)
-}
-
-/// The machine's NVIDIA GPUs; none without their driver, which is no error.
-fn gpus() -> Vec<Gpu> {
-    let list = || {
-        let nvml = Nvml::init()?;
-        (0..nvml.device_count()?)
-            .map(|index| {
-                let device = nvml.device_by_index(index)?;
-                let memory_mib = device.memory_info()?.total / MIB;
-                let memory_mib = u32::try_from(memory_mib).unwrap_or(u32::MAX);
-                Ok(Gpu { model: device.name()?, memory_mib })
-            })
-            .collect::<Result<Vec<Gpu>, nvml_wrapper::error::NvmlError>>()
-    };
-    list().unwrap_or_else(|error| {
-        debug!("no NVIDIA GPUs: {error}");
-        Vec::new()
-    })
+    let facts = statvfs(path)
+        .map_err(|source| WorkerError::FreeDisk { path: path.to_owned(), source: source.into() })?;
+    Ok(facts.blocks_available().saturating_mul(facts.fragment_size()))
 }
 
 #[cfg(test)]
@@ -155,7 +125,11 @@ mod tests {
     const NO_CAPS: Caps = Caps { cores: None, ram_mib: None, disk_mib: None };
 
     fn laptop() -> Machine {
-        let gpus = vec![Gpu { model: "RTX 4060".to_owned(), memory_mib: 8188 }];
+        let gpus = vec![Gpu {
+            model: "RTX 4060".to_owned(),
+            memory_mib: 8188,
+            driver: "550.54".to_owned(),
+        }];
         Machine { name: "l".to_owned(), cores: 8, ram_mib: 16_000, disk_free_mib: 1000, gpus }
     }
 
@@ -177,16 +151,14 @@ mod tests {
     }
 
     #[test]
-    fn gpus_are_named_but_not_offered() {
-        assert_eq!(laptop().capacity(NO_CAPS).gpus, []);
-        let note = laptop().gpu_note().unwrap();
-        assert_eq!(note, "GPUs: 1 found (RTX 4060), not offered yet");
+    fn gpus_are_offered_whole() {
+        assert_eq!(laptop().capacity(NO_CAPS).gpus, laptop().gpus);
     }
 
-    #[test]
-    fn this_machine_can_be_probed() {
+    #[tokio::test]
+    async fn this_machine_can_be_probed() {
         let dir = tempfile::tempdir().unwrap();
-        let machine = Machine::probe(dir.path()).unwrap();
+        let machine = Machine::probe(dir.path(), &Gpus::find().await.0).unwrap();
         assert!(machine.cores > 0 && machine.ram_mib > 0 && machine.disk_free_mib > 0);
     }
 }

@@ -1,42 +1,45 @@
 //! Runs one attempt from its start to its end in the spool: environment, sandbox, live log, result.
 
+pub mod backend;
 mod course;
+mod equip;
 mod live_log;
 mod outcome;
 mod plan;
 mod settle;
+pub(crate) mod words;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use campusgrid_protocol::id::AttemptId;
-use campusgrid_protocol::task::{Ended, Outcome, TaskSpec};
+use campusgrid_protocol::task::{Ended, Outcome};
 use campusgrid_sandbox::plan::Report;
-use campusgrid_sandbox::sandbox::Sandbox;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tracing::{Instrument, debug, info, info_span, warn};
 
+use self::backend::Backends;
 use self::course::Course;
 use self::outcome::fault;
-use crate::agent::effect::{AgentInput, StopOrder};
+use self::words::RunWords;
+use crate::agent::effect::{AgentInput, Order};
 use crate::config::TaskLimits;
 use crate::environment::Environments;
 use crate::error::WorkerError;
+use crate::gpu::Gpus;
 use crate::spool::{NewBlob, Spool};
 
 /// What every run needs.
 #[derive(Debug)]
 pub(crate) struct Runner {
-    pub(crate) sandbox: Sandbox,
+    pub(crate) backends: Backends,
+    pub(crate) gpus: Gpus,
     pub(crate) environments: Environments,
     pub(crate) spool: Spool,
     /// Where logs and outputs are collected, on the spool's file system.
     pub(crate) runs_dir: PathBuf,
     pub(crate) limits: TaskLimits,
 }
-
-/// The order to stop, once there is one; the newest counts.
-pub(crate) type StopOrders = watch::Receiver<Option<StopOrder>>;
 
 /// An end as it is about to be spooled.
 struct Settled {
@@ -49,8 +52,8 @@ impl Runner {
     pub(crate) async fn run(
         self: Arc<Self>,
         attempt: AttemptId,
-        spec: Arc<TaskSpec>,
-        orders: StopOrders,
+        order: Order,
+        words: RunWords,
         inputs: mpsc::Sender<AgentInput>,
     ) {
         let span = info_span!("run", %attempt);
@@ -59,14 +62,13 @@ impl Runner {
             let course = Course {
                 runner: &self,
                 attempt,
-                spec: &spec,
-                orders: &orders,
+                order: &order,
+                words: &words,
                 inputs: &inputs,
                 results: &results,
             };
             let came = course.run().await;
-            let forget = matches!(*orders.borrow(), Some(StopOrder::Forget));
-            let last = if forget {
+            let last = if words.is_forgotten() {
                 info!("dropped");
                 AgentInput::Gone { attempt }
             } else {

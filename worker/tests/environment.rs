@@ -1,5 +1,6 @@
-//! Python environments built for real by uv; skipped, with the reason, where there is no uv or no
-//! package index.
+//! Python environments built for real by uv in the build sandbox; skipped, with the reason, where
+//! there is no uv or no package index.
+//!
 #![expect(
     clippy::unwrap_used,
     clippy::print_stderr,
@@ -10,13 +11,31 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
+use campusgrid_protocol::task::Packages;
+use campusgrid_sandbox::sandbox::{Confinement, Sandbox, SandboxConfig};
+use campusgrid_worker::environment::asked::{Asked, Question};
+use campusgrid_worker::environment::flights::Steps;
+use campusgrid_worker::environment::interpreter::{Interpreter, Wanted};
+use campusgrid_worker::environment::lock::Lock;
+use campusgrid_worker::environment::shelf::Environment;
+use campusgrid_worker::environment::workshop::Workshop;
 use campusgrid_worker::environment::{EnvironmentError, Environments, EnvironmentsConfig};
+use campusgrid_worker::run::backend::{Backends, Surroundings};
 use tempfile::TempDir;
 
 /// Where `cargo xtask` installs uv, beneath the home directory.
 const UV_OF_XTASK: &str = ".cache/campusgrid/tools/uv/bin/uv";
+
+/// The whole way of a job's packages, without a manager.
+struct Place {
+    dir: TempDir,
+    environments: Environments,
+    backends: Backends,
+    steps: Steps,
+}
 
 fn uv() -> Option<PathBuf> {
     let named = std::env::var_os("CAMPUSGRID_WORKER_UV").map(PathBuf::from);
@@ -26,21 +45,100 @@ fn uv() -> Option<PathBuf> {
     named.or(in_path).or(home).filter(|uv| uv.is_file())
 }
 
-fn open(dir: &TempDir, more: &[(&str, &str)]) -> Option<Environments> {
-    let Some(uv) = uv() else {
-        eprintln!("skipped: uv is not installed");
-        return None;
-    };
-    let mut variables: BTreeMap<String, String> = std::env::vars().collect();
-    variables.extend(more.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
-    let data_dir = dir.path().to_owned();
-    let fresh = Duration::from_secs(3600);
-    let config = EnvironmentsConfig { data_dir, uv: Some(uv), fresh, variables };
-    Some(Environments::open(config).unwrap())
+/// The strongest walls that hold here.
+async fn backends(dir: &Path) -> Backends {
+    for confinement in [Confinement::Full, Confinement::None] {
+        let (sandbox, strength) = Sandbox::probe(SandboxConfig {
+            confinement,
+            helper: PathBuf::from(env!("CARGO_BIN_EXE_campusgrid-worker")),
+            scratch: dir.join("scratch"),
+            first_job_uid: 60_000,
+            allow_restricted: false,
+        })
+        .await;
+        if let Some(sandbox) = sandbox {
+            return Backends::new(Some((sandbox, strength.isolation)), None);
+        }
+        eprintln!("without walls, since they do not hold here: {:?}", strength.notes);
+    }
+    panic!("not even without walls");
 }
 
-fn lines(requirements: &[&str]) -> Vec<String> {
-    requirements.iter().map(|&line| line.to_owned()).collect()
+impl Place {
+    async fn open(more: &[(&str, &str)]) -> Option<Self> {
+        let Some(uv) = uv() else {
+            eprintln!("skipped: uv is not installed");
+            return None;
+        };
+        Some(Self::open_with(Some(uv), 10_240, more).await)
+    }
+
+    async fn open_with(uv: Option<PathBuf>, max_mib: u64, more: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let environments = environments(dir.path(), uv, max_mib, more);
+        let backends = backends(dir.path()).await;
+        Self { dir, environments, backends, steps: Steps::default() }
+    }
+
+    fn workshop(&self) -> Workshop<'_> {
+        Workshop { backends: &self.backends, surroundings: Surroundings::Machine }
+    }
+
+    async fn interpreter(&self, asked: &Asked) -> Result<Interpreter, EnvironmentError> {
+        let wanted = Wanted { labels: &[], program: asked.python(), lock: None };
+        self.environments.interpreter(self.workshop(), wanted).await
+    }
+
+    async fn resolve(&self, packages: &Packages) -> Result<Lock, EnvironmentError> {
+        let asked = Asked::check(packages)?;
+        let interpreter = self.interpreter(&asked).await?;
+        match asked {
+            Asked::Nothing { .. } => panic!("nothing to install"),
+            Asked::Locked(lock) => Ok(lock),
+            Asked::Question(question) => {
+                let question: &Question = &question;
+                let workshop = self.workshop();
+                self.environments.resolve(workshop, &interpreter, question, &self.steps).await
+            }
+        }
+    }
+
+    async fn build(&self, lock: &Lock) -> Result<Arc<Environment>, EnvironmentError> {
+        let interpreter = self.interpreter(&Asked::Nothing { python: None }).await?;
+        self.environments.ready(self.workshop(), &interpreter, lock, &self.steps).await
+    }
+
+    async fn ready(&self, packages: &Packages) -> Result<Arc<Environment>, EnvironmentError> {
+        let lock = self.resolve(packages).await?;
+        self.build(&lock).await
+    }
+
+    /// What stands in the directory of environments beside the answers and the workshop.
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.dir.path().join("environments")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name != "answers" && name != "workshop").collect()
+    }
+}
+
+fn environments(
+    dir: &Path,
+    uv: Option<PathBuf>,
+    max_mib: u64,
+    more: &[(&str, &str)],
+) -> Environments {
+    let mut variables: BTreeMap<String, String> = std::env::vars().collect();
+    variables.insert("UV_HTTP_RETRIES".to_owned(), "0".to_owned());
+    variables.extend(more.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
+    let data_dir = dir.to_owned();
+    let fresh = Duration::from_secs(3600);
+    let config = EnvironmentsConfig { data_dir, uv, fresh, max_mib, variables };
+    Environments::open(config).unwrap()
+}
+
+fn named(requirements: &[&str]) -> Packages {
+    let requirements = requirements.iter().map(|&line| line.to_owned()).collect();
+    Packages::Names { requirements, requires_python: None }
 }
 
 /// None, with a printed reason, if the index cannot be reached from here.
@@ -55,59 +153,99 @@ fn unless_out_of_reach<T>(result: Result<T, EnvironmentError>) -> Option<T> {
     }
 }
 
-fn names(dir: &TempDir) -> Vec<String> {
-    let entries = fs::read_dir(dir.path().join("environments")).unwrap();
-    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+fn python(environment: &Path, program: &str) -> String {
+    let python = Command::new(environment.join("bin/python3"))
+        .args(["-c", program])
+        .env_clear()
+        .output()
+        .unwrap();
+    String::from_utf8(python.stdout).unwrap()
 }
 
 #[tokio::test]
 async fn an_environment_is_built_once_for_all_who_wait_and_works_elsewhere() {
-    let dir = tempfile::tempdir().unwrap();
-    let Some(environments) = open(&dir, &[]) else { return };
-    let requirements = lines(&["six==1.16.0"]);
-    let (first, second) =
-        tokio::join!(environments.ready(&requirements), environments.ready(&requirements));
+    let Some(place) = Place::open(&[]).await else { return };
+    let packages = named(&["six==1.16.0"]);
+    let mut told = place.steps.subscribe();
+    let (first, second) = tokio::join!(place.ready(&packages), place.ready(&packages));
     let Some(environment) = unless_out_of_reach(first) else { return };
-    assert_eq!(second.unwrap(), environment);
-    let mut left = names(&dir);
-    left.sort();
-    assert_eq!(left.len(), 2, "one environment and the answers, nothing half built: {left:?}");
+    assert_eq!(second.unwrap().path(), environment.path());
+    assert_eq!(place.names().len(), 1, "one environment, nothing half built");
+    assert!(!told.borrow_and_update().is_empty(), "the job page shows how it goes");
 
-    let moved = dir.path().join("moved");
-    fs::rename(&environment, &moved).unwrap();
-    let python = Command::new(moved.join("bin/python3"))
-        .args(["-c", "import six, sys; print(six.__version__, sys.prefix)"])
-        .env_clear()
-        .output()
-        .unwrap();
-    let said = String::from_utf8(python.stdout).unwrap();
-    assert_eq!(said, format!("1.16.0 {}\n", moved.display()));
-    let compiled = fs::read_dir(moved.join("lib"))
-        .unwrap()
-        .flatten()
-        .any(|python| python.path().join("site-packages/__pycache__").is_dir());
-    assert!(compiled, "tasks cannot write bytecode, so it must be there");
+    let moved = place.dir.path().join("moved");
+    assert!(
+        Command::new("cp").arg("-a").args([environment.path(), &moved]).status().unwrap().success()
+    );
+    let said =
+        python(&moved, "import six, sys; print(six.__version__, sys.prefix, six.__cached__)");
+    let compiled = moved.join("lib");
+    assert!(
+        said.starts_with(&format!("1.16.0 {} {}", moved.display(), compiled.display())),
+        "{said}"
+    );
+    let compiled = Path::new(said.trim().rsplit(' ').next().unwrap());
+    assert!(compiled.is_file(), "tasks cannot write bytecode, so it must be there");
+}
+
+#[tokio::test]
+async fn one_lock_makes_the_same_environment_on_two_machines() {
+    let Some(first) = Place::open(&[]).await else { return };
+    let lock = first.resolve(&named(&["six>=1.16,<1.18", "tomli>=2"])).await;
+    let Some(lock) = unless_out_of_reach(lock) else { return };
+    assert!(lock.text().starts_with("# requires-python: >=3."), "{}", lock.text());
+    // As the manager hands it on.
+    let lock = Lock::check(lock.text()).unwrap();
+    let second = Place::open(&[]).await.unwrap();
+    let (one, two) = tokio::join!(first.build(&lock), second.build(&lock));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert_eq!(one.path().file_name(), two.path().file_name());
+    let said = "import importlib.metadata as m; print(sorted((d.name, d.version) for d in m.distributions()))";
+    assert_eq!(python(one.path(), said), python(two.path(), said));
+}
+
+#[tokio::test]
+async fn a_lock_is_for_as_many_versions_of_python_as_the_packages_allow() {
+    let Some(place) = Place::open(&[]).await else { return };
+    let own = place.interpreter(&Asked::Nothing { python: None }).await.unwrap().version.1;
+    if own < 11 {
+        eprintln!("skipped: NumPy 2.3 does not run on Python 3.{own}");
+        return;
+    }
+    let Some(lock) = unless_out_of_reach(place.resolve(&named(&["six"])).await) else { return };
+    assert!(lock.text().starts_with("# requires-python: >=3.10\n"), "{}", lock.text());
+    let lock = place.resolve(&named(&["numpy>=2.3"])).await.unwrap();
+    assert!(lock.text().starts_with(&format!("# requires-python: >=3.{own}\n")), "{}", lock.text());
 }
 
 #[tokio::test]
 async fn the_same_requirements_need_no_index_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let Some(environments) = open(&dir, &[]) else { return };
-    let requirements = lines(&["six==1.16.0"]);
-    let Some(first) = unless_out_of_reach(environments.ready(&requirements).await) else { return };
-    let nowhere = [("UV_DEFAULT_INDEX", "http://127.0.0.1:9/"), ("UV_OFFLINE", "1")];
-    let again = open(&dir, &nowhere).unwrap();
-    assert_eq!(again.ready(&requirements).await, Ok(first));
+    let Some(place) = Place::open(&[]).await else { return };
+    let packages = named(&["six==1.16.0"]);
+    let Some(first) = unless_out_of_reach(place.ready(&packages).await) else { return };
+    let nowhere = [("UV_DEFAULT_INDEX", "http://127.0.0.1:9/"), ("UV_FIND_LINKS", "")];
+    let again = environments(place.dir.path(), uv(), 10_240, &nowhere);
+    let again = Place { environments: again, ..place };
+    assert_eq!(again.ready(&packages).await.unwrap().path(), first.path());
 }
 
 #[tokio::test]
 async fn what_does_not_exist_or_has_no_wheel_is_the_submitters_fault() {
-    let dir = tempfile::tempdir().unwrap();
-    let Some(environments) = open(&dir, &[]) else { return };
-    for (requirement, word) in
-        [("six==99.0", "six==99.0"), ("docopt==0.6.2", "wheel"), ("six>=(1", "not a package name")]
-    {
-        match environments.ready(&lines(&[requirement])).await {
+    let Some(place) = Place::open(&[]).await else { return };
+    let hashed = |line: &str| Packages::Hashed { text: format!("{line} --hash=sha256:{:064}", 0) };
+    let python = Some(">=3.99".to_owned());
+    for (packages, word) in [
+        (named(&["six==99.0"]), "six==99.0"),
+        (named(&["docopt==0.6.2"]), "wheel"),
+        (named(&["six>=(1"]), "not a package name"),
+        (hashed("six==1.16.0"), "Hash mismatch"),
+        (hashed("six==99.0"), "six==99.0"),
+        (hashed("docopt==0.6.2"), "wheel"),
+        (hashed("--index-url=https://evil.example"), "not 'name==version'"),
+        (Packages::UvLock { text: "version = 7".to_owned() }, "version 7"),
+        (Packages::Names { requirements: Vec::new(), requires_python: python }, "Python >=3.99"),
+    ] {
+        match place.ready(&packages).await {
             Err(EnvironmentError::Requirements { message }) => {
                 assert!(message.contains(word), "{message}");
             }
@@ -115,45 +253,158 @@ async fn what_does_not_exist_or_has_no_wheel_is_the_submitters_fault() {
                 eprintln!("skipped: no package index: {message}");
                 return;
             }
-            Ok(environment) => panic!("{requirement} came to {}", environment.display()),
+            Ok(environment) => panic!("{packages:?} came to {}", environment.path().display()),
         }
     }
-    assert_eq!(names(&dir), ["answers"]);
+    assert_eq!(place.names(), [""; 0]);
 }
 
 #[tokio::test]
 async fn an_index_out_of_reach_is_the_machines_fault() {
-    let dir = tempfile::tempdir().unwrap();
-    let nowhere = [("UV_DEFAULT_INDEX", "http://127.0.0.1:9/simple")];
-    let Some(environments) = open(&dir, &nowhere) else { return };
-    let result = environments.ready(&lines(&["six==1.16.0"])).await;
-    assert!(matches!(result, Err(EnvironmentError::Machine { .. })), "{result:?}");
-    assert_eq!(names(&dir), ["answers"]);
+    let nowhere = [("UV_DEFAULT_INDEX", "http://127.0.0.1:9/simple"), ("UV_FIND_LINKS", "")];
+    let Some(place) = Place::open(&nowhere).await else { return };
+    let hash = "8abb2f1d86890a2dfb989f9a77cfcfd3e47c2a354b01111771326f8aa26e0254";
+    let hashed = Packages::Hashed { text: format!("six==1.16.0 --hash=sha256:{hash}") };
+    for packages in [named(&["six==1.16.0"]), hashed] {
+        let result = place.ready(&packages).await;
+        assert!(matches!(result, Err(EnvironmentError::Machine { .. })), "{result:?}");
+    }
+    assert_eq!(place.names(), [""; 0]);
 }
 
-fn without_uv(dir: &TempDir, more: &[(&str, &str)]) -> Environments {
-    let mut variables: BTreeMap<String, String> = std::env::vars().collect();
-    variables.insert("PATH".to_owned(), "/nonexistent".to_owned());
-    variables.extend(more.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
-    let data_dir = dir.path().to_owned();
-    let config = EnvironmentsConfig { data_dir, uv: None, fresh: Duration::ZERO, variables };
-    Environments::open(config).unwrap()
+/// What `uv lock` has made of a project with one dependency, one extra and one group.
+const UV_LOCK: &str = r#"
+version = 1
+revision = 3
+requires-python = ">=3.9"
+
+[[package]]
+name = "lab-work"
+version = "0.3.0"
+source = { virtual = "." }
+dependencies = [
+    { name = "six" },
+]
+
+[package.optional-dependencies]
+plot = [
+    { name = "docopt" },
+]
+
+[package.metadata]
+requires-dist = [
+    { name = "docopt", marker = "extra == 'plot'" },
+    { name = "six" },
+]
+provides-extras = ["plot"]
+
+[[package]]
+name = "docopt"
+version = "0.6.2"
+source = { registry = "https://evil.example/simple" }
+sdist = { url = "https://evil.example/docopt-0.6.2.tar.gz", hash = "sha256:49b3a825280bd66b3aa83585ef59c4a8c82f2c8a522dbe754a8bc8d08c85c491", size = 25901 }
+
+[[package]]
+name = "six"
+version = "1.16.0"
+source = { registry = "https://evil.example/simple" }
+wheels = [
+    { url = "https://evil.example/six-1.16.0-py2.py3-none-any.whl", hash = "sha256:8abb2f1d86890a2dfb989f9a77cfcfd3e47c2a354b01111771326f8aa26e0254", size = 11053 },
+]
+"#;
+
+#[tokio::test]
+async fn a_uv_lock_is_installed_from_the_machines_own_index() {
+    let Some(place) = Place::open(&[]).await else { return };
+    let lock = place.resolve(&Packages::UvLock { text: UV_LOCK.to_owned() }).await.unwrap();
+    expect_test::expect![[r#"
+        # requires-python: >=3.9
+        six==1.16.0 --hash=sha256:8abb2f1d86890a2dfb989f9a77cfcfd3e47c2a354b01111771326f8aa26e0254
+    "#]]
+    .assert_eq(lock.text());
+    let Some(environment) = unless_out_of_reach(place.build(&lock).await) else { return };
+    assert_eq!(python(environment.path(), "import six; print(six.__version__)"), "1.16.0\n");
+    let git =
+        UV_LOCK.replacen("registry = \"https://evil.example/simple\"", "git = \"https://x\"", 1);
+    let refused = place.resolve(&Packages::UvLock { text: git }).await.unwrap_err();
+    assert!(refused.to_string().contains("docopt from a git repository"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_nobody_uses_goes_when_there_is_no_room() {
+    let Some(uv) = uv() else { return };
+    let place = Place::open_with(Some(uv), 0, &[]).await;
+    let Some(six) = unless_out_of_reach(place.ready(&named(&["six"])).await) else { return };
+    let tomli = place.ready(&named(&["tomli"])).await.unwrap();
+    assert_eq!(place.names().len(), 2, "both are in use");
+    drop(tomli);
+    let idna = place.ready(&named(&["idna"])).await.unwrap();
+    let mut kept = [&six, &idna].map(|held| held.path().file_name().unwrap().to_str().unwrap());
+    kept.sort_unstable();
+    let mut names = place.names();
+    names.sort();
+    assert_eq!(names, kept);
+    let cache = place.dir.path().join("environments/workshop/cache");
+    assert!(!cache.exists(), "it is worth less than any environment");
+}
+
+/// A wheel with a line that every Python runs at its start in whose environment it is.
+const DEADLY_WHEEL: &str = r#"
+import sys, zipfile
+with zipfile.ZipFile(sys.argv[1] + "/campusgrid_deadly-1-py3-none-any.whl", "w") as wheel:
+    about = "campusgrid_deadly-1.dist-info/"
+    wheel.writestr("campusgrid_deadly.pth", "import os; os.kill(os.getppid(), 9); os._exit(1)\n")
+    wheel.writestr(about + "METADATA", "Metadata-Version: 2.1\nName: campusgrid-deadly\nVersion: 1\n")
+    wheel.writestr(about + "WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+    wheel.writestr(about + "RECORD", "")
+"#;
+
+/// uv would compile bytecode with an interpreter that runs such lines, and has a network.
+#[tokio::test]
+async fn nothing_of_a_package_runs_while_it_is_installed() {
+    // Not beneath /tmp, in place of which the sandbox has its own.
+    let wheels = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let mut python = Command::new("/usr/bin/python3");
+    python.args(["-c", DEADLY_WHEEL]).arg(wheels.path());
+    if !python.status().is_ok_and(|status| status.success()) {
+        eprintln!("skipped: there is no Python");
+        return;
+    }
+    let here = [("UV_FIND_LINKS", wheels.path().to_str().unwrap())];
+    let Some(place) = Place::open(&here).await else { return };
+    let result = place.ready(&named(&["campusgrid-deadly"])).await;
+    let Some(environment) = unless_out_of_reach(result) else { return };
+    let python = Command::new("sh")
+        .args(["-c", "$0 -c 'print(1)'; echo survived"])
+        .arg(environment.path().join("bin/python3"))
+        .output()
+        .unwrap();
+    assert!(python.stdout.is_empty(), "the wheel is deadly: {python:?}");
+}
+
+async fn without_uv(more: &[(&str, &str)]) -> Place {
+    let mut variables = vec![("PATH", "/nonexistent")];
+    variables.extend(more);
+    Place::open_with(None, 10_240, &variables).await
 }
 
 #[tokio::test]
 async fn a_missing_uv_is_installed() {
-    let dir = tempfile::tempdir().unwrap();
-    let result = without_uv(&dir, &[]).ready(&lines(&["six==1.16.0"])).await;
+    let place = without_uv(&[]).await;
+    let result = place.ready(&named(&["six==1.16.0"])).await;
     let Some(environment) = unless_out_of_reach(result) else { return };
-    assert!(environment.join("bin/python3").exists());
-    assert!(dir.path().join("tools/bin/uv").is_file());
+    assert!(environment.path().join("bin/python3").exists());
+    assert!(place.dir.path().join("tools/bin/uv").is_file());
 }
 
 #[tokio::test]
 async fn a_uv_that_cannot_be_installed_is_named_with_the_fix() {
-    let dir = tempfile::tempdir().unwrap();
-    let nowhere = [("PIP_INDEX_URL", "http://127.0.0.1:9/simple"), ("PIP_RETRIES", "0")];
-    let result = without_uv(&dir, &nowhere).ready(&lines(&["six"])).await;
+    let nowhere = [
+        ("PIP_INDEX_URL", "http://127.0.0.1:9/simple"),
+        ("PIP_FIND_LINKS", ""),
+        ("PIP_RETRIES", "0"),
+    ];
+    let result = without_uv(&nowhere).await.ready(&named(&["six"])).await;
     let Err(EnvironmentError::Machine { message }) = result else {
         panic!("no uv was needed");
     };

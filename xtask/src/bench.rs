@@ -14,6 +14,7 @@ use crate::clock::Stopwatch;
 use crate::grid::{self, Manager, Plan, Ports, ShortLived, Worker};
 use crate::interrupt::Daemons;
 use crate::places::{Places, Profile};
+use crate::program;
 use crate::setup::{self, Purpose};
 
 const JOBS: usize = 200;
@@ -123,6 +124,17 @@ pub(crate) fn idle(places: &Places) -> Result<()> {
     }
     println!("load {}", load()?);
     Ok(())
+}
+
+/// The sandbox by itself: a program of its own, so that it is measured as it is released.
+///
+/// # Errors
+///
+/// When it does not compile, or this machine cannot confine tasks.
+pub(crate) fn sandbox(places: &Places) -> Result<()> {
+    let mut words = vec!["run", "--quiet", "--release", "--package", "xtask"];
+    words.extend(["--example", "bench-sandbox"]);
+    program::run(&mut program::cargo(&places.root, &words))
 }
 
 /// The value below which `per_mille` of the sorted times lie (nearest rank).

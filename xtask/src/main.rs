@@ -31,11 +31,14 @@ Usage: cargo xtask COMMAND
 
   demo [--once] [--data-dir DIR]  build, start a manager and a worker, run the example jobs, serve
   test                            set up what tests need and run all of them
+  test --vm                       test the sandbox in a virtual machine, with cgroup v2
+  test --vm hostile               run the hostile programs there, through a real worker
   browser                         run the browser test alone
   tidy                            check the rules of style that no other tool knows
   setup                           install what the demo needs
   setup test                      install what the tests need as well
   bench latency                   time from submitting a job to seeing its result
+  bench sandbox                   what a sandboxed task costs over a plain process
   bench idle                      processor and memory that idle daemons use
   screenshot                      take docs/pictures/dashboard.png anew";
 
@@ -56,11 +59,14 @@ fn run(words: &[&str]) -> Result<ExitCode> {
     match words {
         ["demo", options @ ..] => demo::run(&places, &demo::Options::parse(options)?),
         ["test"] => test::run(&places),
+        ["test", "--vm"] => test::run_vm(&places, test::Trial::Sandbox),
+        ["test", "--vm", "hostile"] => test::run_vm(&places, test::Trial::Hostile),
         ["browser"] => browser::run(&places),
         ["tidy"] => tidy::run(&places),
         ["setup"] => setup::run(&places, setup::Purpose::Demo).map(|()| ExitCode::SUCCESS),
         ["setup", "test"] => setup::run(&places, setup::Purpose::Test).map(|()| ExitCode::SUCCESS),
         ["bench", "latency"] => bench::latency(&places).map(|()| ExitCode::SUCCESS),
+        ["bench", "sandbox"] => bench::sandbox(&places).map(|()| ExitCode::SUCCESS),
         ["bench", "idle"] => bench::idle(&places).map(|()| ExitCode::SUCCESS),
         ["screenshot"] => browser::screenshot(&places).map(|()| ExitCode::SUCCESS),
         [] | ["help" | "--help" | "-h"] => {

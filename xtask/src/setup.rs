@@ -3,7 +3,7 @@
 mod packages;
 mod tools;
 
-pub(crate) use packages::{CHROMIUMS, install as install_packages};
+pub(crate) use packages::{CHROMIUMS, install as install_packages, install_extra};
 pub(crate) use tools::{cargo_deny, cargo_nextest, uv};
 
 use anyhow::Result;
@@ -18,6 +18,20 @@ pub(crate) enum Purpose {
     Test,
 }
 
+/// What only some tests need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extra {
+    Containers,
+    VirtualMachine,
+}
+
+/// Installs what some tests need, or says why they will be skipped.
+pub(crate) fn try_extra(extra: Extra) {
+    if let Err(error) = install_extra(extra) {
+        println!("setup: tests that need it will be skipped: {error:#}");
+    }
+}
+
 /// # Errors
 ///
 /// The first thing that cannot be had, with the command that a person could type.
@@ -27,6 +41,8 @@ pub(crate) fn run(places: &Places, purpose: Purpose) -> Result<()> {
     match purpose {
         Purpose::Demo => Ok(()),
         Purpose::Test => {
+            try_extra(Extra::Containers);
+            try_extra(Extra::VirtualMachine);
             cargo_nextest(places)?;
             cargo_deny(places).map(|_| ())
         }

@@ -2,6 +2,9 @@
 
 mod deny;
 mod runner;
+mod vm;
+
+pub(crate) use vm::Trial;
 
 use std::process::ExitCode;
 
@@ -23,6 +26,7 @@ pub(crate) fn run(places: &Places) -> Result<ExitCode> {
     let daemons = Daemons::watched()?;
     let clock = Stopwatch::start();
     setup::install_packages(setup::Purpose::Test)?;
+    setup::try_extra(setup::Extra::Containers);
     setup::uv(places)?;
     let nextest = setup::cargo_nextest(places)?;
     println!("set-up took {:.1} s", clock.elapsed().as_secs_f32());
@@ -47,5 +51,18 @@ pub(crate) fn run(places: &Places) -> Result<ExitCode> {
     summary.part("browser", || browser::test(places, &daemons));
 
     println!("\n{:.0} s in all\n{summary}", clock.elapsed().as_secs_f32());
+    Ok(if summary.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// `test --vm`: the tests in the virtual machine alone.
+///
+/// # Errors
+///
+/// When they cannot be run; failed checks are told by the exit status.
+pub(crate) fn run_vm(places: &Places, trial: Trial) -> Result<ExitCode> {
+    let daemons = Daemons::watched()?;
+    let mut summary = Summary::default();
+    summary.part("vm", || vm::run(places, trial, &daemons));
+    println!("\n{summary}");
     Ok(if summary.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

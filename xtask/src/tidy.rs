@@ -79,6 +79,7 @@ fn findings(texts: &[(String, String)]) -> Vec<Finding> {
             manifest::check(path, text, &mut findings);
         }
     }
+    manifest::check_lints(texts, &mut findings);
     source::mark_test_modules(&mut sources);
     for source in &sources {
         rules::check(source, &mut findings);
@@ -213,6 +214,41 @@ mod tests {
     fn the_codec_has_one_file() {
         check("protocol/src/frame.rs", "//! X.\nuse bincode::config;\n", &[]);
         check("worker/src/x.rs", "//! X.\nuse bincode::config;\n", &[(2, "wall")]);
+    }
+
+    #[test]
+    fn engines_are_the_container_crates_and_it_knows_no_grid() {
+        let text = "//! X.\nuse bollard::Docker;\nuse campusgrid_core::grid::Grid;\n";
+        check("container/src/x.rs", text, &[(3, "wall")]);
+        check("worker/src/x.rs", text, &[(2, "wall"), (3, "wall")]);
+        let text = "[dependencies]\nbollard.workspace = true\ncampusgrid-core.workspace = true\n";
+        check("container/Cargo.toml", text, &[(3, "wall")]);
+        check("manager/Cargo.toml", text, &[(2, "wall")]);
+        let text = "[dependencies]\ncampusgrid-container.workspace = true\n";
+        check("sandbox/Cargo.toml", text, &[(2, "wall")]);
+        check("worker/Cargo.toml", text, &[]);
+    }
+
+    #[test]
+    fn lints_of_a_crates_own_are_the_workspaces() {
+        let root = "[workspace.lints.rust]\nunsafe_code = \"forbid\"\na = 1\n\n[workspace.lints.clippy]\nb = 1\n";
+        let own = "[lints.rust]\nunsafe_code = \"deny\"\na = 1\n# Why.\n[lints.clippy]\nb = 2\n";
+        let texts = [("Cargo.toml", root), ("sandbox/Cargo.toml", own), ("core/Cargo.toml", "")];
+        let texts = texts.map(|(path, text)| (path.to_owned(), text.to_owned()));
+        let found: Vec<String> = findings(&texts).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            found,
+            ["sandbox/Cargo.toml:1: lints: [lints.clippy] lacks the workspace's b = 1"]
+        );
+    }
+
+    #[test]
+    fn unsafe_code_has_one_place_even_in_tests() {
+        let text =
+            "//! X, unsafe.\n#[expect(unsafe_code, reason = \"x\")]\nfn f() { unsafe { g() } }\n";
+        check("sandbox/src/helper/x.rs", text, &[]);
+        check("sandbox/src/x.rs", text, &[(3, "unsafe")]);
+        check("worker/tests/x.rs", text, &[(3, "unsafe")]);
     }
 
     #[test]

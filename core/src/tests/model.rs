@@ -11,7 +11,7 @@ use crate::job::{EndedTasks, Job, Lease, Task, TaskState};
 use crate::ledger::{Account, AccountId, Ledger, Transfer, TransferKey, chain};
 use crate::money::Micros;
 use crate::snapshot::{Shape, admits};
-use crate::worker::{Link, Worker};
+use crate::worker::{Grant, Link, Worker};
 
 /// What is on disk, by nothing but the changes; and the books, by nothing but the transfers.
 #[derive(Default)]
@@ -67,6 +67,7 @@ impl Disk {
             }
             of_job @ (Change::JobSubmitted(_)
             | Change::TaskLeased { .. }
+            | Change::JobLocked { .. }
             | Change::AttemptStarted { .. }
             | Change::TaskCancelling { .. }
             | Change::TaskRequeued { .. }
@@ -91,10 +92,11 @@ impl Disk {
                     tasks: BTreeMap::new(),
                     requeued: BTreeSet::new(),
                     ended: EndedTasks::default(),
+                    lock: None,
                 };
                 assert!(self.jobs.insert(new.id, job).is_none());
             }
-            Change::TaskLeased { attempt, worker, tries_left, at } => {
+            Change::TaskLeased { attempt, worker, gpus, tries_left, at } => {
                 let AttemptId { task: TaskId { job, index }, number } = attempt;
                 let job = self.jobs.get_mut(&job).unwrap();
                 if !job.requeued.remove(&index) {
@@ -103,9 +105,13 @@ impl Disk {
                 }
                 let before = job.tasks.get(&index).map_or(0, |task| task.attempts);
                 assert_eq!(number, before + 1, "attempts are counted without gaps");
-                let lease = Lease { worker, leased_at: at, started_at: None, cancelling: false };
+                let lease =
+                    Lease { worker, leased_at: at, started_at: None, cancelling: false, gpus };
                 let state = TaskState::Leased(lease);
                 job.tasks.insert(index, Task { attempts: number, tries_left, state });
+            }
+            Change::JobLocked { job, lock, at: _ } => {
+                assert!(self.jobs.get_mut(&job).unwrap().lock.replace(lock).is_none());
             }
             Change::AttemptStarted { attempt, at } => self.lease(attempt).started_at = Some(at),
             Change::TaskCancelling { attempt } => self.lease(attempt).cancelling = true,
@@ -233,12 +239,13 @@ pub(super) fn placements(grid: &Grid) -> Vec<(TaskId, WorkerId)> {
             let takes = |(id, link): &(&WorkerId, &mut Link)| is_room(grid, **id, link, &shape);
             let tightness = |(id, link): &(&WorkerId, &mut Link)| {
                 let free = &link.free;
-                let room = (free.gpu_memory_mib.len(), free.cpu_millis, free.ram_mib);
+                let room = (free.gpus.len(), free.cpu_millis, free.ram_mib);
                 (room, link.connected_at, **id)
             };
             let best = links.iter_mut().filter(takes).min_by_key(tightness);
             let Some((&worker, link)) = best else { break };
-            link.free.take(&shape.needs);
+            let (needs, gpus) = (shape.needs, link.free.choose(&shape.needs));
+            link.free.take(&Grant { needs, gpus });
             placed.push((TaskId { job: job.id, index }, worker));
         }
     }
@@ -249,6 +256,6 @@ pub(super) fn is_room(grid: &Grid, id: WorkerId, link: &Link, shape: &Shape) -> 
     let silence_ms = grid.now.since_ms(link.heard_at);
     silence_ms <= 3 * u64::from(grid.policy.heartbeat_ms)
         && !link.leaving
-        && admits(link.isolation, grid.workers[&id].owner, shape)
+        && admits((link.isolation, &link.offer), grid.workers[&id].owner, shape)
         && link.free.fits(&shape.needs)
 }

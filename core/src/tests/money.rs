@@ -546,7 +546,7 @@ fn every_task_of_an_array_is_settled_by_itself() {
             job 1, 54 held
             pay:1.1:1: escrow -> bob 8.5
             refund:1.1: escrow -> ada 0.5
-            1.1 failed: was ended by signal 9; charged 8.5
+            1.1 failed: was ended by signal 9: it was killed; charged 8.5
             1.3#1 -> worker-1
             to session 1: stored 1.1#1
             1.0#1 waits again, 2 tries left: the worker was out of touch for too long

@@ -58,6 +58,11 @@ enum Act {
         attempt: AttemptId,
         outcome: Outcome,
     },
+    /// As [`Act::Start`], with what its packages came to.
+    Lock {
+        attempt: Index,
+        lock: String,
+    },
     Wait {
         seconds: u64,
     },
@@ -65,7 +70,31 @@ enum Act {
 }
 
 fn isolations() -> impl Strategy<Value = Isolation> {
-    prop_oneof![4 => Just(Isolation::Full), 1 => Just(Isolation::Restricted), 1 => Just(Isolation::None)]
+    prop_oneof![
+        4 => Just(Isolation::Full),
+        1 => Just(Isolation::Docker),
+        1 => Just(Isolation::Restricted),
+        1 => Just(Isolation::None),
+    ]
+}
+
+/// What machines offer.
+fn offers() -> impl Strategy<Value = Vec<String>> {
+    let label = prop::sample::select(vec!["R", "python3.11", "python3.12", "python*"]);
+    prop::collection::vec(label.prop_map(str::to_owned), 0..3)
+}
+
+/// What jobs require: most of them nothing.
+fn labels() -> impl Strategy<Value = Vec<&'static str>> {
+    prop::sample::select(vec![
+        vec![],
+        vec![],
+        vec![],
+        vec!["R"],
+        vec!["python3.12"],
+        vec!["R", "python3.11"],
+        vec!["julia"],
+    ])
 }
 
 fn outcomes() -> impl Strategy<Value = Outcome> {
@@ -75,24 +104,26 @@ fn outcomes() -> impl Strategy<Value = Outcome> {
         1 => Just(Outcome::Cancelled),
         1 => Just(Outcome::Returned(WorkerFault::Leaving)),
         2 => Just(Outcome::Returned(WorkerFault::Sandbox { message: "?".to_owned() })),
+        1 => Just(Outcome::Returned(WorkerFault::Engine { message: "?".to_owned() })),
     ]
 }
 
 fn wishes() -> impl Strategy<Value = Wish> {
     let sizes = (1..4_u32, 1..4_u32, 0..3_u16, 0..3_u32, 1..5_u32, 1..200_u32);
-    (1..4_u64, sizes, isolations(), prop::option::of("[ab]")).prop_map(
-        |(owner, (cores, gib, gpus, gpu_gib, tasks, limit_s), isolation, key)| {
+    (1..4_u64, sizes, isolations(), labels(), any::<bool>(), prop::option::of("[ab]")).prop_map(
+        |(owner, (cores, gib, gpus, gpu_gib, tasks, limit_s), isolation, labels, python, key)| {
             let gpus = gpus.saturating_sub(1); // Half of the jobs need none.
             let wish = job(cores, gib).gpus(gpus, 8 * gpu_gib).tasks(tasks).limit_s(limit_s);
+            let wish = if python { wish.python() } else { wish }.requires(&labels);
             Wish { key, ..wish.confined(isolation).by(UserId(owner)) }
         },
     )
 }
 
 fn machines() -> impl Strategy<Value = Machine> {
-    (1..6_u32, 1..6_u32, prop::collection::vec(1..3_u32, 0..3), isolations()).prop_map(
-        |(cores, gib, gpus, isolation)| {
-            let machine = worker(cores, gib).confined(isolation);
+    (1..6_u32, 1..6_u32, prop::collection::vec(1..3_u32, 0..3), isolations(), offers()).prop_map(
+        |(cores, gib, gpus, isolation, labels)| {
+            let machine = Machine { labels, ..worker(cores, gib).confined(isolation) };
             gpus.into_iter().fold(machine, |machine, gpu| machine.gpu(8 * gpu))
         },
     )
@@ -120,6 +151,7 @@ fn acts() -> impl Strategy<Value = Act> {
         3 => any::<Index>().prop_map(|attempt| Act::Start { attempt }),
         6 => (any::<Index>(), outcomes(), 0..300_u64)
             .prop_map(|(attempt, outcome, run_s)| Act::End { attempt, outcome, run_s }),
+        2 => (any::<Index>(), "[xy]").prop_map(|(attempt, lock)| Act::Lock { attempt, lock }),
         2 => lies,
         3 => (0..50_u64).prop_map(|seconds| Act::Wait { seconds }),
         1 => Just(Act::Restart),
@@ -189,7 +221,13 @@ fn act(world: &mut World, act: Act) {
         }
         Act::Lie { session, attempt, outcome } => {
             world.hear(session, WorkerEvent::Started { attempt });
+            world.hear(session, WorkerEvent::Locked { attempt, lock: "z".to_owned() });
             world.hear(session, end(attempt, outcome, u64::MAX));
+        }
+        Act::Lock { attempt, lock } => {
+            if let Some((attempt, session)) = running(world, attempt) {
+                world.hear(session.0, WorkerEvent::Locked { attempt, lock });
+            }
         }
         Act::Wait { seconds } => world.wait_s(seconds),
         Act::Restart => world.restart(),

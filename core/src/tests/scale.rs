@@ -45,7 +45,8 @@ fn full_campus() -> Grid {
         ask(&mut grid, Request::Register(new));
     }
     for number in 0..MACHINES {
-        let mut joined = join(0, &worker(1, 1), Vec::new());
+        let machine = worker(1, 1).offers(&["R", "image:docker.io/*", "python3.12"]);
+        let mut joined = join(0, &machine, Vec::new());
         joined.key_hash[..8].copy_from_slice(&number.to_le_bytes());
         let (session, code) = (SessionId(number + 1), joined.code.clone());
         one(&mut grid, Input::FromWorker { session, event: WorkerEvent::Joined(Box::new(joined)) });
@@ -60,7 +61,8 @@ fn full_campus() -> Grid {
 }
 
 fn submit(grid: &mut Grid, user: UserId, ram_mib: u32, tasks: u32) {
-    let mut spec = job(1, 1).tasks(tasks).spec;
+    let labels: &[&str] = if ram_mib.is_multiple_of(2) { &["R", "python3.12"] } else { &[] };
+    let mut spec = job(1, 1).tasks(tasks).requires(labels).spec;
     spec.needs.ram_mib = ram_mib;
     ask(grid, Request::Submit(Submission { user, key: None, name: "job".to_owned(), spec }));
 }

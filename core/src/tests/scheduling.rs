@@ -4,7 +4,7 @@ use campusgrid_protocol::resource::Isolation;
 use campusgrid_protocol::task::{Outcome, WorkerFault};
 use expect_test::{Expect, expect};
 
-use crate::tests::world::{ADA, BOB, EVE, Machine, Wish, World, attempts, job, policy, worker};
+use crate::tests::world::{BOB, EVE, Machine, Wish, World, attempts, job, policy, worker};
 
 /// Jobs 1, 2, … come at once upon workers 1, 2, …; says who goes where and why the others wait.
 fn check(workers: &[Machine], jobs: &[Wish], expected: &Expect) {
@@ -117,7 +117,7 @@ fn machines_with_a_gpu_are_spared_for_those_who_need_one() {
         &[job(1, 1), job(1, 1).gpus(1, 4), job(1, 1).tasks(8)],
         &expect![[r#"
             1.0#1 -> worker-2
-            2.0#1 -> worker-1
+            2.0#1 -> worker-1 with GPU 0
             3.0#1 -> worker-2
             3.1#1 -> worker-2
             3.2#1 -> worker-2
@@ -143,9 +143,9 @@ fn gpus_count_one_by_one_and_by_their_memory() {
             job(1, 1).gpus(1, 4),
         ],
         &expect![[r#"
-            1.0#1 -> worker-2
-            2.0#1 -> worker-1
-            6.0#1 -> worker-1
+            1.0#1 -> worker-2 with GPU 0
+            2.0#1 -> worker-1 with GPU 0
+            6.0#1 -> worker-1 with GPU 1
             waits: 1 worker can run it, and it is busy; one has room in 10 min at the latest
             waits: no single worker has 1 core(s), 1024 MiB of RAM, 100 MiB of disk and 2 GPU(s) of 20480 MiB together
             waits: no worker has 3 GPUs; the most that one has is 2
@@ -232,8 +232,8 @@ fn every_reason_has_its_words() {
         &[restricted],
         job(1, 1),
         expect![[r#"
-        waits: the workers that are large enough do not offer "full" isolation
-    "#]],
+            waits: no worker that is large enough confines at level "full"; submit it with isolation "restricted" if that will do
+        "#]],
     );
     let two = job(2, 1).tasks(2);
     check_one(
@@ -288,23 +288,27 @@ fn what_has_run_already_shortens_the_wait() {
 }
 
 #[test]
-fn a_machine_that_confines_too_little_runs_its_owners_jobs_only() {
-    let restricted = worker(1, 1).confined(Isolation::Restricted);
+fn a_machine_that_does_not_confine_runs_its_owners_jobs_only() {
     check(
-        &[restricted.clone(), worker(1, 1).confined(Isolation::None).of(ADA)],
-        &[job(1, 1).by(EVE), job(1, 1).by(ADA), job(1, 1).by(BOB)],
+        &[worker(1, 1).confined(Isolation::None).of(BOB)],
+        &[
+            job(1, 1).by(EVE).confined(Isolation::None),
+            job(1, 1).by(BOB),
+            job(1, 1).by(BOB).confined(Isolation::None),
+        ],
         &expect![[r#"
-            2.0#1 -> worker-2
             3.0#1 -> worker-1
-            waits: the workers that are large enough do not offer "full" isolation
+            waits: no worker that is large enough confines at level "full"; submit it with isolation "none" if that will do
+            waits: no worker that is large enough confines what it runs, so each runs its owner's jobs only; it starts as soon as another connects
         "#]],
     );
     check(
-        &[restricted],
-        &[job(1, 1).by(EVE).confined(Isolation::Restricted)],
+        &[worker(1, 1).confined(Isolation::Restricted)],
+        &[job(1, 1).by(BOB), job(1, 1).by(EVE).confined(Isolation::Restricted)],
         &expect![[r#"
-        1.0#1 -> worker-1
-    "#]],
+            2.0#1 -> worker-1
+            waits: no worker that is large enough confines at level "full"; submit it with isolation "restricted" if that will do
+        "#]],
     );
 }
 

@@ -35,9 +35,11 @@ fn of_change(change: &Change) -> Option<String> {
             let (from, to) = (of_account(transfer.from), of_account(transfer.to));
             format!("{}: {from} -> {to} {}", transfer.key, transfer.amount)
         }
-        Change::TaskLeased { attempt, worker, tries_left: _, at: _ } => {
-            format!("{attempt} -> worker-{worker}")
+        Change::TaskLeased { attempt, worker, gpus, tries_left: _, at: _ } => {
+            let with = if gpus.is_empty() { String::new() } else { format!(" with GPU {gpus}") };
+            format!("{attempt} -> worker-{worker}{with}")
         }
+        Change::JobLocked { job, lock, at: _ } => format!("job {job} is locked to {lock}"),
         Change::TaskCancelling { attempt } => format!("{attempt} is to stop"),
         Change::TaskRequeued { attempt, reason, tries_left, at: _ } => {
             format!("{attempt} waits again, {tries_left} tries left: {reason}")
@@ -82,6 +84,7 @@ fn of_message(message: &ToWorker) -> Option<String> {
             Approval::Waiting { code } => format!("welcome, worker-{worker}; show {code}"),
         },
         ToWorker::Approved { owner } => format!("approved by {owner}"),
+        ToWorker::Locked { attempt, lock } => format!("lock of {attempt} is {lock}"),
         ToWorker::Cancel { attempt } => format!("cancel {attempt}"),
         ToWorker::Drop { attempt } => format!("drop {attempt}"),
         ToWorker::Stored { attempt } => format!("stored {attempt}"),

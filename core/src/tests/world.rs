@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use campusgrid_protocol::id::{AttemptId, JobId, SessionId, TaskId, UserId, WorkerId};
+use campusgrid_protocol::message::ToWorker;
 use campusgrid_protocol::resource::{Capacity, Gpu, Isolation, Load, Needs};
-use campusgrid_protocol::task::{Ended, Outcome, TaskSpec, Usage, Work};
+use campusgrid_protocol::task::{Ended, Outcome, Packages, TaskSpec, Usage, Work};
 
 use crate::durable::Durable;
 use crate::effect::{Change, Effects, Reply};
@@ -22,7 +23,7 @@ use crate::snapshot::Shape;
 use crate::tests::model::{Disk, is_room, placements};
 use crate::tests::words::words;
 use crate::time::Timestamp;
-use crate::worker::{Free, Room};
+use crate::worker::{Free, Grant, Room};
 
 /// The people of the campus, by number from 1.
 pub(super) const USERS: [&str; 3] = ["ada", "bob", "eve"];
@@ -40,6 +41,8 @@ pub(super) struct World {
     pub(super) log: String,
     disk: Disk,
     tickets: u64,
+    /// The first lock of each job.
+    locks: BTreeMap<JobId, Arc<str>>,
 }
 
 /// A machine: cores and GiB of RAM, and what else it has.
@@ -48,18 +51,23 @@ pub(super) struct Machine {
     pub(super) capacity: Capacity,
     pub(super) isolation: Isolation,
     pub(super) owner: UserId,
+    pub(super) labels: Vec<String>,
 }
 
 pub(super) fn worker(cores: u32, ram_gib: u32) -> Machine {
     let (cpu_millis, ram_mib) = (cores * 1000, ram_gib * 1024);
     let capacity = Capacity { cpu_millis, ram_mib, disk_mib: 10_000, gpus: Vec::new() };
-    Machine { capacity, isolation: Isolation::Full, owner: BOB }
+    Machine { capacity, isolation: Isolation::Full, owner: BOB, labels: Vec::new() }
 }
 
 impl Machine {
     pub(super) fn gpu(mut self, memory_gib: u32) -> Self {
         let memory_mib = memory_gib * 1024;
-        self.capacity.gpus.push(Gpu { model: "T4".to_owned(), memory_mib });
+        self.capacity.gpus.push(Gpu {
+            model: "T4".to_owned(),
+            memory_mib,
+            driver: "550".to_owned(),
+        });
         self
     }
 
@@ -69,6 +77,10 @@ impl Machine {
 
     pub(super) fn confined(self, isolation: Isolation) -> Self {
         Self { isolation, ..self }
+    }
+
+    pub(super) fn offers(self, labels: &[&str]) -> Self {
+        Self { labels: strings(labels), ..self }
     }
 }
 
@@ -84,8 +96,21 @@ pub(super) fn job(cores: u32, ram_gib: u32) -> Wish {
     let (cpu_millis, ram_mib) = (cores * 1000, ram_gib * 1024);
     let needs = Needs { cpu_millis, ram_mib, disk_mib: 100, gpus: 0, gpu_memory_mib: 0 };
     let work = Work::Shell { command: "true".to_owned() };
-    let spec = TaskSpec { work, needs, time_limit_s: 600, isolation: Isolation::Full, tasks: 1 };
+    let spec = TaskSpec {
+        work,
+        needs,
+        time_limit_s: 600,
+        isolation: Isolation::Full,
+        labels: Vec::new(),
+        image: None,
+        shared_tmp: false,
+        tasks: 1,
+    };
     Wish { owner: ADA, spec, key: None }
+}
+
+fn strings(texts: &[&str]) -> Vec<String> {
+    texts.iter().copied().map(str::to_owned).collect()
 }
 
 impl Wish {
@@ -111,6 +136,20 @@ impl Wish {
 
     pub(super) fn confined(mut self, isolation: Isolation) -> Self {
         self.spec.isolation = isolation;
+        self
+    }
+
+    /// In order, each once.
+    pub(super) fn requires(mut self, labels: &[&str]) -> Self {
+        self.spec.labels = strings(labels);
+        self
+    }
+
+    /// Python that imports something.
+    pub(super) fn python(mut self) -> Self {
+        let (requirements, requires_python) = (strings(&["numpy"]), None);
+        let packages = Packages::Names { requirements, requires_python };
+        self.spec.work = Work::Python { source: "pass".to_owned(), packages };
         self
     }
 
@@ -170,6 +209,7 @@ pub(super) fn join(number: u8, machine: &Machine, attempts: Vec<AttemptId>) -> J
         capacity: machine.capacity.clone(),
         isolation: machine.isolation,
         isolation_notes: Vec::new(),
+        labels: machine.labels.clone(),
         attempts,
     }
 }
@@ -183,7 +223,9 @@ impl World {
     pub(super) fn with(policy: Policy) -> Self {
         let grid = Grid::recover(Arc::new(policy), Durable::empty(), START);
         let log = String::new();
-        let mut world = Self { grid, now: START, log, disk: Disk::default(), tickets: 0 };
+        let disk = Disk::default();
+        let locks = BTreeMap::new();
+        let mut world = Self { grid, now: START, log, disk, tickets: 0, locks };
         for name in USERS {
             world.register(name);
         }
@@ -219,6 +261,8 @@ impl World {
         self.check_books();
         self.check_tasks();
         self.check_room(&placed);
+        self.check_gpus(&placed);
+        self.check_sends(&effects);
         let mut again = Effects::default();
         self.grid.dispatch(&mut again);
         assert!(again.changes.is_empty() && again.sends.is_empty(), "dispatch left something");
@@ -283,6 +327,11 @@ impl World {
 
     pub(super) fn start(&mut self, session: u64, text: &str) {
         self.hear(session, WorkerEvent::Started { attempt: attempt(text) });
+    }
+
+    pub(super) fn locked(&mut self, session: u64, text: &str, lock: &str) {
+        let (attempt, lock) = (attempt(text), lock.to_owned());
+        self.hear(session, WorkerEvent::Locked { attempt, lock });
     }
 
     pub(super) fn end(&mut self, session: u64, text: &str, outcome: Outcome, run_s: u64) {
@@ -397,28 +446,66 @@ impl World {
             let older: Vec<Needs> = occupancy
                 .iter()
                 .filter(|(attempt, _)| !is_new(attempt))
-                .map(|(_, &needs)| needs)
+                .map(|(_, grant)| grant.needs)
                 .collect();
-            let all: Vec<Needs> = occupancy.values().copied().collect();
+            let all: Vec<Needs> = occupancy.values().map(|grant| grant.needs).collect();
             // A machine may come back smaller than what it runs.
             assert!(fit(capacity, &all) || !fit(capacity, &older), "worker-{id} is overfilled");
         }
     }
+
+    /// No GPU is granted twice at a time, and nobody is given a larger one than the task needs while
+    /// a smaller one is free.
+    fn check_gpus(&self, placed: &[(TaskId, WorkerId)]) {
+        for (id, occupancy) in &self.grid.occupancy {
+            let granted: Vec<u16> =
+                occupancy.values().flat_map(|grant| grant.gpus.numbers()).collect();
+            let different: BTreeSet<u16> = granted.iter().copied().collect();
+            assert_eq!(different.len(), granted.len(), "GPUs of worker-{id}: {granted:?}");
+            for (attempt, Grant { needs, gpus }) in occupancy {
+                let lease = self.grid.jobs[&attempt.task.job].lease(*attempt).unwrap();
+                assert_eq!(lease.gpus, *gpus);
+                if !placed.contains(&(attempt.task, *id)) {
+                    continue;
+                }
+                let link = &self.grid.links[id];
+                let size =
+                    |number: u16| (link.capacity.gpus[usize::from(number)].memory_mib, number);
+                assert_eq!(gpus.len(), u32::from(needs.gpus));
+                let is_larger = |number| gpus.numbers().all(|granted| size(granted) < size(number));
+                assert!(gpus.numbers().all(|number| size(number).0 >= needs.gpu_memory_mib));
+                let rest = link.free.gpus.iter().map(|gpu| gpu.number);
+                let mut rest = rest.filter(|&number| size(number).0 >= needs.gpu_memory_mib);
+                assert!(gpus.is_empty() || rest.all(is_larger), "{attempt} has {gpus:?}");
+            }
+        }
+    }
+
+    /// What workers are told of GPUs and locks is what is on disk.
+    fn check_sends(&mut self, effects: &Effects) {
+        for change in &effects.changes {
+            if let Change::JobLocked { job, lock, at: _ } = change {
+                assert!(self.locks.insert(*job, Arc::clone(lock)).is_none(), "locked twice");
+            }
+        }
+        for (_, message) in &effects.sends {
+            if let ToWorker::Start { attempt, gpus, lock, .. } = message {
+                assert_eq!(lock.as_ref(), self.locks.get(&attempt.task.job));
+                let lease = self.grid.jobs[&attempt.task.job].lease(*attempt).unwrap();
+                assert_eq!(*gpus, lease.gpus.numbers().collect::<Vec<_>>());
+            } else if let ToWorker::Locked { attempt, lock } = message {
+                assert_eq!(Some(lock), self.locks.get(&attempt.task.job));
+            }
+        }
+    }
 }
 
-/// Whether all of these can run side by side, counted without the grid's own arithmetic.
+/// Whether all of these can run side by side, but for their GPUs, counted without the grid's own
+/// arithmetic.
 fn fit(capacity: &Capacity, all: &[Needs]) -> bool {
     let sum =
         |of: &dyn Fn(&Needs) -> u32| all.iter().map(|needs| u64::from(of(needs))).sum::<u64>();
-    // Enough GPUs of every size, counted from the largest down (Hall's condition).
-    let gpus_fit = |least: u32| {
-        let asks = |needs: &Needs| needs.gpu_memory_mib >= least;
-        let asked = sum(&|needs| if asks(needs) { needs.gpus.into() } else { 0 });
-        let there = capacity.gpus.iter().filter(|gpu| gpu.memory_mib >= least).count();
-        asked <= there as u64
-    };
     sum(&|needs| needs.cpu_millis) <= capacity.cpu_millis.into()
         && sum(&|needs| needs.ram_mib) <= capacity.ram_mib.into()
         && sum(&|needs| needs.disk_mib) <= capacity.disk_mib.into()
-        && all.iter().all(|needs| gpus_fit(needs.gpu_memory_mib))
 }

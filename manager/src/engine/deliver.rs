@@ -78,6 +78,7 @@ impl Delivery {
             | Change::SubmitKeyKept { .. }
             | Change::SubmitKeyForgotten { .. }
             | Change::TaskLeased { .. }
+            | Change::JobLocked { .. }
             | Change::AttemptStarted { .. }
             | Change::TaskCancelling { .. }
             | Change::UntouchedCancelled { .. }

@@ -1,6 +1,7 @@
 //! The workers' connections: accepts them, reads their hello, and runs one task for each.
 
 mod bulk;
+mod check;
 mod code;
 mod roster;
 mod session;

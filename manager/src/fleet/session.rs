@@ -1,34 +1,26 @@
 //! A worker's control connection: frames to inputs, and what the engine leaves for it to frames.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use campusgrid_core::input::{Heartbeat, Joined, WorkerEvent};
 use campusgrid_core::worker::KeyHash;
 use campusgrid_protocol::frame;
-use campusgrid_protocol::id::{SessionId, WorkerId};
-use campusgrid_protocol::message::{Approval, Join, OUTPUTS_MAX, ToManager, ToWorker};
-use campusgrid_protocol::resource::Capacity;
-use campusgrid_protocol::task::{BlobRef, Content, Ended, Failure, Outcome, WorkerFault};
-use campusgrid_protocol::text::{check_label, check_path, check_user_name};
+use campusgrid_protocol::id::{AttemptId, SessionId, WorkerId};
+use campusgrid_protocol::message::{Approval, ToManager, ToWorker};
+use campusgrid_protocol::task::{Content, Ended, Outcome, WorkerFault};
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::mpsc;
 
-use super::{Fleet, FleetError, Frames, code, introduction};
+use super::check::bad;
+use super::{Fleet, FleetError, Frames, check, code, introduction};
 use crate::live::Tail;
 
 /// Messages that may wait for one worker; one that is slower is closed, and returns with its list.
 /// One batch may start a task on every core of the largest machine that may join.
 const OUTBOX: usize = 8192;
 
-/// Attempts that one worker may speak of at once.
-const ATTEMPTS_MAX: usize = 4096;
-
 /// Kept of the words about what is being made ready.
 const STEP_CHARS: usize = 200;
-
-/// Notes about its sandbox that a worker may send, for its owner to read.
-const NOTES_MAX: usize = 50;
 
 impl Fleet {
     pub(super) async fn control(
@@ -40,14 +32,15 @@ impl Fleet {
         let ToManager::Join(join) = frame::decode(&first)? else {
             return Err(FleetError::NotAJoin);
         };
-        check_join(&join)?;
+        check::join(&join)?;
+        let gpus = join.capacity.gpus.len();
         let key_hash = *blake3::hash(&join.key.0).as_bytes();
         tracing::info!(session = session.0, worker = %join.name, "a worker has connected");
         let (outbox, mail) = mpsc::channel(OUTBOX);
         self.engine.connected(session, outbox).await.map_err(|_| FleetError::Stopping)?;
         let joined = Joined::from_join(*join, key_hash, code::fresh());
         self.report(session, WorkerEvent::Joined(Box::new(joined))).await?;
-        Session { fleet: self, id: session, key_hash, frames, mail, worker: None }.run().await
+        Session { fleet: self, id: session, key_hash, gpus, frames, mail, worker: None }.run().await
     }
 
     async fn report(&self, session: SessionId, event: WorkerEvent) -> Result<(), FleetError> {
@@ -59,6 +52,8 @@ struct Session<'a> {
     fleet: &'a Fleet,
     id: SessionId,
     key_hash: KeyHash,
+    /// How many it has.
+    gpus: usize,
     frames: Frames,
     mail: mpsc::Receiver<ToWorker>,
     /// Known once the engine has welcomed it.
@@ -119,6 +114,7 @@ impl Session<'_> {
             }
             ToWorker::Approved { .. } => true,
             ToWorker::Start { .. }
+            | ToWorker::Locked { .. }
             | ToWorker::Cancel { .. }
             | ToWorker::Drop { .. }
             | ToWorker::Stored { .. }
@@ -135,7 +131,8 @@ impl Session<'_> {
         let event = match message {
             ToManager::Join(_) => return Err(bad("a second join")),
             ToManager::Heartbeat { sequence, attempts, load } => {
-                check_count("attempts", attempts.len(), ATTEMPTS_MAX)?;
+                check::attempts(&attempts)?;
+                check::load(&load, self.gpus)?;
                 WorkerEvent::Heartbeat(Heartbeat { sequence, attempts, load })
             }
             ToManager::Preparing { attempt, step } => {
@@ -145,7 +142,13 @@ impl Session<'_> {
                 }
                 return Ok(());
             }
-            ToManager::Started { attempt } => WorkerEvent::Started { attempt },
+            ToManager::Locked { attempt, lock } => self.acceptable_lock(attempt, lock),
+            ToManager::Started { attempt } => {
+                if let Some(worker) = self.worker {
+                    self.fleet.live.set_step(worker, attempt, String::new()); // It runs.
+                }
+                WorkerEvent::Started { attempt }
+            }
             ToManager::LogPiece { attempt, stream, offset_bytes, bytes } => {
                 if let Some(worker) = self.worker {
                     let piece = Tail { offset_bytes, bytes };
@@ -162,6 +165,16 @@ impl Session<'_> {
         self.fleet.report(self.id, event).await
     }
 
+    /// A lock that cannot be stored counts as the worker's fault as well: it would wait for an answer
+    /// for as long as its lease is renewed.
+    fn acceptable_lock(&self, attempt: AttemptId, lock: String) -> WorkerEvent {
+        let Err(error) = check::lock(&lock) else { return WorkerEvent::Locked { attempt, lock } };
+        tracing::warn!(session = self.id.0, %attempt, %error, "refused a list of packages");
+        let message = format!("its list of packages was refused: {error}");
+        let fault = WorkerFault::Environment { message };
+        WorkerEvent::Ended(Box::new(Ended::empty(attempt, Outcome::Returned(fault))))
+    }
+
     /// A result that cannot be stored counts as the worker's fault: turned away, it would come back
     /// for ever, and all behind it would wait.
     fn acceptable(&self, ended: Box<Ended>) -> Box<Ended> {
@@ -173,79 +186,17 @@ impl Session<'_> {
 
     /// A result may be stored only with all that it refers to.
     fn check_ended(&self, ended: &Ended) -> Result<(), FleetError> {
-        check_count("outputs", ended.outputs.len(), OUTPUTS_MAX)?;
-        let mut paths = BTreeSet::new();
-        for output in &ended.outputs {
-            check_path(&output.path).map_err(|error| bad(&format!("an output path {error}")))?;
-            if !paths.insert(&output.path) {
-                return Err(bad("two outputs of one path"));
-            }
-        }
-        check_words(&ended.left_behind)?;
-        match &ended.outcome {
-            Outcome::Failed(Failure::Requirements { message })
-            | Outcome::Returned(
-                WorkerFault::Sandbox { message } | WorkerFault::Environment { message },
-            ) => check_words(message)?,
-            Outcome::Succeeded | Outcome::Failed(_) | Outcome::Cancelled | Outcome::Returned(_) => {
-            }
-        }
+        check::ended(ended)?;
         let of_log = |content: &Content| match content {
             Content::Inline(_) => None,
             Content::Blob(blob) => Some(*blob),
         };
-        let logs = [&ended.stdout.content, &ended.stderr.content];
-        let blobs: Vec<BlobRef> = logs.into_iter().filter_map(of_log).collect();
-        if blobs.iter().any(|log| log.size_bytes > LOG_MAX_BYTES) {
-            return Err(bad("a log that is too long to be shown"));
-        }
-        let missing: Option<BlobRef> = blobs
-            .into_iter()
-            .chain(ended.outputs.iter().map(|output| output.blob))
-            .find(|blob| !self.fleet.blobs.contains(*blob));
+        let logs = [&ended.stdout.content, &ended.stderr.content].into_iter().filter_map(of_log);
+        let outputs = ended.outputs.iter().map(|output| output.blob);
+        let missing = logs.chain(outputs).find(|blob| !self.fleet.blobs.contains(*blob));
         match missing {
             None => Ok(()),
             Some(blob) => Err(bad(&format!("a result that refers to {}, not sent yet", blob.hash))),
         }
     }
-}
-
-/// The most that a worker can be set to keep of a log, with a line that marks a cut.
-const LOG_MAX_BYTES: u64 = (64 << 20) + 1024;
-
-/// Longest explanation in a result: what uv says of a list of packages is some KiB. Bytes.
-const WORDS_MAX: usize = 64 << 10;
-
-fn check_words(words: &str) -> Result<(), FleetError> {
-    if words.len() > WORDS_MAX {
-        return Err(bad(&format!("an explanation of {} bytes", words.len())));
-    }
-    Ok(())
-}
-
-fn check_join(join: &Join) -> Result<(), FleetError> {
-    check_label(&join.name).map_err(|error| bad(&format!("a worker's name {error}")))?;
-    if let Some(owner) = &join.owner {
-        check_user_name(owner).map_err(|error| bad(&format!("an owner's name {error}")))?;
-    }
-    check_capacity(&join.capacity)?;
-    check_count("attempts", join.attempts.len(), ATTEMPTS_MAX)?;
-    check_count("notes", join.isolation_notes.len(), NOTES_MAX)
-}
-
-/// Absurd sizes would only attract jobs that then fail.
-fn check_capacity(capacity: &Capacity) -> Result<(), FleetError> {
-    let Capacity { cpu_millis, ram_mib, disk_mib, gpus } = capacity;
-    let cores_ok = (100..=4_096_000).contains(cpu_millis);
-    let sizes_ok = *ram_mib <= 64 << 20 && *disk_mib <= 1 << 30;
-    let gpus_ok = gpus.len() <= 64 && gpus.iter().all(|gpu| check_label(&gpu.model).is_ok());
-    if cores_ok && sizes_ok && gpus_ok { Ok(()) } else { Err(bad("an absurd capacity")) }
-}
-
-fn check_count(what: &str, found: usize, max: usize) -> Result<(), FleetError> {
-    if found > max { Err(bad(&format!("{found} {what}, more than {max}"))) } else { Ok(()) }
-}
-
-fn bad(what: &str) -> FleetError {
-    FleetError::BadMessage { what: format!("the worker sent {what}") }
 }

@@ -20,9 +20,10 @@ statements! {
     WORKERS = "SELECT id, key_hash, name, owner FROM worker
         WHERE removed_at IS NULL ORDER BY id";
     JOBS = "SELECT id, owner, name, spec, quote, submitted_at, untouched_from, succeeded, failed,
-            cancelled FROM job WHERE ended_at IS NULL ORDER BY id";
+            cancelled, lock FROM job WHERE ended_at IS NULL ORDER BY id";
     TASKS = "SELECT task.job, task.idx, task.attempts, task.tries_left, task.state,
-            attempt.worker, attempt.leased_at, attempt.started_at, attempt.cancelling
+            attempt.worker, attempt.leased_at, attempt.started_at, attempt.cancelling,
+            attempt.gpus
         FROM job JOIN task ON task.job = job.id
         JOIN attempt ON attempt.job = task.job AND attempt.idx = task.idx
             AND attempt.number = task.attempts
@@ -127,6 +128,7 @@ fn job(row: &Row<'_>) -> Parsed<(JobId, Job)> {
         tasks: BTreeMap::new(),
         requeued: BTreeSet::new(),
         ended,
+        lock: row.get::<_, Option<String>>(10)?.map(Arc::from),
     };
     Ok(Ok((id, job)))
 }
@@ -135,12 +137,17 @@ fn task(row: &Row<'_>) -> Parsed<((u64, u32), Task)> {
     let text: String = row.get(4)?;
     let state = match text.as_str() {
         "queued" => TaskState::Queued,
-        "leased" => TaskState::Leased(Lease {
-            worker: WorkerId(row.get(5)?),
-            leased_at: Timestamp(row.get(6)?),
-            started_at: row.get::<_, Option<u64>>(7)?.map(Timestamp),
-            cancelling: row.get(8)?,
-        }),
+        "leased" => {
+            let gpus: String = row.get(9)?;
+            let Ok(gpus) = gpus.parse() else { return nonsense("attempt", "gpus", gpus) };
+            TaskState::Leased(Lease {
+                worker: WorkerId(row.get(5)?),
+                leased_at: Timestamp(row.get(6)?),
+                started_at: row.get::<_, Option<u64>>(7)?.map(Timestamp),
+                cancelling: row.get(8)?,
+                gpus,
+            })
+        }
         _ => return nonsense("task", "state", text),
     };
     let task = Task { attempts: row.get(2)?, tries_left: row.get(3)?, state };

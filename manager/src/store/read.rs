@@ -76,8 +76,9 @@ pub struct Event {
     pub id: u64,
     pub at: Timestamp,
     pub job: Option<JobId>,
-    /// `job.submitted`, `task.leased`, `attempt.started`, `task.requeued`, `task.ended`,
-    /// `tasks.cancelled`, `job.ended`, `worker.approved`, `worker.removed`, `user.registered`.
+    /// `job.submitted`, `task.leased`, `job.locked`, `attempt.started`, `task.requeued`,
+    /// `task.ended`, `tasks.cancelled`, `job.ended`, `worker.approved`, `worker.removed`,
+    /// `user.registered`.
     pub kind: String,
     /// In words.
     pub message: String,

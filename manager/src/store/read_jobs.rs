@@ -1,5 +1,6 @@
 //! Reads jobs with their tasks, attempts, logs and outputs.
 
+use campusgrid_core::gpus::{GpuSet, GpuSetError};
 use campusgrid_core::snapshot::Shape;
 use campusgrid_protocol::id::{AttemptId, BlobHash, JobId, TaskId, UserId};
 use campusgrid_protocol::rest;
@@ -18,7 +19,8 @@ macro_rules! jobs {
             job.succeeded, job.failed, job.cancelled, job.charged, job.quote, job.submitted_at,
             job.ended_at, job.owner,
             (SELECT count(*) FROM task
-                WHERE task.job = job.id AND task.ended_at IS NULL AND task.state = 'queued')
+                WHERE task.job = job.id AND task.ended_at IS NULL AND task.state = 'queued'),
+            job.lock IS NOT NULL
         FROM job JOIN user ON user.id = job.owner "
     };
 }
@@ -27,11 +29,12 @@ statements! {
     JOBS = concat!(jobs!(), "WHERE job.owner = ?1 AND job.id < ?2 ORDER BY job.id DESC LIMIT ?3");
     JOBS_OF_ALL = concat!(jobs!(), "WHERE job.id < ?1 ORDER BY job.id DESC LIMIT ?2");
     JOB = concat!(jobs!(), "WHERE job.id = ?1 AND (job.owner = ?2 OR ?3)");
+    LOCK = "SELECT lock FROM job WHERE id = ?1 AND (owner = ?2 OR ?3)";
     TASKS = "SELECT idx, state, left_behind FROM task WHERE job = ?1 AND idx >= ?2
         ORDER BY idx LIMIT ?3";
     ATTEMPTS = "SELECT attempt.idx, attempt.number, attempt.worker, worker.name,
             attempt.leased_at, attempt.started_at, attempt.ended_at, attempt.outcome,
-            attempt.run_ms, attempt.cpu_ms, attempt.ram_peak_mib, attempt.charged
+            attempt.run_ms, attempt.cpu_ms, attempt.ram_peak_mib, attempt.charged, attempt.gpus
         FROM attempt JOIN worker ON worker.id = attempt.worker
         WHERE attempt.job = ?1 AND attempt.idx BETWEEN ?2 AND ?3
         ORDER BY attempt.idx, attempt.number";
@@ -84,6 +87,16 @@ impl Reader {
     fn job_alone(&self, viewer: Viewer, id: JobId) -> Result<Option<StoredJob>, StoreError> {
         let values = params![number(id.0), viewer.user.0, viewer.operator];
         self.first("a job", JOB, values, stored_job)
+    }
+
+    /// What a job's packages came to; None if the viewer has no such job, or nothing is known yet.
+    ///
+    /// # Errors
+    ///
+    /// `Read`.
+    pub fn lock(&self, viewer: Viewer, id: JobId) -> Result<Option<String>, StoreError> {
+        let values = params![number(id.0), viewer.user.0, viewer.operator];
+        Ok(self.first("a lock", LOCK, values, |row| row.get(0))?.flatten())
     }
 
     /// Started tasks of a job from index `from` on; None if the viewer has no such job.
@@ -196,8 +209,7 @@ fn of_index(tasks: &mut [(String, rest::Task)], index: u32) -> &mut rest::Task {
 
 fn stored_job(row: &Row<'_>) -> rusqlite::Result<StoredJob> {
     let text: String = row.get(3)?;
-    let spec: TaskSpec = serde_json::from_str(&text)
-        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(3, Type::Text, error.into()))?;
+    let spec: TaskSpec = serde_json::from_str(&text).map_err(|error| unread(3, error))?;
     let owner = UserId(row.get(13)?);
     let (tasks, untouched_from, requeued): (u32, u32, u32) =
         (row.get(4)?, row.get(5)?, row.get(14)?);
@@ -225,16 +237,36 @@ fn stored_job(row: &Row<'_>) -> rusqlite::Result<StoredJob> {
         refunded_micros: quote * i64::from(ended) - charged_micros,
     };
     let shape = Shape::of(owner, &spec);
-    let TaskSpec { work, needs, time_limit_s, .. } = spec;
-    let (source, requirements) = match work {
-        Work::Python { source, requirements } => (source, requirements),
-        Work::C { source } => (source, Vec::new()),
-        Work::Shell { command } => (command, Vec::new()),
+    Ok(StoredJob { detail: detail(job, spec, row.get(15)?), shape })
+}
+
+fn detail(job: rest::Job, spec: TaskSpec, has_lock: bool) -> rest::JobDetail {
+    let TaskSpec { work, needs, time_limit_s, isolation, labels, image, shared_tmp, tasks: _ } =
+        spec;
+    let (source, packages, flags) = match work {
+        Work::Python { source, packages } => (source, Some(packages), Vec::new()),
+        Work::C { source, flags } => (source, None, flags),
+        Work::Shell { command } => (command, None, Vec::new()),
     };
-    let (waiting, task_list) = (None, Vec::new());
-    let detail =
-        rest::JobDetail { job, source, requirements, needs, time_limit_s, waiting, task_list };
-    Ok(StoredJob { detail, shape })
+    rest::JobDetail {
+        job,
+        source,
+        packages,
+        flags,
+        labels,
+        image,
+        isolation,
+        shared_tmp,
+        has_lock,
+        needs,
+        time_limit_s,
+        waiting: None,
+        task_list: Vec::new(),
+    }
+}
+
+fn unread(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
 }
 
 fn kind(work: &Work) -> rest::WorkKind {
@@ -269,10 +301,13 @@ fn task_state(state: &str, attempts: &[rest::Attempt]) -> rest::TaskState {
 }
 
 fn attempt(row: &Row<'_>) -> rusqlite::Result<(u32, rest::Attempt)> {
+    let text: String = row.get(12)?;
+    let gpus: GpuSet = text.parse().map_err(|error: GpuSetError| unread(12, error))?;
     let attempt = rest::Attempt {
         number: row.get(1)?,
         worker: row.get(2)?,
         worker_name: row.get(3)?,
+        gpus: gpus.numbers().collect(),
         leased_at_ms: row.get(4)?,
         started_at_ms: row.get(5)?,
         ended_at_ms: row.get(6)?,

@@ -6,7 +6,8 @@ use rusqlite_migration::{M, Migrations};
 use super::StoreError;
 
 /// Every migration, oldest first.
-pub(super) const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_grid.sql")];
+pub(super) const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001_grid.sql"), include_str!("migrations/0002_sandboxes.sql")];
 
 /// Brings the schema up to date.
 ///

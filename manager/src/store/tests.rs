@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use campusgrid_core::effect::{Change, Effects};
 use campusgrid_core::grid::Grid;
-use campusgrid_core::input::{Input, Registration, Request, Submission, Ticket};
+use campusgrid_core::input::{
+    Input, Joined, Registration, Request, Submission, Ticket, WorkerEvent,
+};
 use campusgrid_core::time::Timestamp;
-use campusgrid_protocol::id::UserId;
-use campusgrid_protocol::resource::{Isolation, Needs};
-use campusgrid_protocol::task::{TaskSpec, Work};
+use campusgrid_protocol::id::{JobId, SessionId, UserId};
+use campusgrid_protocol::resource::{Capacity, Gpu, Isolation, Needs};
+use campusgrid_protocol::task::{Packages, TaskSpec, Work};
+use expect_test::expect;
 
 use super::{Store, fsck, load, read, read_jobs, schema, write};
 use crate::config::Config;
@@ -61,7 +64,7 @@ fn migrations_are_what_they_were() {
         .iter()
         .map(|sql| blake3::hash(sql.as_bytes()).to_hex()[..16].to_owned())
         .collect();
-    assert_eq!(hashes, ["7e78b02c56ace1d3"]);
+    assert_eq!(hashes, ["7e78b02c56ace1d3", "67f4b17764aabeac"]);
 }
 
 #[test]
@@ -72,7 +75,20 @@ fn a_database_of_a_newer_version_is_refused() {
     drop(store);
     let error = Store::open(&path).unwrap_err().to_string();
     std::fs::remove_file(path).unwrap();
-    assert_eq!(error, "database is of schema version 999, this binary knows up to 1");
+    assert_eq!(error, "database is of schema version 999, this binary knows up to 2");
+}
+
+fn shell() -> TaskSpec {
+    TaskSpec {
+        work: Work::Shell { command: "true".to_owned() },
+        needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 16, gpus: 0, gpu_memory_mib: 0 },
+        time_limit_s: 60,
+        isolation: Isolation::Full,
+        labels: Vec::new(),
+        image: None,
+        shared_tmp: false,
+        tasks: 1,
+    }
 }
 
 /// A store with one user, who has submitted one job.
@@ -80,13 +96,7 @@ fn one_job() -> (Grid, Store) {
     let policy = Config::read(None, [], []).unwrap().policy;
     let mut store = Store::in_memory().unwrap();
     let mut grid = Grid::recover(Arc::new(policy), store.load().unwrap(), Timestamp(1));
-    let spec = TaskSpec {
-        work: Work::Shell { command: "true".to_owned() },
-        needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 16, gpus: 0, gpu_memory_mib: 0 },
-        time_limit_s: 60,
-        isolation: Isolation::Full,
-        tasks: 2,
-    };
+    let spec = TaskSpec { tasks: 2, ..shell() };
     let registration = Registration {
         name: "ada".to_owned(),
         email: None,
@@ -108,6 +118,117 @@ fn one_job() -> (Grid, Store) {
 fn what_is_loaded_is_what_was_in_memory() {
     let (grid, store) = one_job();
     assert_eq!(store.load().unwrap(), grid.durable());
+}
+
+/// A worker of eight cores and two GPUs joins and is approved.
+fn own_a_worker(grid: &mut Grid, store: &mut Store) {
+    let gpu = || Gpu { model: "T4".to_owned(), memory_mib: 8000, driver: "550".to_owned() };
+    let joined = Joined {
+        key_hash: [7; 32],
+        code: "CODE".to_owned(),
+        name: "laptop".to_owned(),
+        claimed_owner: None,
+        capacity: Capacity {
+            cpu_millis: 8000,
+            ram_mib: 8000,
+            disk_mib: 8000,
+            gpus: vec![gpu(), gpu()],
+        },
+        isolation: Isolation::Full,
+        isolation_notes: Vec::new(),
+        labels: Vec::new(),
+        attempts: Vec::new(),
+    };
+    report(grid, store, WorkerEvent::Joined(Box::new(joined)));
+    let approve = Request::ApproveWorker { user: UserId(1), code: "CODE".to_owned() };
+    apply(grid, store, Input::Request { ticket: Ticket(0), request: approve });
+}
+
+fn report(grid: &mut Grid, store: &mut Store, event: WorkerEvent) {
+    apply(grid, store, Input::FromWorker { session: SessionId(1), event });
+}
+
+fn apply(grid: &mut Grid, store: &mut Store, input: Input) {
+    let mut effects = Effects::default();
+    grid.handle(Timestamp(3), input, &mut effects);
+    grid.dispatch(&mut effects);
+    store.commit(&effects.changes).unwrap();
+}
+
+#[test]
+fn a_lock_and_granted_gpus_are_kept_and_shown() {
+    let (mut grid, mut store) = one_job();
+    own_a_worker(&mut grid, &mut store);
+    let packages =
+        Packages::Names { requirements: vec!["numpy".to_owned()], requires_python: None };
+    let needs = Needs { cpu_millis: 1000, ram_mib: 1, disk_mib: 1, gpus: 2, gpu_memory_mib: 0 };
+    let work = Work::Python { source: "1".to_owned(), packages };
+    let spec = TaskSpec { work, needs, ..shell() };
+    let new = Submission { user: UserId(1), key: None, name: "locked".to_owned(), spec };
+    let submit = Input::Request { ticket: Ticket(0), request: Request::Submit(new) };
+    apply(&mut grid, &mut store, submit);
+    let (attempt, lock) = ("2.0#1".parse().unwrap(), "numpy==2.1 \\\n  --hash=x\n".to_owned());
+    report(&mut grid, &mut store, WorkerEvent::Locked { attempt, lock: lock.clone() });
+    let loaded = store.load().unwrap();
+    assert_eq!(loaded, grid.durable());
+    let job = &loaded.jobs[&JobId(2)];
+    assert_eq!(job.lock.as_deref(), Some(&*lock));
+    let leases: Vec<String> = job.leases().map(|(_, lease)| lease.gpus.to_string()).collect();
+    assert_eq!(leases, ["0,1"]);
+
+    let reader = read::Reader { connection: store.connection };
+    let viewer = |user| read::Viewer { user: UserId(user), operator: false };
+    let shown = reader.job(viewer(1), JobId(2)).unwrap().unwrap().detail;
+    assert!(shown.has_lock);
+    assert_eq!(shown.task_list[0].attempts[0].gpus, [0, 1]);
+    assert_eq!(reader.lock(viewer(1), JobId(2)).unwrap(), Some(lock));
+    assert_eq!(reader.lock(viewer(1), JobId(1)).unwrap(), None);
+    assert_eq!(reader.lock(viewer(2), JobId(2)).unwrap(), None, "of somebody else");
+    assert!(!reader.job(viewer(1), JobId(1)).unwrap().unwrap().detail.has_lock);
+}
+
+/// A database as a manager of version 1 left it, with jobs of each kind that have ended and that
+/// have not.
+#[test]
+fn a_database_of_version_1_is_brought_up_to_date() {
+    let mut connection = rusqlite::Connection::open_in_memory().unwrap();
+    connection.execute_batch(schema::MIGRATIONS[0]).unwrap();
+    connection.execute_batch(include_str!("tests/version_1.sql")).unwrap();
+    connection.pragma_update(None, "user_version", 1).unwrap();
+    schema::migrate(&mut connection).unwrap();
+    let store = Store { connection };
+    assert_eq!(store.fsck().unwrap().broken, Vec::<String>::new());
+    let policy = Config::read(None, [], []).unwrap().policy;
+    let loaded = store.load().unwrap();
+    let grid = Grid::recover(Arc::new(policy), loaded.clone(), Timestamp(1_700_000_100_000));
+    assert_eq!(grid.durable(), loaded);
+    let mut words = String::new();
+    for job in loaded.jobs.values() {
+        let leases: Vec<_> = job.leases().map(|(attempt, lease)| (attempt, lease.gpus)).collect();
+        words.push_str(&format!("{} {:?} {leases:?} {:?}\n", job.name, job.lock, job.spec.work));
+        let TaskSpec { labels, image, shared_tmp, isolation, .. } = &*job.spec;
+        assert_eq!((labels.len(), image.as_ref(), *shared_tmp), (0, None, false));
+        assert_eq!(*isolation, Isolation::Full);
+    }
+    let reader = read::Reader { connection: store.connection };
+    let viewer = read::Viewer { user: UserId(1), operator: false };
+    for id in 1..=3 {
+        let detail = reader.job(viewer, JobId(id)).unwrap().unwrap().detail;
+        let attempts = detail.task_list.iter().flat_map(|task| &task.attempts);
+        let gpus: Vec<u16> = attempts.flat_map(|attempt| attempt.gpus.clone()).collect();
+        assert_eq!((detail.has_lock, gpus), (false, Vec::new()));
+        let (name, source) = (detail.job.name, detail.source);
+        words.push_str(&format!("{name} {source:?} {:?} {:?}\n", detail.packages, detail.flags));
+    }
+    expect![[r#"
+        open python None [(AttemptId { task: TaskId { job: JobId(4), index: 0 }, number: 2 }, {})] Python { source: "print('hé')\n", packages: Names { requirements: ["numpy"], requires_python: None } }
+        bare python None [(AttemptId { task: TaskId { job: JobId(5), index: 0 }, number: 1 }, {})] Python { source: "print('hé')\n", packages: None }
+        open c None [(AttemptId { task: TaskId { job: JobId(6), index: 0 }, number: 1 }, {})] C { source: "int main(){}", flags: [] }
+        open shell None [] Shell { command: "true" }
+        ended python "print('hé')\n" Some(Names { requirements: ["numpy==2.1", "scikit-learn>=1.5; python_version > '3.9'"], requires_python: None }) []
+        ended c "int main(){return 0;}" None []
+        failed shell "echo \"a\\b\" | cat" None []
+    "#]].assert_eq(&words);
 }
 
 #[test]

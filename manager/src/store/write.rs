@@ -24,6 +24,7 @@ statements! {
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     JOB_NEW = "INSERT INTO job (id, owner, name, spec, tasks, quote, submitted_at)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    JOB_LOCK = "UPDATE job SET lock = ?2 WHERE id = ?1";
     JOB_TOUCHED = "UPDATE job SET untouched_from = ?2 WHERE id = ?1";
     JOB_COUNT = "UPDATE job SET succeeded = succeeded + ?2, failed = failed + ?3,
             cancelled = cancelled + ?4, charged = charged + ?5 WHERE id = ?1";
@@ -39,8 +40,8 @@ statements! {
     TASK_REQUEUE = "UPDATE task SET state = 'queued', tries_left = ?3 WHERE job = ?1 AND idx = ?2";
     TASK_END = "UPDATE task SET state = ?3, reason = ?4, left_behind = ?5, charged = ?6,
             ended_at = ?7 WHERE job = ?1 AND idx = ?2";
-    ATTEMPT_NEW = "INSERT INTO attempt (job, idx, number, worker, leased_at)
-        VALUES (?1, ?2, ?3, ?4, ?5)";
+    ATTEMPT_NEW = "INSERT INTO attempt (job, idx, number, worker, leased_at, gpus)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     ATTEMPT_START = "UPDATE attempt SET started_at = ?4 WHERE job = ?1 AND idx = ?2 AND number = ?3";
     ATTEMPT_CANCEL = "UPDATE attempt SET cancelling = 1 WHERE job = ?1 AND idx = ?2 AND number = ?3";
     ATTEMPT_END = "UPDATE attempt SET ended_at = ?4, outcome = ?5, run_ms = ?6, cpu_ms = ?7,
@@ -117,6 +118,7 @@ impl Writer<'_> {
                 self.run(SUBMIT_KEY_FORGET, params![user.0, key])
             }
             Change::TaskLeased { .. }
+            | Change::JobLocked { .. }
             | Change::AttemptStarted { .. }
             | Change::TaskCancelling { .. }
             | Change::TaskRequeued { .. }
@@ -140,14 +142,16 @@ impl Writer<'_> {
     #[expect(clippy::wildcard_enum_match_arm, reason = "change() has sorted out the others")]
     fn task_change(&self, change: &Change) -> rusqlite::Result<()> {
         match change {
-            Change::TaskLeased { attempt, worker, tries_left, at } => {
+            Change::TaskLeased { attempt, worker, gpus, tries_left, at } => {
                 let AttemptId { task, number } = attempt;
                 if *number == 1 {
                     self.run(JOB_TOUCHED, params![task.job.0, task.index + 1])?;
                 }
                 self.run(TASK_LEASE, params![task.job.0, task.index, number, tries_left])?;
-                self.run(ATTEMPT_NEW, params![task.job.0, task.index, number, worker.0, at.0])
+                let (job, gpus) = (task.job.0, gpus.to_string());
+                self.run(ATTEMPT_NEW, params![job, task.index, number, worker.0, at.0, gpus])
             }
+            Change::JobLocked { job, lock, at: _ } => self.run(JOB_LOCK, params![job.0, lock]),
             Change::AttemptStarted { attempt: AttemptId { task, number }, at } => {
                 self.run(ATTEMPT_START, params![task.job.0, task.index, number, at.0])
             }
@@ -283,6 +287,10 @@ impl Event {
             Change::TaskLeased { attempt, worker, at, .. } => {
                 let message = format!("task {} given to worker {worker}", attempt.task.index);
                 about(*at, attempt.task.job, "task.leased", message)
+            }
+            Change::JobLocked { job, lock, at } => {
+                let packages = lock.lines().filter(|line| line.contains("==")).count();
+                about(*at, *job, "job.locked", format!("its packages came to {packages} in all"))
             }
             Change::AttemptStarted { attempt, at } => {
                 let message = format!("task {} started", attempt.task.index);

@@ -112,7 +112,7 @@ pub(super) async fn read_stats(site: &Site) -> Result<Stats, WebError> {
         stats.cpu_millis += link.capacity.cpu_millis;
         stats.cpu_free_millis += link.free.cpu_millis;
         stats.gpus += count(link.capacity.gpus.len());
-        stats.gpus_free += count(link.free.gpu_memory_mib.len());
+        stats.gpus_free += count(link.free.gpus.len());
     }
     Ok(stats)
 }

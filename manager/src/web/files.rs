@@ -1,4 +1,4 @@
-//! The files that tasks left: which there are, and their content.
+//! The files of a job: what its tasks left, and what its packages came to.
 
 use axum::Json;
 use axum::body::Body;
@@ -67,6 +67,22 @@ pub(super) async fn download(
     headers.insert(header::ETAG, HeaderValue::from_str(&etag).expect("a hash is hex"));
     headers.insert(header::CONTENT_DISPOSITION, name);
     Ok(response)
+}
+
+/// `GET jobs/{id}/lock`: what the job's packages came to, as a requirements file.
+pub(super) async fn lock(
+    State(site): State<Site>,
+    login: Login,
+    Named(job): Named<JobId>,
+) -> Result<Response, WebError> {
+    let viewer = login.viewer();
+    let read = site.readers.read(move |reader| reader.lock(viewer, job));
+    let lock = read.await?.ok_or(WebError::NotFound)?;
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
+        (header::CONTENT_DISPOSITION, attachment_name("requirements.lock")),
+    ];
+    Ok((headers, lock).into_response())
 }
 
 async fn stream_blob(site: &Site, blob: BlobRef) -> Result<Response, WebError> {

@@ -9,7 +9,10 @@ use campusgrid_core::effect::Refusal;
 use campusgrid_core::pricing::price;
 use campusgrid_core::snapshot::Shape;
 use campusgrid_protocol::id::JobId;
-use campusgrid_protocol::rest::{self, FieldError, JobDetail, Page, Quote, Submit, Submitted};
+use campusgrid_protocol::rest::{
+    self, FieldError, JobDetail, Page, Quote, Submit, Submitted, WorkKind,
+};
+use campusgrid_protocol::task::{Packages, TaskSpec, Work};
 use serde::Deserialize;
 use tokio::time::Instant;
 
@@ -18,6 +21,7 @@ use super::auth::Login;
 use super::credits::read_credits;
 use super::error::WebError;
 use super::extract::{Body, Named, Params};
+use super::pep723::{self, Header};
 use crate::engine::handle::AskError;
 use crate::store::read::Viewer;
 
@@ -164,13 +168,16 @@ pub(super) async fn make_quote(
     login: &Login,
     body: Submit,
 ) -> Result<Quote, WebError> {
-    let (_, spec) = body.check().map_err(WebError::Fields)?;
+    let (_, spec) = check(body).map_err(WebError::Fields)?;
     let run_ms = u64::from(spec.time_limit_s) * 1000;
     let task = price(&site.engine.policy().prices, &spec.needs, run_ms);
     let overflow = WebError::Ask(AskError::Refused(Refusal::PriceOverflow));
     let total = task.checked_times(spec.tasks).ok_or(overflow)?;
     let credits = read_credits(site, login.id()).await?;
-    let fit = site.engine.snapshot().fit(&Shape::of(login.id(), &spec));
+    let (snapshot, shape) = (site.engine.snapshot(), Shape::of(login.id(), &spec));
+    let fit = snapshot.fit(&shape);
+    let links = || snapshot.workers.iter().filter_map(|worker| worker.link.as_ref());
+    let is_missing = |label: &&String| !links().any(|link| link.offer.has(label));
     Ok(Quote {
         task_micros: task.0,
         total_micros: total.0,
@@ -178,6 +185,7 @@ pub(super) async fn make_quote(
         workers_fit: fit.able,
         workers_free: fit.free,
         workers_online: fit.online,
+        labels_missing: shape.labels.iter().filter(is_missing).cloned().collect(),
     })
 }
 
@@ -192,9 +200,42 @@ pub(super) async fn make_job(
     key: Option<String>,
     body: Submit,
 ) -> Result<Submitted, WebError> {
-    let (name, spec) = body.check().map_err(WebError::Fields)?;
+    let (name, spec) = check(body).map_err(WebError::Fields)?;
     let (job, held) = site.engine.submit(login.id(), key, name, spec).await?;
     Ok(Submitted { job: job.0, held_micros: held.0 })
+}
+
+/// Checks a request and the header of its script, which stands in for packages that it does not
+/// name; yields the job's name and what each of its tasks is.
+///
+/// # Errors
+///
+/// All fields that are wrong.
+pub(super) fn check(body: Submit) -> Result<(String, TaskSpec), Vec<FieldError>> {
+    let is_python = body.kind == WorkKind::Python;
+    let header = if is_python && body.uv_lock.is_none() && !body.names_packages() {
+        pep723::read(&body.source)
+    } else {
+        Ok(Header::default())
+    };
+    match (body.check(), header) {
+        (Ok((name, mut spec)), Ok(header)) => {
+            take_header(&mut spec, header);
+            Ok((name, spec))
+        }
+        (checked, header) => {
+            Err([checked.err(), header.err()].into_iter().flatten().flatten().collect())
+        }
+    }
+}
+
+fn take_header(spec: &mut TaskSpec, header: Header) {
+    if let Work::Python { packages, .. } = &mut spec.work
+        && !header.is_empty()
+    {
+        let Header { dependencies, requires_python } = header;
+        *packages = Packages::Names { requirements: dependencies, requires_python };
+    }
 }
 
 /// A part of the list of jobs, newest first.

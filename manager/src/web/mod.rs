@@ -2,6 +2,7 @@
 //! the engine's.
 
 mod accounts;
+mod advice;
 mod assets;
 mod auth;
 mod credits;
@@ -15,6 +16,7 @@ mod logs;
 mod origin;
 mod pages;
 mod passwords;
+mod pep723;
 mod routes;
 mod serve;
 mod text_stream;

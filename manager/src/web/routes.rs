@@ -51,6 +51,7 @@ fn api() -> Router<Site> {
         .route("/jobs/{id}/outputs", get(files::list))
         .route("/jobs/{id}/outputs/{index}/{*path}", get(files::download))
         .route("/jobs/{id}/logs", get(logs::logs))
+        .route("/jobs/{id}/lock", get(files::lock))
         .route("/workers", get(workers::list))
         .route("/workers/approve", post(workers::approve))
         .route("/workers/{id}", delete(workers::remove))

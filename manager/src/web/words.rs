@@ -1,7 +1,8 @@
-//! Numbers as people read them.
+//! Numbers, states and levels as people read them.
 
 use campusgrid_core::money::Micros;
 use campusgrid_core::time::Timestamp;
+use campusgrid_protocol::resource::Isolation;
 use campusgrid_protocol::rest::{JobState, WorkKind};
 use campusgrid_protocol::text::is_hidden;
 
@@ -95,6 +96,23 @@ pub(super) fn visible(text: &str) -> String {
     shown
 }
 
+/// Words of a worker, which may be several lines, as one line without hidden characters.
+pub(super) fn one_line(text: &str) -> String {
+    let mut all = String::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let between = if all.is_empty() {
+            ""
+        } else if all.ends_with(':') {
+            " "
+        } else {
+            "; "
+        };
+        all.push_str(between);
+        all.push_str(line);
+    }
+    visible(&all)
+}
+
 /// A moment, for people and for machines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Moment {
@@ -147,11 +165,21 @@ pub(super) fn kind(kind: WorkKind) -> &'static str {
     }
 }
 
+/// The least confinement that a job accepts.
+pub(super) fn least_isolation(isolation: Isolation) -> &'static str {
+    match isolation {
+        Isolation::Full => "a full sandbox",
+        Isolation::Docker => "a full sandbox or a container",
+        Isolation::Restricted => "at least a restricted sandbox",
+        Isolation::None => "any, also none",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use campusgrid_core::time::Timestamp;
 
-    use super::{Moment, bytes, cores, credits, mib, minutes, span, visible};
+    use super::{Moment, bytes, cores, credits, mib, minutes, one_line, span, visible};
 
     #[test]
     fn amounts_are_short_and_never_too_large() {
@@ -201,6 +229,15 @@ mod tests {
         ] {
             assert_eq!(visible(text), shown);
         }
+    }
+
+    #[test]
+    fn lines_become_one() {
+        assert_eq!(
+            one_line("it failed:\n  error: no\r\n\ncause\u{202e}\n"),
+            "it failed: error: no; cause[U+202E]"
+        );
+        assert_eq!(one_line(""), "");
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use campusgrid_core::snapshot::WorkerView;
+use campusgrid_core::snapshot::{LinkView, WorkerView};
 use campusgrid_protocol::id::WorkerId;
-use campusgrid_protocol::resource::{Isolation, Load};
-use campusgrid_protocol::rest::{self, Approve};
+use campusgrid_protocol::resource::Isolation;
+use campusgrid_protocol::rest::{self, Approve, WorkerGpu};
 use serde::Serialize;
 
 use super::Site;
@@ -69,7 +69,6 @@ fn describe(view: &WorkerView) -> rest::Worker {
     let link = view.link.as_ref();
     let capacity = link.map(|link| &link.capacity);
     let free = link.map(|link| &link.free);
-    let load = link.map_or(Load::default(), |link| link.load);
     rest::Worker {
         worker: view.id.0,
         name: view.name.clone(),
@@ -82,11 +81,25 @@ fn describe(view: &WorkerView) -> rest::Worker {
         ram_mib: capacity.map_or(0, |capacity| capacity.ram_mib),
         ram_free_mib: free.map_or(0, |free| free.ram_mib),
         disk_mib: capacity.map_or(0, |capacity| capacity.disk_mib),
-        gpus: capacity.map(|capacity| capacity.gpus.clone()).unwrap_or_default(),
-        gpus_free: free
-            .map_or(0, |free| u16::try_from(free.gpu_memory_mib.len()).unwrap_or(u16::MAX)),
+        disk_free_mib: free.map_or(0, |free| free.disk_mib),
+        gpus: link.map(gpus).unwrap_or_default(),
+        gpus_free: free.map_or(0, |free| u16::try_from(free.gpus.len()).unwrap_or(u16::MAX)),
+        labels: link.map(|link| link.offer.labels().to_vec()).unwrap_or_default(),
         running: view.running,
-        cpu_busy_permille: load.cpu_busy_permille,
-        ram_used_mib: load.ram_used_mib,
+        cpu_busy_permille: link.map_or(0, |link| link.load.cpu_busy_permille),
+        ram_used_mib: link.map_or(0, |link| link.load.ram_used_mib),
     }
+}
+
+/// The GPUs of a connected machine, by number.
+pub(super) fn gpus(link: &LinkView) -> Vec<WorkerGpu> {
+    let numbered = (0..u16::MAX).zip(&link.capacity.gpus);
+    numbered
+        .map(|(number, gpu)| WorkerGpu {
+            number,
+            gpu: gpu.clone(),
+            free: link.free.gpus.iter().any(|free| free.number == number),
+            load: link.load.gpus.get(usize::from(number)).copied(),
+        })
+        .collect()
 }

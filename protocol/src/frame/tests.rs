@@ -1,5 +1,7 @@
 //! Frames that come back as they went out, and hostile ones that end in an error and no more.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::{FrameError, decode, encode};
@@ -7,8 +9,8 @@ use crate::id::{AttemptId, JobId, TaskId, WorkerKey};
 use crate::message::{
     BulkToManager, BulkToWorker, CHUNK_MAX_BYTES, MESSAGE_MAX_BYTES, ToManager, ToWorker,
 };
-use crate::resource::{Capacity, Gpu, Isolation, Load, Needs};
-use crate::task::{Stream, TaskSpec, Work};
+use crate::resource::{Capacity, Gpu, GpuLoad, Isolation, Load, Needs};
+use crate::task::{Packages, Stream, TaskSpec, Work};
 
 fn attempts() -> impl Strategy<Value = AttemptId> {
     (any::<u64>(), any::<u32>(), any::<u32>()).prop_map(|(job, index, number)| AttemptId {
@@ -18,8 +20,8 @@ fn attempts() -> impl Strategy<Value = AttemptId> {
 }
 
 fn capacities() -> impl Strategy<Value = Capacity> {
-    let gpu =
-        (any::<String>(), any::<u32>()).prop_map(|(model, memory_mib)| Gpu { model, memory_mib });
+    let gpu = (any::<String>(), any::<u32>(), any::<String>())
+        .prop_map(|(model, memory_mib, driver)| Gpu { model, memory_mib, driver });
     (any::<[u32; 3]>(), prop::collection::vec(gpu, 0..4)).prop_map(
         |([cpu_millis, ram_mib, disk_mib], gpus)| Capacity { cpu_millis, ram_mib, disk_mib, gpus },
     )
@@ -27,10 +29,15 @@ fn capacities() -> impl Strategy<Value = Capacity> {
 
 fn to_manager() -> impl Strategy<Value = ToManager> {
     let lists = || prop::collection::vec(attempts(), 0..20);
-    let isolation =
-        prop::sample::select(vec![Isolation::None, Isolation::Restricted, Isolation::Full]);
-    let join = (any::<[u8; 32]>(), any::<String>(), capacities(), isolation, lists()).prop_map(
-        |(key, name, capacity, isolation, attempts)| {
+    let isolation = prop::sample::select(vec![
+        Isolation::None,
+        Isolation::Restricted,
+        Isolation::Docker,
+        Isolation::Full,
+    ]);
+    let labels = prop::collection::vec(any::<String>(), 0..4);
+    let join = (any::<[u8; 32]>(), any::<String>(), capacities(), isolation, labels, lists())
+        .prop_map(|(key, name, capacity, isolation, labels, attempts)| {
             ToManager::Join(Box::new(crate::message::Join {
                 key: WorkerKey(key),
                 owner: Some(name.clone()).filter(|name| name.len() % 2 == 0),
@@ -38,33 +45,67 @@ fn to_manager() -> impl Strategy<Value = ToManager> {
                 capacity,
                 isolation,
                 isolation_notes: Vec::new(),
+                labels,
                 attempts,
             }))
+        });
+    let gpu = (any::<u16>(), any::<u32>(), any::<u16>(), any::<u16>()).prop_map(
+        |(busy_permille, memory_used_mib, temperature_c, processes)| GpuLoad {
+            busy_permille,
+            memory_used_mib,
+            temperature_c,
+            processes,
         },
     );
-    let heartbeat = (any::<u64>(), lists(), any::<u16>(), any::<u32>()).prop_map(
-        |(sequence, attempts, cpu_busy_permille, ram_used_mib)| ToManager::Heartbeat {
+    let gpus = prop::collection::vec(gpu, 0..3);
+    let heartbeat = (any::<u64>(), lists(), any::<u16>(), any::<u32>(), gpus).prop_map(
+        |(sequence, attempts, cpu_busy_permille, ram_used_mib, gpus)| ToManager::Heartbeat {
             sequence,
             attempts,
-            load: Load { cpu_busy_permille, ram_used_mib },
+            load: Load { cpu_busy_permille, ram_used_mib, gpus },
         },
     );
+    let locked = (attempts(), any::<String>())
+        .prop_map(|(attempt, lock)| ToManager::Locked { attempt, lock });
     let piece =
         (attempts(), any::<u64>(), any::<Vec<u8>>()).prop_map(|(attempt, offset_bytes, bytes)| {
             ToManager::LogPiece { attempt, stream: Stream::Stderr, offset_bytes, bytes }
         });
-    prop_oneof![join, heartbeat, piece]
+    prop_oneof![join, heartbeat, locked, piece]
 }
 
 fn to_worker() -> impl Strategy<Value = ToWorker> {
-    (attempts(), any::<String>(), any::<[u32; 6]>(), any::<u16>()).prop_map(
-        |(attempt, command, numbers, gpus)| {
+    let texts = prop::collection::vec(any::<String>(), 0..4);
+    let works = (any::<String>(), any::<String>(), texts).prop_flat_map(|(source, text, texts)| {
+        let (of_python, flags) = (source.clone(), texts.clone());
+        let packages = prop::sample::select(vec![
+            Packages::None,
+            Packages::Names { requirements: texts, requires_python: Some(text.clone()) },
+            Packages::Hashed { text: text.clone() },
+            Packages::UvLock { text: text.clone() },
+        ]);
+        prop_oneof![
+            packages.prop_map(move |packages| Work::Python { source: of_python.clone(), packages }),
+            Just(Work::C { source, flags }),
+            Just(Work::Shell { command: text }),
+        ]
+    });
+    let lock = prop::option::of(any::<String>());
+    (attempts(), works, any::<[u32; 6]>(), any::<Vec<u16>>(), lock).prop_map(
+        |(attempt, work, numbers, gpus, lock)| {
             let [cpu_millis, ram_mib, disk_mib, gpu_memory_mib, time_limit_s, tasks] = numbers;
-            let needs = Needs { cpu_millis, ram_mib, disk_mib, gpus, gpu_memory_mib };
-            let (work, isolation) = (Work::Shell { command }, Isolation::Restricted);
-            let spec =
-                std::sync::Arc::new(TaskSpec { work, needs, time_limit_s, isolation, tasks });
-            ToWorker::Start { attempt, spec }
+            let needs = Needs { cpu_millis, ram_mib, disk_mib, gpus: 1, gpu_memory_mib };
+            let spec = TaskSpec {
+                work,
+                needs,
+                time_limit_s,
+                isolation: Isolation::Restricted,
+                labels: lock.iter().cloned().collect(),
+                image: lock.clone(),
+                shared_tmp: lock.is_some(),
+                tasks,
+            };
+            ToWorker::Start { attempt, spec: Arc::new(spec), gpus, lock: lock.map(Arc::from) }
         },
     )
 }
@@ -160,7 +201,7 @@ fn a_text_that_is_not_utf8_is_refused() {
 
 #[test]
 fn an_unknown_variant_is_refused() {
-    for bytes in [&[7][..], &[250], &[251, 0xff, 0xff]] {
+    for bytes in [&[8][..], &[250], &[251, 0xff, 0xff]] {
         assert!(matches!(decode::<ToManager>(bytes), Err(FrameError::Decode { .. })));
     }
 }

@@ -6,12 +6,13 @@ use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
 use super::{
-    Approve, ErrorBody, ErrorDetail, FieldError, Job, JobDetail, Login, REQUIREMENTS_MAX, Register,
-    SOURCE_MAX_BYTES, Submit,
+    Approve, ErrorBody, ErrorDetail, FEATURES_MAX, FLAGS_MAX, FieldError, Job, JobDetail, Login,
+    REQUIREMENTS_MAX, Register, SOURCE_MAX_BYTES, Submit, TEXTS_MAX_BYTES, UV_LOCK_MAX_BYTES,
 };
 use crate::frame::encode;
 use crate::id::{AttemptId, JobId, TaskId};
-use crate::message::ToWorker;
+use crate::message::{LOCK_MAX_BYTES, ToManager, ToWorker};
+use crate::task::TaskSpec;
 
 /// A submit of `true` with these fields on top.
 fn with(fields: Value) -> Value {
@@ -51,9 +52,9 @@ fn absent_fields_have_defaults() {
             json!({"kind": "python", "source": "1", "requirements": ["numpy==2.1", "scikit-learn"]}),
         ],
         &expect![[r#"
-            untitled: TaskSpec { work: Shell { command: "true" }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Full, tasks: 1 }
-            πrogram: TaskSpec { work: C { source: "int main(){}" }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Full, tasks: 1 }
-            untitled: TaskSpec { work: Python { source: "1", requirements: ["numpy==2.1", "scikit-learn"] }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Full, tasks: 1 }
+            untitled: TaskSpec { work: Shell { command: "true" }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1 }
+            πrogram: TaskSpec { work: C { source: "int main(){}", flags: [] }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1 }
+            untitled: TaskSpec { work: Python { source: "1", packages: Names { requirements: ["numpy==2.1", "scikit-learn"], requires_python: None } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1 }
         "#]],
     );
 }
@@ -67,8 +68,8 @@ fn the_limits_themselves_are_allowed() {
             with(json!({"tasks": 1, "cores": 1, "ram_mib": 16, "disk_mib": 1, "time_limit_s": 1})),
         ],
         &expect![[r#"
-            untitled: TaskSpec { work: Shell { command: "true" }, needs: Needs { cpu_millis: 1024000, ram_mib: 4194304, disk_mib: 4194304, gpus: 64, gpu_memory_mib: 4194304 }, time_limit_s: 2592000, isolation: Full, tasks: 10000 }
-            untitled: TaskSpec { work: Shell { command: "true" }, needs: Needs { cpu_millis: 1000, ram_mib: 16, disk_mib: 1, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 1, isolation: Full, tasks: 1 }
+            untitled: TaskSpec { work: Shell { command: "true" }, needs: Needs { cpu_millis: 1024000, ram_mib: 4194304, disk_mib: 4194304, gpus: 64, gpu_memory_mib: 4194304 }, time_limit_s: 2592000, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 10000 }
+            untitled: TaskSpec { work: Shell { command: "true" }, needs: Needs { cpu_millis: 1000, ram_mib: 16, disk_mib: 1, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 1, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1 }
         "#]],
     );
 }
@@ -134,7 +135,8 @@ fn unknown_and_missing_fields_are_refused() {
     check(
         [
             with(json!({"core": 4})),
-            with(json!({"isolation": "none"})),
+            with(json!({"isolation": "some"})),
+            with(json!({"packages": "none"})),
             json!({"kind": "shell"}),
             json!({"source": "true"}),
             json!({"kind": "perl", "source": "1"}),
@@ -142,13 +144,14 @@ fn unknown_and_missing_fields_are_refused() {
             json!([]),
         ],
         &expect![[r#"
-            not a submit: unknown field `core`, expected one of `kind`, `name`, `source`, `requirements`, `tasks`, `cores`, `ram_mib`, `disk_mib`, `gpus`, `gpu_memory_mib`, `time_limit_s`
-            not a submit: unknown field `isolation`, expected one of `kind`, `name`, `source`, `requirements`, `tasks`, `cores`, `ram_mib`, `disk_mib`, `gpus`, `gpu_memory_mib`, `time_limit_s`
+            not a submit: unknown field `core`, expected one of `kind`, `name`, `source`, `requirements`, `uv_lock`, `flags`, `labels`, `image`, `isolation`, `shared_tmp`, `tasks`, `cores`, `ram_mib`, `disk_mib`, `gpus`, `gpu_memory_mib`, `time_limit_s`
+            not a submit: unknown variant `some`, expected one of `none`, `restricted`, `docker`, `full`
+            not a submit: unknown field `packages`, expected one of `kind`, `name`, `source`, `requirements`, `uv_lock`, `flags`, `labels`, `image`, `isolation`, `shared_tmp`, `tasks`, `cores`, `ram_mib`, `disk_mib`, `gpus`, `gpu_memory_mib`, `time_limit_s`
             not a submit: missing field `source`
             not a submit: missing field `kind`
             not a submit: unknown variant `perl`, expected one of `python`, `c`, `shell`
             not a submit: unknown variant `Shell`, expected one of `python`, `c`, `shell`
-            not a submit: invalid length 0, expected struct Submit with 11 elements
+            not a submit: invalid length 0, expected struct Submit with 17 elements
         "#]],
     );
     let stranger = json!({"name": "ada", "password": "correct horse", "operator": true});
@@ -175,41 +178,216 @@ fn requirements_are_names_of_packages() {
     check(
         bad.map(|requirement| python(&[requirement])),
         &expect![[r#"
-        requirements: "" is not the name of a package
-        requirements: "-r /etc/passwd" is not the name of a package
-        requirements: "--index-url=x" is not the name of a package
-        requirements: "./local" is not the name of a package
-        requirements: "git+https://example.org/x" is not the name of a package
-        requirements: "x @ https://example.org/x.whl" is not the name of a package
-        requirements: each must have at most 200 bytes and no control characters
-        requirements: each must have at most 200 bytes and no control characters
-    "#]],
+            untitled: TaskSpec { work: Python { source: "1", packages: None }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1 }
+            requirements: "-r /etc/passwd" is not the name of a package
+            requirements: "--index-url=x" is not the name of a package
+            requirements: "./local" is not the name of a package
+            requirements: "git+https://example.org/x" is not the name of a package
+            requirements: "x @ https://example.org/x.whl" is not the name of a package
+            requirements: each must have at most 200 bytes and no control characters
+            requirements: each must have at most 200 bytes and no control characters
+        "#]],
     );
-    let many = vec![""; REQUIREMENTS_MAX + 1000];
+    let many = vec!["a"; REQUIREMENTS_MAX + 1000];
     check(
         [python(&many)],
         &expect![[r#"
-        requirements: must be at most 50
-    "#]],
+            requirements: must be at most 50
+        "#]],
     );
     let most = vec!["numpy"; REQUIREMENTS_MAX];
     assert!(serde_json::from_value::<Submit>(python(&most)).unwrap().check().is_ok());
 }
 
 #[test]
-fn the_longest_source_fits_a_message() {
-    let submit = |bytes: usize| {
-        let source = "a".repeat(bytes);
-        let requirements = vec!["a".repeat(200); REQUIREMENTS_MAX];
-        let body = json!({"kind": "python", "source": source, "requirements": requirements});
-        serde_json::from_value::<Submit>(body).unwrap().check()
+fn comments_of_a_requirements_file_are_left_out() {
+    let lines = ["# for the model", "", "  numpy==2.1  # pinned", "scipy#1", " # end"];
+    check(
+        [
+            json!({"kind": "python", "source": "1", "requirements": lines}),
+            json!({"kind": "python", "source": "1", "requirements": ["# nothing"]}),
+            json!({"kind": "shell", "source": "1", "requirements": ["# nothing"]}),
+        ],
+        &expect![[r#"
+            untitled: TaskSpec { work: Python { source: "1", packages: Names { requirements: ["numpy==2.1", "scipy#1"], requires_python: None } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1 }
+            untitled: TaskSpec { work: Python { source: "1", packages: None }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1 }
+            requirements: are for Python jobs only
+        "#]],
+    );
+}
+
+#[test]
+fn requirements_with_hashes_are_taken_as_they_are() {
+    let python = |lines: &[&str]| json!({"kind": "python", "source": "1", "requirements": lines});
+    let hash = format!("--hash=sha256:{}", "0".repeat(64));
+    let whole = format!("numpy==2.1 {hash}");
+    let good = ["# made by pip-compile", "numpy==2.1 \\", &format!("    {hash}"), "    # via x"];
+    check(
+        [python(&good), python(&[&whole])],
+        &expect![[r##"
+        untitled: TaskSpec { work: Python { source: "1", packages: Hashed { text: "# made by pip-compile\nnumpy==2.1 \\\n    --hash=sha256:0000000000000000000000000000000000000000000000000000000000000000\n    # via x\n" } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1 }
+        untitled: TaskSpec { work: Python { source: "1", packages: Hashed { text: "numpy==2.1 --hash=sha256:0000000000000000000000000000000000000000000000000000000000000000\n" } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1 }
+    "##]],
+    );
+    let bad = [
+        "-r /etc/passwd",
+        "--index-url=https://example.org",
+        "--no-binary",
+        "x @ https://example.org/x.whl",
+        "./x.whl",
+        "x==1\nx==2",
+        "x==1\0",
+    ];
+    let bad = bad.map(|line| python(&[&whole, line]));
+    check(
+        bad,
+        &expect![[r#"
+        requirements: "-r /etc/passwd" is not a package of one version or its hash
+        requirements: "--index-url=https://example.org" is not a package of one version or its hash
+        requirements: "--no-binary" is not a package of one version or its hash
+        requirements: "x @ https://example.org/x.whl" is not a package of one version or its hash
+        requirements: "./x.whl" is not a package of one version or its hash
+        requirements: "x==1\nx==2" is not a package of one version or its hash
+        requirements: "x==1\0" is not a package of one version or its hash
+    "#]],
+    );
+}
+
+#[test]
+fn a_uv_lock_stands_alone() {
+    let with = |kind: &str, more: Value| {
+        let mut body = json!({"kind": kind, "source": "1", "uv_lock": "version = 1\n"});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
     };
-    let (_, spec) = submit(SOURCE_MAX_BYTES).unwrap();
-    let task = TaskId { job: JobId(u64::MAX), index: u32::MAX };
-    let attempt = AttemptId { task, number: u32::MAX };
-    encode(&ToWorker::Start { attempt, spec: Arc::new(spec) }).unwrap();
-    let errors = submit(SOURCE_MAX_BYTES + 1).unwrap_err();
-    assert_eq!(lines(&errors), "source: must be at most 524288 bytes\n");
+    check(
+        [
+            with("python", json!({})),
+            with("c", json!({})),
+            with("python", json!({"requirements": ["numpy"]})),
+            with("python", json!({"uv_lock": " \n"})),
+            with("python", json!({"uv_lock": "a\u{0}"})),
+            with("python", json!({"uv_lock": "a\u{1b}[0m"})),
+        ],
+        &expect![[r#"
+            untitled: TaskSpec { work: Python { source: "1", packages: UvLock { text: "version = 1\n" } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1 }
+            uv_lock: is for Python jobs only
+            uv_lock: takes the place of requirements
+            uv_lock: must not be empty
+            uv_lock: must not contain control characters
+            uv_lock: must not contain control characters
+        "#]],
+    );
+}
+
+#[test]
+fn a_job_says_what_its_machine_must_be() {
+    let image = format!("gcc@sha256:{}", "0".repeat(64));
+    check(
+        [
+            with(json!({"labels": ["python3.12", "R", "R"], "isolation": "full"})),
+            with(json!({"image": "default", "labels": ["R"], "shared_tmp": true})),
+            with(json!({"image": image, "isolation": "restricted"})),
+            with(json!({"image": "default", "isolation": "full"})),
+            with(json!({"image": "gcc:latest"})),
+            with(json!({"image": format!("a/../b@sha256:{}", "0".repeat(64))})),
+            with(json!({"labels": ["", "*", "image:*", "a b", "-R", "R\n"]})),
+            with(json!({"labels": vec!["R"; FEATURES_MAX + 1]})),
+        ],
+        &expect![[r#"
+            untitled: TaskSpec { work: Shell { command: "true" }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Full, labels: ["R", "python3.12"], image: None, shared_tmp: false, tasks: 1 }
+            untitled: TaskSpec { work: Shell { command: "true" }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: ["R", "image:default"], image: Some("default"), shared_tmp: true, tasks: 1 }
+            untitled: TaskSpec { work: Shell { command: "true" }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Restricted, labels: ["image:gcc@sha256:0000000000000000000000000000000000000000000000000000000000000000"], image: Some("gcc@sha256:0000000000000000000000000000000000000000000000000000000000000000"), shared_tmp: false, tasks: 1 }
+            isolation: an image runs in a container, which is "docker" and not "full"
+            image: must name its content: sha256:… with 64 hexadecimal digits, name@sha256:… or "default"; a name alone can mean another image tomorrow
+            image: must name its content: sha256:… with 64 hexadecimal digits, name@sha256:… or "default"; a name alone can mean another image tomorrow
+            labels: "" must have 1 to 261 characters, has 0
+            labels: "*" must be a name such as python3.12: letters, digits and any of .:_+/@- between them
+            labels: "image:*" must be a name such as python3.12: letters, digits and any of .:_+/@- between them
+            labels: "a b" must be a name such as python3.12: letters, digits and any of .:_+/@- between them
+            labels: "-R" must be a name such as python3.12: letters, digits and any of .:_+/@- between them
+            labels: "R\n" must be a name such as python3.12: letters, digits and any of .:_+/@- between them
+            labels: must be at most 20
+        "#]],
+    );
+}
+
+#[test]
+fn flags_are_for_the_compiler() {
+    let c = |flags: &[&str]| json!({"kind": "c", "source": "int main(){}", "flags": flags});
+    check(
+        [
+            c(&["-O3", "-march=native", "-DN=10", "-lm"]),
+            c(&["-o", "@file", "-fplugin=x", &"x".repeat(1000)]),
+            c(&["-g"; FLAGS_MAX + 1]),
+            json!({"kind": "python", "source": "1", "flags": ["-O3"]}),
+        ],
+        &expect![[r#"
+            untitled: TaskSpec { work: C { source: "int main(){}", flags: ["-O3", "-march=native", "-DN=10", "-lm"] }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1 }
+            flags: "-o" is not among the flags that are taken: -O…, -g, -w, -W…, -pedantic, -ansi, -std=…, -march=…, -mtune=…, -D…, -U…, -l…, -pthread, -static and those of -f… that are about optimization and code generation
+            flags: "@file" is not among the flags that are taken: -O…, -g, -w, -W…, -pedantic, -ansi, -std=…, -march=…, -mtune=…, -D…, -U…, -l…, -pthread, -static and those of -f… that are about optimization and code generation
+            flags: "-fplugin=x" is not among the flags that are taken: -O…, -g, -w, -W…, -pedantic, -ansi, -std=…, -march=…, -mtune=…, -D…, -U…, -l…, -pthread, -static and those of -f… that are about optimization and code generation
+            flags: "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx" must have 1 to 100 characters, has 1000
+            flags: must be at most 30
+            flags: are for C jobs only
+        "#]],
+    );
+}
+
+fn submit(body: Value) -> Result<TaskSpec, String> {
+    let submit: Submit = serde_json::from_value(body).unwrap();
+    submit.check().map(|(_, spec)| spec).map_err(|errors| lines(&errors))
+}
+
+#[test]
+fn the_largest_job_and_its_lock_fit_a_message() {
+    let number = |number: usize| format!("{number:03}");
+    let labels: Vec<String> = (0..FEATURES_MAX).map(|n| number(n) + &"x".repeat(258)).collect();
+    let image = format!("{}@sha256:{}", "x".repeat(183), "0".repeat(64));
+    let texts = |source: usize, field: &str, text: Value| {
+        submit(json!({"kind": "python", "source": "a".repeat(source), field: text,
+            "labels": labels, "image": image, "name": "ß".repeat(64)}))
+    };
+    let names = || json!(vec!["a".repeat(200); REQUIREMENTS_MAX]);
+    let uv_lock = |bytes: usize| json!("a".repeat(bytes));
+    // A line and its end.
+    let hashed = |bytes: usize| json!([format!("a{} --hash=", "b".repeat(bytes - 10))]);
+    let (lock_max, uv_max) = (LOCK_MAX_BYTES, UV_LOCK_MAX_BYTES);
+    let flags = vec![format!("-D{}", "X".repeat(98)); FLAGS_MAX];
+    let c = json!({"kind": "c", "source": "a".repeat(SOURCE_MAX_BYTES), "flags": flags,
+        "labels": labels, "image": image});
+    for spec in [
+        texts(SOURCE_MAX_BYTES, "requirements", names()),
+        texts(SOURCE_MAX_BYTES, "uv_lock", uv_lock(TEXTS_MAX_BYTES - SOURCE_MAX_BYTES)),
+        texts(TEXTS_MAX_BYTES - uv_max, "uv_lock", uv_lock(uv_max)),
+        texts(SOURCE_MAX_BYTES, "requirements", hashed(TEXTS_MAX_BYTES - SOURCE_MAX_BYTES)),
+        texts(TEXTS_MAX_BYTES - lock_max, "requirements", hashed(lock_max)),
+        submit(c),
+    ] {
+        let task = TaskId { job: JobId(u64::MAX), index: u32::MAX };
+        let attempt = AttemptId { task, number: u32::MAX };
+        let lock: Arc<str> = "a".repeat(LOCK_MAX_BYTES).into();
+        let (spec, gpus) = (Arc::new(spec.unwrap()), (0..64).collect());
+        encode(&ToWorker::Start { attempt, spec, gpus, lock: Some(Arc::clone(&lock)) }).unwrap();
+        encode(&ToWorker::Locked { attempt, lock: Arc::clone(&lock) }).unwrap();
+        encode(&ToManager::Locked { attempt, lock: lock.to_string() }).unwrap();
+    }
+    let too_much = [
+        texts(SOURCE_MAX_BYTES + 1, "requirements", names()),
+        texts(1, "uv_lock", uv_lock(uv_max + 1)),
+        texts(TEXTS_MAX_BYTES - uv_max + 1, "uv_lock", uv_lock(uv_max)),
+        texts(1, "requirements", hashed(lock_max + 1)),
+        texts(TEXTS_MAX_BYTES - lock_max + 1, "requirements", hashed(lock_max)),
+    ];
+    let errors: String = too_much.into_iter().map(Result::unwrap_err).collect();
+    expect![[r#"
+        source: must be at most 524288 bytes
+        uv_lock: must be at most 458752 bytes, and 655360 with the source
+        uv_lock: must be at most 458752 bytes, and 655360 with the source
+        requirements: must be at most 327680 bytes, and 655360 with the source
+        requirements: must be at most 327680 bytes, and 655360 with the source
+    "#]]
+    .assert_eq(&errors);
 }
 
 #[test]
@@ -253,7 +431,9 @@ fn a_job_and_its_detail_lie_flat() {
     assert_eq!(serde_json::to_value(&read).unwrap(), job);
     let mut detail = job;
     let more = json!({
-        "source": "true", "requirements": [], "time_limit_s": 1, "waiting": null, "task_list": [],
+        "source": "true", "packages": null, "flags": [], "labels": [], "image": null,
+        "isolation": "docker", "shared_tmp": false, "has_lock": false,
+        "time_limit_s": 1, "waiting": null, "task_list": [],
         "needs": {"cpu_millis": 1, "ram_mib": 1, "disk_mib": 1, "gpus": 0, "gpu_memory_mib": 0}
     });
     detail.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

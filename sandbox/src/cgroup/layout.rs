@@ -9,7 +9,7 @@ use nix::unistd::Uid;
 use crate::plan::SandboxError;
 
 use super::mounts::{V2, find_v1, find_v2};
-use super::{kill_all, parse_cpus, v2};
+use super::{parse_cpus, remove_group, v2};
 
 /// What our groups' names begin with; then the owner's process, its start, and two numbers.
 const PREFIX: &str = "campusgrid-";
@@ -100,6 +100,14 @@ impl Layout {
         }
     }
 
+    /// Whether tasks get no swap, where the machine has any.
+    pub(crate) fn limits_swap(&self) -> bool {
+        match self {
+            Self::V1 { memory, .. } => memory.join("memory.memsw.limit_in_bytes").exists(),
+            Self::V2 { .. } => true,
+        }
+    }
+
     /// A name for group `number` of the process's sandbox number `instance`.
     pub(crate) fn name(instance: u32, number: u32) -> String {
         let pid = std::process::id();
@@ -113,8 +121,7 @@ impl Layout {
             let Ok(entries) = fs::read_dir(&base) else { continue };
             for entry in entries.flatten() {
                 if is_orphan(&entry.file_name().to_string_lossy()) {
-                    kill_all(&entry.path());
-                    swept += usize::from(fs::remove_dir(entry.path()).is_ok());
+                    swept += usize::from(remove_group(&entry.path()));
                 }
             }
         }

@@ -1,17 +1,24 @@
 //! A step without walls: the paths that a task expects are the host's own here.
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use nix::unistd::Pid;
 
 use crate::order::{JOB, Order};
+
+use super::link::Streams;
 
 /// Replaces the paths inside a sandbox by those on the host, where a text begins with one.
 ///
 /// A value may be a list of paths with colons between them.
-pub(super) fn on_host(mut order: Order) -> Order {
-    let mut places = vec![(PathBuf::from(JOB), order.walls.scratch().join("job"))];
-    let shown = order.read_only.iter().map(|(host, inside)| (inside.clone(), host.clone()));
-    places.extend(shown);
+pub(super) fn on_host(mut order: Order, scratch: &Path) -> Order {
+    let own = [(JOB, "job"), ("/tmp", "tmp")];
+    let mut places: Vec<(PathBuf, PathBuf)> =
+        own.map(|(inside, name)| (PathBuf::from(inside), scratch.join(name))).to_vec();
+    let shown = order.shown.read_only.iter().chain(&order.shown.read_write);
+    places.extend(shown.map(|(host, inside)| (inside.clone(), host.clone())));
     let translate = |text: &mut String| {
         let parts: Vec<String> = text.split(':').map(|part| on_host_path(&places, part)).collect();
         *text = parts.join(":");
@@ -21,13 +28,24 @@ pub(super) fn on_host(mut order: Order) -> Order {
     order
 }
 
-/// Prepares `argv` to run in the task's directory with the task's environment.
-pub(super) fn prepare(order: &Order, argv: &[String]) -> Command {
+/// Starts `argv` in the task's directory with the task's environment.
+///
+/// # Errors
+///
+/// Those of starting a program.
+pub(super) fn spawn(
+    order: &Order,
+    scratch: &Path,
+    argv: &[String],
+    streams: &Streams,
+) -> io::Result<Pid> {
     let mut command = Command::new(&argv[0]);
     let environment = order.environment.iter().map(|(name, value)| (name, value));
-    command.args(&argv[1..]).env_clear().envs(environment);
-    command.current_dir(order.walls.scratch().join("job"));
-    command
+    command.args(&argv[1..]).env_clear().envs(environment).current_dir(scratch.join("job"));
+    command.stdout(Stdio::from(streams.stdout.try_clone()?));
+    command.stderr(Stdio::from(streams.stderr.try_clone()?));
+    let child = command.spawn()?;
+    Ok(Pid::from_raw(child.id().cast_signed()))
 }
 
 fn on_host_path(places: &[(PathBuf, PathBuf)], part: &str) -> String {

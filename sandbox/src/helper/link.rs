@@ -2,22 +2,31 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use nix::unistd::{close, dup2_stderr, dup2_stdin, dup2_stdout};
+use nix::unistd::dup2_stdin;
+use serde::de::DeserializeOwned;
 
-use crate::order::{Event, KILL, ORDER_BYTES_MAX, Order, TERMINATE};
+use crate::order::{Event, KILL, ORDER, ORDER_BYTES_MAX, Order, RELEASE, SETUP, TERMINATE, Walls};
 use crate::plan::SandboxError;
 
-/// What the daemon wants.
+use super::{io_failed, kernel};
+
+/// What the daemon wants of a task that runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Command {
     Terminate,
     Kill,
     /// The daemon is gone or has lost interest.
     Leave,
+}
+
+/// The ends of the task's output pipes that are written to.
+pub(super) struct Streams {
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: OwnedFd,
 }
 
 pub(super) struct Link {
@@ -28,45 +37,56 @@ pub(super) struct Link {
 impl Link {
     /// Takes the socket from standard input and closes whatever else was inherited.
     pub(super) fn open() -> io::Result<Self> {
-        let inherited: Vec<i32> = fs::read_dir("/proc/self/fd")?
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .filter(|fd| *fd > 2)
-            .collect();
-        for fd in inherited {
-            let _already_closed = close(fd); // The listing's own descriptor is among them.
-        }
+        kernel::close_most()?;
         let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
         dup2_stdin(File::open("/dev/null")?)?;
         Ok(Self { socket, stopped: false })
     }
 
-    /// Waits for the order; `None` if the daemon leaves instead.
-    pub(super) fn receive(&mut self) -> io::Result<Option<Order>> {
-        let mut length = [0; 4];
-        match self.socket.read_exact(&mut length) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            Err(error) => return Err(error),
+    /// Waits until there is a setup; `None` if the daemon leaves instead.
+    pub(super) fn setup(&mut self) -> io::Result<Option<Walls>> {
+        match kernel::receive_byte(self.socket.as_fd())? {
+            Some((SETUP, _)) => self.json().map(Some),
+            Some(_) => Err(io::Error::other("it is not what was to come")),
+            None => Ok(None),
         }
+    }
+
+    /// Waits for an order; `None` if the daemon leaves instead.
+    pub(super) fn order(&mut self) -> io::Result<Option<(Order, Streams)>> {
+        let Some((byte, descriptors)) = kernel::receive_byte(self.socket.as_fd())? else {
+            return Ok(None);
+        };
+        let mut descriptors = descriptors.into_iter();
+        let (ORDER, Some(stdout), Some(stderr)) = (byte, descriptors.next(), descriptors.next())
+        else {
+            return Err(io::Error::other("it is not what was to come"));
+        };
+        self.stopped = false;
+        Ok(Some((self.json()?, Streams { stdout, stderr })))
+    }
+
+    fn json<T: DeserializeOwned>(&mut self) -> io::Result<T> {
+        let mut length = [0; 4];
+        self.socket.read_exact(&mut length)?;
         let length = u32::from_le_bytes(length);
         if length > ORDER_BYTES_MAX {
             return Err(io::Error::other("it is too long"));
         }
         let mut json = vec![0; length as usize];
         self.socket.read_exact(&mut json)?;
-        Ok(Some(serde_json::from_slice(&json)?))
+        Ok(serde_json::from_slice(&json)?)
     }
 
-    /// Writes the task's files, which follow the order, and makes its outputs directory.
-    pub(super) fn receive_files(&mut self, order: &Order) -> Result<(), SandboxError> {
-        let job = order.walls.scratch().join("job");
+    /// Writes the task's files, which follow the order, to its directory.
+    pub(super) fn receive_files(&mut self, order: &Order, job: &Path) -> Result<(), SandboxError> {
         for (path, length) in &order.files {
             let written = self.receive_file(&job.join(path), *length);
-            super::io_failed("write the task's files to its scratch space", written)?;
+            io_failed("write the task's files to its scratch space", written)?;
         }
         if order.has_outputs {
             let made = fs::create_dir_all(job.join("outputs"));
-            super::io_failed("make the outputs directory", made)?;
+            io_failed("make the outputs directory", made)?;
         }
         Ok(())
     }
@@ -107,6 +127,19 @@ impl Link {
         self.stopped
     }
 
+    /// Waits until what the task left may be cleared away; `false` if the daemon leaves instead.
+    pub(super) fn is_released(&mut self) -> bool {
+        loop {
+            let mut byte = [0];
+            match self.socket.read(&mut byte) {
+                Ok(1) if byte[0] == RELEASE => return true,
+                // They came too late for the task.
+                Ok(1) if byte[0] == TERMINATE || byte[0] == KILL => {}
+                Ok(_) | Err(_) => return false,
+            }
+        }
+    }
+
     /// Waits until the daemon leaves; contents of files may still be on their way.
     pub(super) fn wait_for_the_end(&mut self) {
         let mut scrap = vec![0; 64 * 1024];
@@ -116,12 +149,4 @@ impl Link {
     pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
-}
-
-/// Lets go of the task's streams, so that the daemon sees their ends.
-pub(super) fn close_streams() -> io::Result<()> {
-    let null = File::options().write(true).open("/dev/null")?;
-    dup2_stdout(&null)?;
-    dup2_stderr(&null)?;
-    Ok(())
 }

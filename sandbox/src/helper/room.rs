@@ -1,165 +1,187 @@
-//! Makes the room that a task runs in: rlimits, a mount namespace with the scratch space, a uid.
+//! What the tasks of a lane run in: made before the first, cleared between two.
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::io;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
 
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, unshare};
+use nix::mount::{MntFlags, umount2};
 use nix::sys::prctl;
-use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Pid, Uid, setgroups, setresgid, setresuid};
+use nix::sys::statvfs::statvfs;
+use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
 
-use crate::order::{Order, SCRATCH, Walls};
+use crate::order::{Full, Order, SCRATCH, Walls};
 use crate::plan::SandboxError;
 
+use super::confined::Confined;
+use super::filtered::Filtered;
+use super::link::Link;
+use super::privileges::{User, hand_over};
+use super::view::{SHARED_TMP, make_directory};
 use super::{bare, host, io_failed};
 
-/// What our own directories and small files in the scratch space take of its limits.
-const OUR_BYTES: u64 = 64 * 1024;
-const OUR_FILES: u64 = 64;
+/// What a lane has made for its tasks.
+pub(super) enum Room {
+    Confined(Confined),
+    Filtered(Filtered),
+    Bare { directory: PathBuf },
+}
 
-/// Moves this process into the task's room. Returns the order as it reads from there.
-pub(super) fn enter(order: Order) -> Result<Order, SandboxError> {
-    umask(Mode::from_bits_truncate(0o077));
-    host("give up new privileges", prctl::set_no_new_privs())?;
-    match &order.walls {
-        Walls::Namespaces { job_uid, scratch_bytes, scratch_files, cores, .. } => {
-            if let Some(cores) = cores {
-                keep_to(cores)?;
+impl Room {
+    /// Makes all that does not depend on the task.
+    ///
+    /// # Errors
+    ///
+    /// `Host`.
+    pub(super) fn make(walls: Walls) -> Result<Self, SandboxError> {
+        host("give up new privileges", prctl::set_no_new_privs())?;
+        match walls {
+            Walls::Namespaces { job_uid, network } => {
+                Confined::make(job_uid, network).map(Self::Confined)
             }
-            let (uid, gid) = match job_uid {
-                Some(uid) => (*uid, *uid),
-                None => (Uid::current().as_raw(), Gid::current().as_raw()),
-            };
-            limit_resources(*scratch_bytes)?;
-            make_namespace(job_uid.is_some(), uid, gid)?;
-            let options = format!(
-                "mode=0755,uid={uid},gid={gid},size={},nr_inodes={}",
-                scratch_bytes.saturating_add(OUR_BYTES),
-                scratch_files.saturating_add(OUR_FILES),
-            );
-            mount_scratch(&options)?;
-            bind_read_only(&order)?;
-            if job_uid.is_some() {
-                drop_to(uid, gid)?;
+            Walls::Filters { job_uid, network, directory } => {
+                umask(Mode::from_bits_truncate(0o022));
+                Ok(Self::Filtered(Filtered::new(job_uid, network, directory)))
             }
-            furnish(Path::new(SCRATCH))?;
-            Ok(order)
-        }
-        Walls::Nothing { directory } => {
-            let made = fs::create_dir_all(directory.join("job"));
-            io_failed("make the task's directory", made)?;
-            Ok(bare::on_host(order))
+            Walls::Nothing { directory } => {
+                umask(Mode::from_bits_truncate(0o077));
+                Ok(Self::Bare { directory })
+            }
         }
     }
-}
 
-/// Makes programs see, and begin with, these cores only.
-fn keep_to(cores: &BTreeSet<u32>) -> Result<(), SandboxError> {
-    let mut set = CpuSet::new();
-    for core in cores {
-        host("keep to a core of this number", set.set(*core as usize))?;
+    /// Makes what a task has of its own. Returns the order as it reads from there.
+    ///
+    /// # Errors
+    ///
+    /// `Host`.
+    pub(super) fn furnish(
+        &mut self,
+        mut order: Order,
+        link: &mut Link,
+    ) -> Result<Order, SandboxError> {
+        match self {
+            Self::Confined(confined) => {
+                confined.mount_scratch(&order)?;
+                confined.shelf.show(&order.shown)?;
+                as_the_task(confined.user, || {
+                    furnish(Path::new(SCRATCH))?;
+                    link.receive_files(&order, &Path::new(SCRATCH).join("job"))
+                })?;
+                Ok(order)
+            }
+            Self::Filtered(filtered) => {
+                if order.environment.iter().all(|(name, _)| name != "TMPDIR") {
+                    // The machine's, which is where programs look otherwise, is closed to it.
+                    order.environment.push(("TMPDIR".to_owned(), "/tmp".to_owned()));
+                }
+                let directory = filtered.directory().to_path_buf();
+                io_failed("make the task's directory", fs::create_dir_all(&directory))?;
+                let (uid, gid) = filtered.user().ids();
+                let owned = chown(&directory, Some(uid), Some(gid));
+                io_failed("hand the task's directory over", owned)?;
+                for (path, _) in &order.shown.read_write {
+                    let handed = hand_over(path, filtered.user());
+                    io_failed("hand over what the task may change", handed)?;
+                }
+                as_the_task(filtered.user(), || {
+                    furnish(&directory)?;
+                    link.receive_files(&order, &directory.join("job"))
+                })?;
+                Ok(bare::on_host(order, &directory))
+            }
+            Self::Bare { directory } => {
+                io_failed("make the task's directory", fs::create_dir_all(&*directory))?;
+                furnish(directory)?;
+                link.receive_files(&order, &directory.join("job"))?;
+                Ok(bare::on_host(order, directory))
+            }
+        }
     }
-    host("keep to the task's cores", sched_setaffinity(Pid::from_raw(0), &set))
-}
 
-/// Lowers what a process may take of things that no cgroup counts.
-fn limit_resources(scratch_bytes: u64) -> Result<(), SandboxError> {
-    let limits = [
-        // Not 0: only with 1 is a core_pattern that is a pipe not started either.
-        (Resource::RLIMIT_CORE, 1),
-        // Above what the scratch space can hold: "no space left" is what a program understands.
-        (Resource::RLIMIT_FSIZE, scratch_bytes.saturating_add(2 * OUR_BYTES)),
-        (Resource::RLIMIT_NOFILE, 1024),
-        (Resource::RLIMIT_MEMLOCK, 64 * 1024),
-        (Resource::RLIMIT_MSGQUEUE, 64 * 1024),
-        (Resource::RLIMIT_NICE, 0),
-        (Resource::RLIMIT_RTPRIO, 0),
-        (Resource::RLIMIT_SIGPENDING, 512),
-    ];
-    for (resource, wanted) in limits {
-        let (_, hard) = host("read a resource limit", getrlimit(resource))?;
-        let limit: rlim_t = hard.min(wanted);
-        host("set a resource limit", setrlimit(resource, limit, limit))?;
+    /// What is used up of the scratch space.
+    pub(super) fn full(&self, order: &Order) -> Full {
+        let confined = match self {
+            Self::Confined(confined) => confined,
+            Self::Filtered(filtered) => return filtered.full(order),
+            Self::Bare { .. } => return Full::Not, // It is the machine's own.
+        };
+        let shared = confined.has_shared_tmp().then_some(SHARED_TMP);
+        let spaces =
+            [Some(SCRATCH), shared].into_iter().flatten().filter_map(|space| statvfs(space).ok());
+        let mut full = Full::Not;
+        for space in spaces {
+            if space.blocks_available() == 0 {
+                return Full::Bytes;
+            }
+            if space.files_available() == 0 {
+                full = Full::Files;
+            }
+        }
+        full
     }
-    Ok(())
-}
 
-/// A mount namespace of our own; as an ordinary user this takes a user namespace around it.
-fn make_namespace(is_root: bool, uid: u32, gid: u32) -> Result<(), SandboxError> {
-    if is_root {
-        host("make a mount namespace", unshare(CloneFlags::CLONE_NEWNS))?;
-    } else {
-        let flags = CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS;
-        host("make a user namespace", unshare(flags))?;
-        let mapped = fs::write("/proc/self/setgroups", "deny")
-            .and_then(|()| fs::write("/proc/self/uid_map", format!("{uid} {uid} 1")))
-            .and_then(|()| fs::write("/proc/self/gid_map", format!("{gid} {gid} 1")));
-        io_failed("map our user into its namespace", mapped)?;
+    /// Whether the task has made a file as large as a single one may be.
+    pub(super) fn has_file_of(&self, bytes: u64) -> bool {
+        match self {
+            Self::Confined(_) => has_file_of(Path::new(SCRATCH), bytes),
+            Self::Filtered(filtered) => has_file_of(filtered.directory(), bytes),
+            Self::Bare { .. } => false, // There was no limit.
+        }
     }
-    // Slaves, not private: what the owner unmounts meanwhile must not stay busy because of us.
-    let flags = MsFlags::MS_REC | MsFlags::MS_SLAVE;
-    host("keep our mounts to ourselves", mount(NONE, "/", NONE, flags, NONE))
-}
 
-const NONE: Option<&str> = None;
-
-fn mount_scratch(options: &str) -> Result<(), SandboxError> {
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    let mounted = mount(Some("tmpfs"), SCRATCH, Some("tmpfs"), flags, Some(options));
-    host("mount the scratch space", mounted)
-}
-
-/// Brings what the task may read to where the job's uid can reach it, while we still can.
-fn bind_read_only(order: &Order) -> Result<(), SandboxError> {
-    for (number, (source, _)) in order.read_only.iter().enumerate() {
-        let target = Path::new(SCRATCH).join(format!("ro{number}"));
-        let made = fs::metadata(source).and_then(|metadata| {
-            if metadata.is_dir() { fs::create_dir(&target) } else { fs::write(&target, "") }
-        });
-        io_failed("find what the task may read", made)?;
-        let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
-        let bound = mount(Some(source.as_path()), target.as_path(), NONE, flags, NONE);
-        host("show the task what it may read", bound)?;
+    /// Clears away what the task has left, so that the next finds nothing of it.
+    ///
+    /// # Errors
+    ///
+    /// `Host`: this room is not to be used again.
+    pub(super) fn clear(&mut self) -> Result<(), SandboxError> {
+        match self {
+            Self::Confined(confined) => {
+                let unmounted = umount2(SCRATCH, MntFlags::MNT_DETACH);
+                host("unmount the scratch space", unmounted)?;
+                confined.renew_network()
+            }
+            Self::Filtered(_) | Self::Bare { .. } => {
+                // Such a lane serves one task: the daemon removes the directory with it.
+                io_failed("use a lane twice", Err(io::ErrorKind::Unsupported.into()))
+            }
+        }
     }
-    Ok(())
 }
 
-fn drop_to(uid: u32, gid: u32) -> Result<(), SandboxError> {
-    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    host("give up our groups", setgroups(&[]))?;
-    host("give up our group", setresgid(gid, gid, gid))?;
-    host("give up our user", setresuid(uid, uid, uid))?;
-    // Otherwise our own /proc/self would still be root's, and so out of our reach.
-    host("own our entry in /proc", prctl::set_dumpable(true))
+/// Does something with files as the task's user.
+pub(super) fn as_the_task<T>(user: User, work: impl FnOnce() -> T) -> T {
+    let User::Own(id) = user else { return work() };
+    // They return what was before, whether they succeed or not; root always does.
+    let (our_gid, our_uid) = (setfsgid(Gid::from_raw(id)), setfsuid(Uid::from_raw(id)));
+    let result = work();
+    setfsuid(our_uid);
+    setfsgid(our_gid);
+    result
 }
 
-/// The task's directories, and the few files of /etc that differ from the machine's.
+/// Looks for a file of at least this size; not further than a path can be long.
+fn has_file_of(directory: &Path, bytes: u64) -> bool {
+    let mut waiting = vec![directory.to_path_buf()];
+    while let Some(directory) = waiting.pop() {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_dir() => waiting.push(entry.path()),
+                Ok(metadata) if metadata.is_file() && metadata.len() >= bytes => return true,
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+    false
+}
+
+/// The task's directories.
 fn furnish(scratch: &Path) -> Result<(), SandboxError> {
-    let furnished = (|| {
-        for (name, mode) in [("job", 0o700), ("tmp", 0o1777), ("shm", 0o1777), ("etc", 0o755)] {
-            let directory = scratch.join(name);
-            fs::create_dir(&directory)?;
-            fs::set_permissions(&directory, fs::Permissions::from_mode(mode))?;
-        }
-        let etc = scratch.join("etc");
-        for (name, content) in [
-            (
-                "passwd",
-                "root:x:0:0:root:/:/usr/sbin/nologin\n\
-                 job:x:60000:60000:job:/job:/bin/sh\n\
-                 nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
-            ),
-            ("group", "root:x:0:\njob:x:60000:\nnogroup:x:65534:\n"),
-            ("hosts", "127.0.0.1 localhost job\n::1 localhost\n"),
-        ] {
-            fs::write(etc.join(name), content)?;
-            fs::set_permissions(etc.join(name), fs::Permissions::from_mode(0o644))?;
-        }
-        Ok(())
-    })();
-    io_failed("furnish the scratch space", furnished)
+    for (name, mode) in [("job", 0o700), ("tmp", 0o1777), ("shm", 0o1777)] {
+        let made = make_directory(&scratch.join(name), mode);
+        io_failed("furnish the scratch space", made)?;
+    }
+    Ok(())
 }

@@ -1,28 +1,39 @@
 //! Runs one step and sees to it that nothing of it is alive afterwards.
 
-use std::fs;
 use std::io;
 use std::os::fd::AsFd;
-use std::process::Command as Program;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::clock::Stopwatch;
-use crate::order::{Ending, Event, Order, Walls};
+use crate::order::{Ending, Event, Full, Order};
 use crate::plan::SandboxError;
 
-use super::link::{Command, Link};
+use super::init;
+use super::kernel::{self, Death, Used};
+use super::link::{Command, Link, Streams};
 use super::processes::signal_descendants;
-use super::{bare, bwrap, host, io_failed};
+use super::program::{NOT_EXECUTABLE, NOT_FOUND};
+use super::room::Room;
+use super::{bare, host, io_failed};
 
 /// How long what is dying of its own may take before it is looked for and killed.
 const DYING_MS: u16 = 20;
+
+/// How often a scratch space is looked at that has no limit of its own.
+const LOOK_MS: u16 = 500;
+
+/// A task and what it runs in.
+pub(super) struct Task<'a> {
+    pub(super) room: &'a Room,
+    pub(super) order: &'a Order,
+    pub(super) streams: Streams,
+}
 
 /// All children of this process, and all processes below it that lost their parents.
 pub(super) struct Children {
@@ -45,58 +56,69 @@ impl Children {
         Ok(Self { deaths: SignalFd::with_flags(&signals, flags)? })
     }
 
-    /// Runs step number `step`. Returns whether a next one may follow.
+    /// Runs step number `step`. Returns whether it succeeded and what it used.
     pub(super) fn run(
         &mut self,
         link: &mut Link,
-        order: &Order,
+        task: &Task,
         step: usize,
-    ) -> Result<bool, SandboxError> {
+    ) -> Result<(bool, Used), SandboxError> {
+        let Task { room, order, streams } = task;
         let argv = &order.steps[step];
         link.tell(&Event::Began { step });
         let watch = Stopwatch::start();
-        let (child, status) = match &order.walls {
-            Walls::Namespaces { bwrap, .. } => {
-                let prepared = bwrap::prepare(bwrap, order, argv);
-                let bwrap::Prepared { mut command, status, inherited } =
-                    io_failed("prepare bubblewrap", prepared)?;
-                let child = io_failed("start bubblewrap", spawn_expendable(&mut command))?;
-                drop(inherited);
-                (child, Some(status))
+        let (ending, used) = match room {
+            Room::Confined(confined) => {
+                let started = init::start(confined, order, argv, streams)?;
+                let Death { used, .. } = self.watch(link, started.first, task)?;
+                let untold = if link.is_stopped() { Ending::Killed } else { Ending::Lost };
+                (started.ending()?.unwrap_or(untold), used)
             }
-            Walls::Nothing { .. } => match bare::prepare(order, argv).spawn() {
-                Ok(child) => (Pid::from_raw(child.id().cast_signed()), None),
-                Err(error) => return Ok(cannot_start(link, step, &argv[0], &error)),
+            Room::Filtered(filtered) => {
+                let started = filtered.start(order, argv, streams)?;
+                let Death { ending, used, .. } = self.watch(link, started.first, task)?;
+                (started.ending()?.unwrap_or(ending), used)
+            }
+            Room::Bare { directory } => match bare::spawn(order, directory, argv, streams) {
+                Ok(child) => {
+                    let Death { ending, used, .. } = self.watch(link, child, task)?;
+                    (ending, used)
+                }
+                Err(error) => (cannot_start(streams, &argv[0], &error)?, Used::default()),
             },
         };
-        // Below bubblewrap's monitor is its init; only what is below that is the task's.
-        let polite_depth = if status.is_some() { 3 } else { 1 };
-        let died = self.watch(link, child, polite_depth)?;
         let run_ms = u64::try_from(watch.passed().as_millis()).unwrap_or(u64::MAX);
         self.end_the_rest()?;
-        let ending = ending(died, status, link.is_stopped());
         link.tell(&Event::Ended { step, ending, run_ms });
-        Ok(ending.succeeded())
+        Ok((ending.succeeded(), used))
     }
 
     /// Waits for the death of `child`, doing what the daemon commands meanwhile.
-    fn watch(
-        &mut self,
-        link: &mut Link,
-        child: Pid,
-        polite_depth: u32,
-    ) -> Result<WaitStatus, SandboxError> {
+    fn watch(&mut self, link: &mut Link, child: Pid, task: &Task) -> Result<Death, SandboxError> {
+        let (polite, look) = match task.room {
+            Room::Confined(_) => (Depth::BelowInit, PollTimeout::NONE),
+            Room::Filtered(_) => (Depth::All, PollTimeout::from(LOOK_MS)),
+            Room::Bare { .. } => (Depth::All, PollTimeout::NONE),
+        };
+        let mut looked = Stopwatch::start();
         loop {
             let mut ready = [
                 PollFd::new(link.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.deaths.as_fd(), PollFlags::POLLIN),
             ];
-            host("wait for the task", poll(&mut ready, PollTimeout::NONE))?;
+            host("wait for the task", poll(&mut ready, look))?;
             let commanded = ready[0].any().unwrap_or(true);
+            // A task whose processes die all the time must not keep us from looking.
+            if look != PollTimeout::NONE && looked.passed().as_millis() >= u128::from(LOOK_MS) {
+                looked = Stopwatch::start();
+                if task.room.full(task.order) != Full::Not {
+                    signal_descendants(Signal::SIGKILL, Depth::All);
+                }
+            }
             if commanded {
                 match link.command() {
-                    Command::Terminate => signal_descendants(Signal::SIGTERM, polite_depth),
-                    Command::Kill => signal_descendants(Signal::SIGKILL, 1),
+                    Command::Terminate => signal_descendants(Signal::SIGTERM, polite),
+                    Command::Kill => signal_descendants(Signal::SIGKILL, Depth::All),
                     Command::Leave => {
                         self.end_the_rest()?;
                         std::process::exit(0);
@@ -104,12 +126,9 @@ impl Children {
                 }
             }
             while let Ok(Some(_)) = self.deaths.read_signal() {}
-            loop {
-                match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                    Ok(WaitStatus::StillAlive) => break,
-                    Ok(status) if status.pid() == Some(child) => return Ok(status),
-                    Ok(_) => {}
-                    Err(errno) => return host("reap the task", Err(errno)),
+            while let Some(death) = host("reap the task", kernel::reap())? {
+                if death.pid == child {
+                    return Ok(death);
                 }
             }
         }
@@ -122,58 +141,39 @@ impl Children {
         let mut waited = false;
         loop {
             while let Ok(Some(_)) = self.deaths.read_signal() {}
-            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            match kernel::reap() {
                 Err(Errno::ECHILD) => return Ok(()),
                 Err(errno) => return host("reap the task", Err(errno)),
-                Ok(WaitStatus::StillAlive) => {
-                    // Bubblewrap's init is dying with its monitor, as a rule.
+                Ok(None) => {
                     if waited {
-                        signal_descendants(Signal::SIGKILL, 1);
+                        signal_descendants(Signal::SIGKILL, Depth::All);
                     }
                     let mut deaths = [PollFd::new(self.deaths.as_fd(), PollFlags::POLLIN)];
                     host("wait for the task's end", poll(&mut deaths, DYING_MS))?;
                     waited = true;
                 }
-                Ok(_) => {}
+                Ok(Some(_)) => {}
             }
         }
     }
 }
 
-fn cannot_start(link: &mut Link, step: usize, program: &str, error: &io::Error) -> bool {
+/// Which processes below this one are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depth {
+    All,
+    /// Not our own child, which is the init of the task's processes.
+    BelowInit,
+}
+
+fn cannot_start(
+    streams: &Streams,
+    program: &str,
+    error: &io::Error,
+) -> Result<Ending, SandboxError> {
     use std::io::Write;
-    let _closed = writeln!(io::stderr(), "{program}: {error}");
-    // What a shell answers for a command that it cannot find or execute.
-    let code = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
-    link.tell(&Event::Ended { step, ending: Ending::Code(code), run_ms: 0 });
-    false
-}
-
-/// Starts a program that the kernel kills before this process when memory runs out.
-fn spawn_expendable(program: &mut Program) -> io::Result<Pid> {
-    const FILE: &str = "/proc/self/oom_score_adj";
-    let ours = fs::read_to_string(FILE)?;
-    fs::write(FILE, "1000")?;
-    let child = program.spawn();
-    fs::write(FILE, ours.trim())?;
-    Ok(Pid::from_raw(child?.id().cast_signed()))
-}
-
-fn ending(died: WaitStatus, status: Option<bwrap::Status>, stopped: bool) -> Ending {
-    let told = match status {
-        Some(status) => status.exit_code(),
-        None => died_with_code(died),
-    };
-    match (told, died) {
-        // Bubblewrap, like a shell, adds 128 to the signal that a program died of.
-        (Some(code @ 129..=192), _) => Ending::Signal(code - 128),
-        (Some(code), _) => Ending::Code(code),
-        (None, _) if stopped => Ending::Killed,
-        (None, WaitStatus::Signaled(_, signal, _)) => Ending::Signal(signal as i32),
-        (None, _) => Ending::Untold,
-    }
-}
-
-fn died_with_code(died: WaitStatus) -> Option<i32> {
-    if let WaitStatus::Exited(_, code) = died { Some(code) } else { None }
+    let stderr = io_failed("open the task's errors", streams.stderr.try_clone())?;
+    let _closed = writeln!(std::fs::File::from(stderr), "{program}: {error}");
+    let is_missing = error.kind() == io::ErrorKind::NotFound;
+    Ok(Ending::Code(if is_missing { NOT_FOUND } else { NOT_EXECUTABLE }))
 }

@@ -96,7 +96,9 @@ async fn scratch_space_is_a_hard_limit_in_all_places() {
 #[tokio::test]
 async fn scratch_space_can_be_filled_however_little_memory_was_asked_for() {
     let Some(rig) = Rig::full().await else { return };
-    let little = |limits: &mut Limits| (limits.ram_mib, limits.scratch_mib) = (16, 128);
+    let little = |limits: &mut Limits| {
+        (limits.ram_mib, limits.scratch_mib, limits.file_mib) = (16, 128, 1000);
+    };
     let fits = rig.run(Task::sh("head -c 100M /dev/zero > /job/a").limits(little)).await;
     assert_eq!(fits.report.exit, Exit::Code(0), "{}", fits.stderr);
     let over = rig.run(Task::sh("head -c 200M /dev/zero > /job/a").limits(little)).await;
@@ -110,9 +112,22 @@ async fn the_number_of_files_is_a_hard_limit() {
 for n in range(100000):
     open(f'/tmp/{n}', 'w').close() if n % 2 else os.mkdir(f'/job/{n}')";
     let ran = rig.run(Task::python(script)).await;
-    assert_eq!(ran.report.exit, Exit::ScratchFull, "{}", ran.stderr);
+    assert_eq!(ran.report.exit, Exit::TooManyFiles, "{}", ran.stderr);
     let some = rig.run(Task::python("for n in range(480): open(str(n), 'w').close()")).await;
     assert_eq!(some.report.exit, Exit::Code(0), "{}", some.stderr);
+}
+
+#[tokio::test]
+async fn one_file_may_be_so_large_and_no_larger() {
+    let Some(rig) = Rig::full().await else { return };
+    let small = |limits: &mut Limits| limits.file_mib = 1;
+    let ignores = "open('big', 'wb').write(bytes(3 << 20))"; // Python does not die of the signal.
+    for task in [Task::sh("head -c 3M /dev/zero > big"), Task::python(ignores)] {
+        let ran = rig.run(task.limits(small)).await;
+        assert_eq!(ran.report.exit, Exit::FileTooLarge, "{}", ran.stderr);
+    }
+    let many = "for n in 1 2 3; do head -c 1000K /dev/zero > $n; done";
+    assert_eq!(rig.run(Task::sh(many).limits(small)).await.report.exit, Exit::Code(0));
 }
 
 #[tokio::test]

@@ -1,8 +1,13 @@
 //! Real tasks in a real sandbox; skipped, with the reason, where a machine cannot make one.
 
 mod bare;
+mod crash;
 mod endings;
 mod limits;
 mod outputs;
+mod programs;
+mod residue;
+mod restricted;
 mod rig;
+mod tools;
 mod walls;

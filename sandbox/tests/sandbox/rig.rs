@@ -2,11 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "all of this is test code, though not in test functions")]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use campusgrid_sandbox::plan::{Limits, Plan, Progress, Report, SandboxError, Step};
+use campusgrid_sandbox::plan::{Limits, Network, Plan, Progress, Report, SandboxError, Step};
 use campusgrid_sandbox::sandbox::{Confinement, Sandbox, SandboxConfig};
 use tokio::sync::{Mutex, MutexGuard, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,11 @@ pub(crate) struct Task {
     pub(crate) files: Vec<(String, Vec<u8>)>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) read_only: Vec<(PathBuf, PathBuf)>,
+    pub(crate) read_write: Vec<(PathBuf, PathBuf)>,
+    pub(crate) devices: Vec<PathBuf>,
+    pub(crate) network: Network,
+    pub(crate) family: Option<String>,
+    pub(crate) shared_tmp: bool,
     pub(crate) limits: Limits,
 }
 
@@ -76,6 +82,7 @@ impl Rig {
             helper: PathBuf::from(env!("CARGO_BIN_EXE_campusgrid-sandbox-helper")),
             scratch: directory.0.join("scratch"),
             first_job_uid: 60000,
+            allow_restricted: false,
         };
         let (sandbox, strength) = Sandbox::probe(config).await;
         if sandbox.is_none() {
@@ -124,6 +131,15 @@ impl Rig {
         self.notes.iter().any(|note| note.ends_with("and cannot use others"))
     }
 
+    /// Whether this kernel can forget the highest use of memory so far.
+    pub(crate) fn resets_peaks(&self) -> bool {
+        let peaks = ["memory.max_usage_in_bytes", "memory.peak"];
+        let files = cgroups().into_iter().flat_map(|group| peaks.map(|peak| group.join(peak)));
+        files
+            .filter_map(|file| fs::metadata(file).ok())
+            .any(|file| file.permissions().mode() & 0o200 != 0)
+    }
+
     pub(crate) fn sandbox(&self) -> &Sandbox {
         self.sandbox.as_ref().unwrap()
     }
@@ -149,9 +165,25 @@ pub(crate) fn is_running(pid: i32) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
+/// Processes with this word among their arguments.
+pub(crate) fn processes(word: &str) -> Vec<i32> {
+    let pids = fs::read_dir("/proc").unwrap().flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| {
+        let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        arguments.split(|byte| *byte == 0).any(|argument| argument == word.as_bytes())
+    })
+    .collect()
+}
+
 /// The cgroups that this process has made, in all hierarchies.
 pub(crate) fn cgroups() -> Vec<PathBuf> {
-    let ours = format!("campusgrid-{}-", std::process::id());
+    cgroups_of(std::process::id())
+}
+
+/// Those that a process has made, which may be no more.
+pub(crate) fn cgroups_of(pid: u32) -> Vec<PathBuf> {
+    let ours = format!("campusgrid-{pid}-");
     let mut found = Vec::new();
     let mut waiting = vec![PathBuf::from("/sys/fs/cgroup")];
     while let Some(directory) = waiting.pop() {
@@ -197,11 +229,17 @@ impl Task {
             files: Vec::new(),
             environment: environment.map(|(name, value)| (name.into(), value.into())).to_vec(),
             read_only: Vec::new(),
+            read_write: Vec::new(),
+            devices: Vec::new(),
+            network: Network::None,
+            family: None,
+            shared_tmp: false,
             limits: Limits {
                 cpu_millis: 1000,
                 ram_mib: 128,
                 scratch_mib: 16,
                 scratch_files: 500,
+                file_mib: 16,
                 processes: 32,
                 log_keep_bytes: 4096,
                 log_flood_bytes: 1024 * 1024,
@@ -227,9 +265,25 @@ impl Task {
         self
     }
 
+    pub(crate) fn family(mut self, family: &str) -> Self {
+        self.family = Some(family.to_owned());
+        self
+    }
+
     pub(crate) fn plan(self, results: &Path) -> Plan {
-        let Self { steps, files, environment, read_only, limits } = self;
-        let results = results.to_path_buf();
-        Plan { name: "test".into(), files, steps, environment, read_only, limits, results }
+        Plan {
+            name: "test".into(),
+            files: self.files,
+            steps: self.steps,
+            environment: self.environment,
+            read_only: self.read_only,
+            read_write: self.read_write,
+            devices: self.devices,
+            network: self.network,
+            family: self.family,
+            shared_tmp: self.shared_tmp,
+            limits: self.limits,
+            results: results.to_path_buf(),
+        }
     }
 }

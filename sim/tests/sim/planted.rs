@@ -33,6 +33,7 @@ fn a_forgotten_change_of_any_kind() {
         "SubmitKeyKept",
         "SubmitKeyForgotten",
         "TaskLeased",
+        "JobLocked",
         "AttemptStarted",
         "TaskCancelling",
         "TaskRequeued",
@@ -111,9 +112,26 @@ fn a_recovery_that_forgets() {
         Bug::RecoveryForgetsTries,
         Bug::RecoveryForgetsLeases,
         Bug::RecoveryForgetsCancels,
+        Bug::RecoveryForgetsGpus,
+        Bug::RecoveryForgetsLocks,
     ] {
         is_caught(bug, &[Oracle::MemoryIsDisk], 300);
     }
+}
+
+#[test]
+fn gpus_that_are_counted_and_not_numbered() {
+    is_caught(Bug::GrantsByCount, &[Oracle::GpusNeverShared], 60);
+}
+
+#[test]
+fn tasks_of_one_job_with_packages_of_their_own() {
+    is_caught(Bug::LocksEachForItself, &[Oracle::OneLock], 10);
+}
+
+#[test]
+fn machines_that_are_said_to_offer_everything() {
+    is_caught(Bug::BelievesAllLabels, &[Oracle::LabelsRespected], 10);
 }
 
 #[test]

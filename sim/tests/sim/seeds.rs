@@ -18,13 +18,16 @@ const SEEDS: u64 = 300;
 const SHARES: u64 = 4;
 
 /// What must have happened somewhere in the worlds of a push, or they prove little.
-const MUST_HAPPEN: [&str; 26] = [
+const MUST_HAPPEN: [&str; 30] = [
     "attempt leased",
     "batch",
+    "gpu granted",
     "job cancelled",
+    "job locked",
     "job submitted",
     "join",
     "join overtaken",
+    "label required",
     "link cut",
     "link stalled",
     "manager died after commit",
@@ -33,6 +36,7 @@ const MUST_HAPPEN: [&str; 26] = [
     "refused",
     "run",
     "start lost",
+    "start with a lock",
     "submit key forgotten",
     "task cancelled",
     "task failed",

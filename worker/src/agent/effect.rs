@@ -7,6 +7,8 @@ use campusgrid_protocol::message::{Approval, ToManager, ToWorker};
 use campusgrid_protocol::resource::Load;
 use campusgrid_protocol::task::{Ended, Outcome, Stream, TaskSpec};
 
+use super::room::Grant;
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AgentInput {
@@ -52,6 +54,8 @@ pub enum AgentInput {
 pub enum Progress {
     /// What is being made ready, in words.
     Preparing { step: String },
+    /// What the packages of its job came to here; the answer is [`AgentEffect::Lock`].
+    Resolved { lock: String },
     /// The task's own clock runs.
     Started,
     /// A stream grew; pieces may be missing, which the offset shows.
@@ -63,22 +67,55 @@ pub enum Progress {
 pub enum AgentEffect {
     /// Send on the present connection; without one the message is dropped.
     Send(ToManager),
-    /// Run this attempt.
-    Run { attempt: AttemptId, spec: Arc<TaskSpec> },
+    Run {
+        attempt: AttemptId,
+        order: Order,
+    },
+    /// Install from this lock in an attempt that has told what its packages came to.
+    Lock {
+        attempt: AttemptId,
+        lock: Arc<str>,
+    },
     /// Stop an attempt that was told to run. A later order replaces an earlier one.
-    Stop { attempt: AttemptId, order: StopOrder },
+    Stop {
+        attempt: AttemptId,
+        order: StopOrder,
+    },
     /// Put this end into the spool, then say [`AgentInput::Finished`].
     Spool(Box<Ended>),
     /// Delete this end from the spool.
-    Unspool { attempt: AttemptId },
+    Unspool {
+        attempt: AttemptId,
+    },
     /// Bring the blobs of this end to the manager.
-    Upload { attempt: AttemptId },
+    Upload {
+        attempt: AttemptId,
+    },
     /// Close the connection, and dial again.
-    Disconnect { reason: String },
+    Disconnect {
+        reason: String,
+    },
     /// Tell the owner whether this machine is known to be theirs.
     Approval(Approval),
     /// All is said: end the worker.
     Left,
+}
+
+/// What an attempt is told to do, and with what of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    pub spec: Arc<TaskSpec>,
+    /// Places in the capacity's GPUs.
+    pub gpus: Vec<u16>,
+    /// What the job's packages came to, if a worker has found that out before.
+    pub lock: Option<Arc<str>>,
+}
+
+impl Order {
+    /// What it takes up of the machine.
+    pub(super) fn grant(&self) -> Grant {
+        Grant { needs: self.spec.needs, gpus: self.gpus.clone() }
+    }
 }
 
 /// Why a run is stopped, which decides what becomes of its end.

@@ -1,41 +1,31 @@
 //! An attempt in the worker's hands, from its start to the confirmation of its end.
 
-use std::sync::Arc;
+use campusgrid_protocol::task::{Content, Ended};
 
-use campusgrid_protocol::resource::Needs;
-use campusgrid_protocol::task::{Content, Ended, TaskSpec};
-
+use super::effect::Order;
+use super::room::Grant;
 use super::session::Session;
 
 /// The states of an attempt. Times are milliseconds of the agent's clock.
 #[derive(Debug)]
 pub(super) enum Held {
     /// Until what still runs or dies has made room.
-    Waiting {
-        spec: Arc<TaskSpec>,
-        lease_until_ms: u64,
-        arrival: u64,
-    },
+    Waiting { order: Order, lease_until_ms: u64, arrival: u64 },
     Running {
-        needs: Needs,
+        grant: Grant,
         lease_until_ms: u64,
         phase: Phase,
+        /// What its packages came to, until the manager has answered what the job's lock is.
+        resolved: Option<String>,
     },
     /// Being ended; its end will be reported.
-    Stopping {
-        needs: Needs,
-    },
+    Stopping { grant: Grant },
     /// Dropped by the manager; not dead yet, or its end is just being written.
-    Forgotten {
-        needs: Option<Needs>,
-    },
+    Forgotten { grant: Option<Grant> },
     /// Never ran; its end is being written.
     Spooling,
     /// Its end is on disk until the manager has confirmed it.
-    Spooled {
-        ended: Box<Ended>,
-        delivery: Delivery,
-    },
+    Spooled { ended: Box<Ended>, delivery: Delivery },
 }
 
 /// What was last reported of a run.
@@ -61,10 +51,10 @@ impl Held {
     }
 
     /// What it takes up of the machine.
-    pub(super) fn room(&self) -> Option<&Needs> {
+    pub(super) fn room(&self) -> Option<&Grant> {
         match self {
-            Self::Running { needs, .. } | Self::Stopping { needs } => Some(needs),
-            Self::Forgotten { needs } => needs.as_ref(),
+            Self::Running { grant, .. } | Self::Stopping { grant } => Some(grant),
+            Self::Forgotten { grant } => grant.as_ref(),
             Self::Waiting { .. } | Self::Spooling | Self::Spooled { .. } => None,
         }
     }
@@ -119,8 +109,8 @@ impl Held {
     }
 
     pub(super) fn begin_stopping(&mut self) {
-        if let Self::Running { needs, .. } = self {
-            *self = Self::Stopping { needs: *needs };
+        if let Self::Running { grant, .. } = self {
+            *self = Self::Stopping { grant: grant.clone() };
         }
     }
 

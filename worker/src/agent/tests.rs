@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use campusgrid_protocol::id::{AttemptId, BlobHash, WorkerId, WorkerKey};
 use campusgrid_protocol::message::{Approval, ToManager, ToWorker};
-use campusgrid_protocol::resource::{Capacity, Isolation, Load, Needs};
+use campusgrid_protocol::resource::{Capacity, Gpu, Isolation, Load, Needs};
 use campusgrid_protocol::task::{
     BlobRef, Ended, Outcome, Output, Stream, TaskSpec, Work, WorkerFault,
 };
@@ -19,10 +19,20 @@ fn agent() -> Agent {
         key: WorkerKey([7; 32]),
         name: "laptop".to_owned(),
         owner: None,
-        capacity: Capacity { cpu_millis: 4000, ram_mib: 1000, disk_mib: 1000, gpus: Vec::new() },
+        capacity: Capacity {
+            cpu_millis: 4000,
+            ram_mib: 1000,
+            disk_mib: 1000,
+            gpus: vec![gpu(), gpu()],
+        },
         isolation: Isolation::Full,
         isolation_notes: Vec::new(),
+        labels: vec!["python3.11".to_owned(), "image:lab/*".to_owned()],
     })
+}
+
+fn gpu() -> Gpu {
+    Gpu { model: "T4".to_owned(), memory_mib: 16_000, driver: "550".to_owned() }
 }
 
 fn id(text: &str) -> AttemptId {
@@ -36,6 +46,9 @@ fn spec(cores: u32) -> Arc<TaskSpec> {
         needs: Needs { cpu_millis, ram_mib: 1, disk_mib: 1, gpus: 0, gpu_memory_mib: 0 },
         time_limit_s: 60,
         isolation: Isolation::Full,
+        labels: Vec::new(),
+        image: None,
+        shared_tmp: false,
         tasks: 1,
     })
 }
@@ -64,7 +77,24 @@ fn input(words: &[&str]) -> AgentInput {
         ["approved"] => received(ToWorker::Approved { owner: "ada".to_owned() }),
         ["start", a, cores] => {
             let spec = spec(cores.parse().unwrap());
-            received(ToWorker::Start { attempt: id(a), spec })
+            received(ToWorker::Start { attempt: id(a), spec, gpus: Vec::new(), lock: None })
+        }
+        ["start-with-lock", a, lock] => received(ToWorker::Start {
+            attempt: id(a),
+            spec: spec(1),
+            gpus: Vec::new(),
+            lock: Some(lock.into()),
+        }),
+        ["start-on-gpus", a, gpus] => {
+            let gpus: Vec<u16> = gpus.split(',').map(|gpu| gpu.parse().unwrap()).collect();
+            let mut spec = TaskSpec::clone(&spec(1));
+            spec.needs.gpus = gpus.len() as u16;
+            received(ToWorker::Start { attempt: id(a), spec: Arc::new(spec), gpus, lock: None })
+        }
+        ["start-requiring", a, label] => {
+            let spec = TaskSpec { labels: vec![label.to_owned()], ..TaskSpec::clone(&spec(1)) };
+            let (spec, gpus) = (Arc::new(spec), Vec::new());
+            received(ToWorker::Start { attempt: id(a), spec, gpus, lock: None })
         }
         ["cancel", a] => received(ToWorker::Cancel { attempt: id(a) }),
         ["drop", a] => received(ToWorker::Drop { attempt: id(a) }),
@@ -77,6 +107,11 @@ fn input(words: &[&str]) -> AgentInput {
             let progress = Progress::Preparing { step: "packages".to_owned() };
             AgentInput::Progress { attempt: id(a), progress }
         }
+        ["resolved", a, lock] => {
+            let progress = Progress::Resolved { lock: lock.to_owned() };
+            AgentInput::Progress { attempt: id(a), progress }
+        }
+        ["locked", a, lock] => received(ToWorker::Locked { attempt: id(a), lock: lock.into() }),
         ["started", a] => AgentInput::Progress { attempt: id(a), progress: Progress::Started },
         ["printed", a] => {
             let stream = Stream::Stdout;
@@ -121,7 +156,18 @@ fn show(effect: &AgentEffect) -> String {
             format!("send ended {} {}", ended.attempt.task, outcome(&ended.outcome))
         }
         AgentEffect::Send(ToManager::Leaving) => "send leaving".to_owned(),
-        AgentEffect::Run { attempt, .. } => format!("run {}", attempt.task),
+        AgentEffect::Send(ToManager::Locked { attempt, lock }) => {
+            format!("send locked {} {lock}", attempt.task)
+        }
+        AgentEffect::Lock { attempt, lock } => format!("install {} {lock}", attempt.task),
+        AgentEffect::Run { attempt, order } => {
+            let lock = order.lock.as_ref().map(|lock| format!(" with {lock}")).unwrap_or_default();
+            let gpus = match order.gpus.as_slice() {
+                [] => String::new(),
+                gpus => format!(" on gpus {gpus:?}"),
+            };
+            format!("run {}{lock}{gpus}", attempt.task)
+        }
         AgentEffect::Stop { attempt, order: StopOrder::Report(why) } => {
             format!("stop {}, report {}", attempt.task, outcome(why))
         }
@@ -512,6 +558,97 @@ fn progress_is_repeated_in_a_new_session_and_log_pieces_are_not() {
 }
 
 #[test]
+fn what_packages_came_to_is_told_until_the_manager_has_answered_what_to_install() {
+    check(
+        "1 start 1.0 1
+         2 preparing 1.0
+         2 resolved 1.0 mine
+         3 disconnected
+         4 connected
+         5 welcome
+         6 locked 1.0 first
+         6 locked 1.0 second
+         7 disconnected
+         8 connected
+         8 welcome",
+        expect![[r#"
+              1 run 1.0
+              2 send preparing 1.0 packages
+              2 send locked 1.0 mine
+              4 send join 1.0
+              5 waiting for ABCD-EFGH
+              5 send locked 1.0 mine
+              5 send preparing 1.0 packages
+              6 install 1.0 first
+              8 send join 1.0
+              8 waiting for ABCD-EFGH
+              8 send preparing 1.0 packages
+            then 1.0; next at 8000
+        "#]],
+    );
+}
+
+#[test]
+fn a_lock_reaches_only_a_run_that_waits_for_one() {
+    check(
+        "1 start-with-lock 1.0 given
+         2 locked 1.0 other
+         2 locked 7.0 other
+         3 start 2.0 1
+         3 resolved 2.0 mine
+         4 cancel 2.0
+         5 locked 2.0 other
+         6 finished 2.0
+         7 locked 2.0 other",
+        expect![[r#"
+              1 run 1.0 with given
+              3 run 2.0
+              3 send locked 2.0 mine
+              4 stop 2.0, report cancelled
+              6 send ended 2.0 succeeded
+            then 1.0 2.0; next at 10000
+        "#]],
+    );
+}
+
+#[test]
+fn a_gpu_is_used_by_one_task_until_that_is_dead_whatever_the_manager_thinks() {
+    check(
+        "1 start-on-gpus 1.0 0
+         2 drop 1.0
+         2 start-on-gpus 2.0 0
+         2 start-on-gpus 3.0 1
+         3 gone 1.0",
+        expect![[r#"
+              1 run 1.0 on gpus [0]
+              2 stop 1.0, forget
+              2 run 3.0 on gpus [1]
+              3 run 2.0 on gpus [0]
+            then 2.0 3.0; next at 10000
+        "#]],
+    );
+}
+
+#[test]
+fn gpus_and_labels_that_are_not_here_are_returned() {
+    check(
+        "1 start-on-gpus 1.0 2
+         2 start-on-gpus 2.0 0,1
+         3 start-requiring 3.0 python3.12
+         4 start-requiring 4.0 image:lab/a@sha256:0
+         5 start-requiring 5.0 image:other",
+        expect![[r#"
+              1 spool 1.0 gpu { message: "number 2 is granted, which this machine does not have" }
+              2 run 2.0 on gpus [0, 1]
+              3 spool 3.0 sandbox { message: "the task requires python3.12, which this machine does not offer" }
+              4 run 4.0
+              5 spool 5.0 sandbox { message: "the task requires image:other, which this machine does not offer" }
+            then 1.0 2.0 3.0 4.0 5.0; next at 10000
+        "#]],
+    );
+}
+
+#[test]
 fn a_silent_manager_is_hung_up_on() {
     check(
         "5 approved
@@ -712,6 +849,7 @@ fn take_up(effects: AgentEffects, running: &mut Vec<AttemptId>, spooling: &mut V
             }
             AgentEffect::Spool(ended) => spooling.push(*ended),
             AgentEffect::Send(_)
+            | AgentEffect::Lock { .. }
             | AgentEffect::Stop { .. }
             | AgentEffect::Unspool { .. }
             | AgentEffect::Upload { .. }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use campusgrid_protocol::id::{AttemptId, WorkerKey};
 use campusgrid_protocol::message::{Approval, ToManager};
 use campusgrid_protocol::task::Ended;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -15,13 +15,14 @@ use tracing::{info, warn};
 
 use super::ShowApproval;
 use crate::agent::Agent;
-use crate::agent::effect::{AgentEffect, AgentEffects, AgentInput, StopOrder};
+use crate::agent::effect::{AgentEffect, AgentEffects, AgentInput};
 use crate::backoff::random;
 use crate::bulk;
 use crate::clock::boot_ms;
 use crate::connection::{self, ConnectionEvent, ManagerAddress, Outbox};
 use crate::probe::LoadMeter;
 use crate::run::Runner;
+use crate::run::words::RunHandle;
 
 /// Messages of the manager on their way to the agent.
 const EVENTS: usize = 256;
@@ -41,7 +42,7 @@ pub(super) struct Daemon {
     pub(super) runner: Arc<Runner>,
     pub(super) inputs: mpsc::Sender<AgentInput>,
     pub(super) outbox: Option<Outbox>,
-    pub(super) runs: BTreeMap<AttemptId, watch::Sender<Option<StopOrder>>>,
+    pub(super) runs: BTreeMap<AttemptId, RunHandle>,
     /// Ends with blobs, which an upload needs.
     pub(super) ended: BTreeMap<AttemptId, Box<Ended>>,
     pub(super) load: LoadMeter,
@@ -152,15 +153,20 @@ impl Daemon {
     fn carry_out(&mut self, effect: AgentEffect) -> Flow {
         match effect {
             AgentEffect::Send(message) => self.send(message),
-            AgentEffect::Run { attempt, spec } => {
-                let (order, orders) = watch::channel(None);
-                self.runs.insert(attempt, order);
+            AgentEffect::Run { attempt, order } => {
+                let (handle, words) = RunHandle::new(order.lock.clone());
+                self.runs.insert(attempt, handle);
                 let runner = Arc::clone(&self.runner);
-                tokio::spawn(runner.run(attempt, spec, orders, self.inputs.clone()));
+                tokio::spawn(runner.run(attempt, order, words, self.inputs.clone()));
+            }
+            AgentEffect::Lock { attempt, lock } => {
+                if let Some(run) = self.runs.get(&attempt) {
+                    run.lock.send_replace(Some(lock));
+                }
             }
             AgentEffect::Stop { attempt, order } => {
                 if let Some(run) = self.runs.get(&attempt) {
-                    run.send_replace(Some(order));
+                    run.stop.send_replace(Some(order));
                 }
             }
             AgentEffect::Spool(ended) => {

@@ -4,12 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Variables of the worker that uv is given. All else stays out of its sight.
-const PASSED: [&str; 22] = [
-    "PATH",
-    "HOME",
-    "XDG_CONFIG_HOME",
-    "XDG_CONFIG_DIRS",
-    "UV_CONFIG_FILE",
+const PASSED: [&str; 19] = [
     "UV_DEFAULT_INDEX",
     "UV_INDEX",
     "UV_INDEX_URL",
@@ -17,6 +12,8 @@ const PASSED: [&str; 22] = [
     "UV_FIND_LINKS",
     "UV_INSECURE_HOST",
     "UV_SYSTEM_CERTS",
+    "UV_HTTP_TIMEOUT",
+    "UV_HTTP_RETRIES",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "HTTP_PROXY",
@@ -71,6 +68,44 @@ pub fn pip_files(variables: &BTreeMap<String, String>) -> Vec<PathBuf> {
     files
 }
 
+/// The owner's configuration of uv, if there is one: the nearest to the user.
+pub fn config_file(variables: &BTreeMap<String, String>) -> Option<PathBuf> {
+    let path = |name: &str| variables.get(name).map(PathBuf::from);
+    let home = path("HOME").map(|home| home.join(".config"));
+    let user = path("XDG_CONFIG_HOME").or(home).map(|config| config.join("uv/uv.toml"));
+    let all = [path("UV_CONFIG_FILE"), user, Some(PathBuf::from("/etc/uv/uv.toml"))];
+    all.into_iter().flatten().find(|file| file.is_absolute() && file.is_file())
+}
+
+/// The files and directories of this machine that uv's variables name, such as those of wheels.
+///
+pub fn local_paths(for_uv: &BTreeMap<String, String>) -> Vec<PathBuf> {
+    let named = LOCAL.iter().filter_map(|&name| for_uv.get(name));
+    let words = named.flat_map(|value| value.split([' ', ',']));
+    let mut paths: Vec<PathBuf> = words
+        .map(|word| PathBuf::from(word.strip_prefix("file://").unwrap_or(word)))
+        .filter(|path| path.is_absolute() && path.exists())
+        .filter(|path| !NOT_TO_SHOW.iter().any(|other| path.starts_with(other)))
+        .collect();
+    paths.sort_unstable();
+    paths.dedup_by(|later, first| later.starts_with(first));
+    paths
+}
+
+/// Variables of uv that may name files or directories.
+const LOCAL: [&str; 7] = [
+    "UV_DEFAULT_INDEX",
+    "UV_INDEX",
+    "UV_INDEX_URL",
+    "UV_EXTRA_INDEX_URL",
+    "UV_FIND_LINKS",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+];
+
+/// Seen anyway, or hidden by what stands there in a sandbox.
+const NOT_TO_SHOW: [&str; 5] = ["/usr", "/etc/ssl", "/etc/pki", "/tmp", "/job"];
+
 /// An option of the `[global]` section; several lines of values are joined by blanks, as in pip.
 fn global_option(text: &str, option: &str) -> Option<String> {
     let mut in_global = false;
@@ -111,7 +146,9 @@ mod tests {
 
     #[test]
     fn the_workers_own_variables_stay_out_of_sight() {
-        check(&[("SECRET", "x"), ("PATH", "/bin")], &[], &[("PATH", "/bin")]);
+        let own = [("SECRET", "x"), ("HOME", "/home/ada"), ("UV_PUBLISH_TOKEN", "x")];
+        check(&own, &[], &[]);
+        check(&[("HTTPS_PROXY", "http://p")], &[], &[("HTTPS_PROXY", "http://p")]);
     }
 
     #[test]
@@ -136,5 +173,17 @@ mod tests {
     fn several_lines_of_a_value_are_one() {
         let pip = "[global]\n# more\nfind-links =\n    /wheels\n    /more\ntimeout = 5\n";
         check(&[], &[pip], &[("UV_FIND_LINKS", "/wheels /more")]);
+    }
+
+    #[test]
+    fn what_variables_name_on_this_machine_is_shown() {
+        let variables = [
+            ("UV_FIND_LINKS", "/var/lib /nonexistent /var /var"),
+            ("UV_DEFAULT_INDEX", "file:///var/lib"),
+            ("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"),
+            ("UV_INDEX", "https://a.example/ relative /tmp"),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        assert_eq!(local_paths(&variables), [PathBuf::from("/var")]);
     }
 }

@@ -89,13 +89,13 @@ fn is_name_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     let alphanumeric = |c: char| c.is_ascii_alphanumeric();
     name.chars().all(is_name_char) && name.starts_with(alphanumeric) && name.ends_with(alphanumeric)
 }
 
 /// What follows `[extra, other]`, or all of it if there are no extras.
-fn without_extras(rest: &str) -> Option<&str> {
+pub(super) fn without_extras(rest: &str) -> Option<&str> {
     let Some(rest) = rest.strip_prefix('[') else { return Some(rest) };
     let (extras, rest) = rest.split_once(']')?;
     extras.split(',').all(|extra| is_name(extra.trim())).then_some(rest)
@@ -119,7 +119,7 @@ fn is_specifier(specifier: &str) -> bool {
 }
 
 /// A marker's grammar is left to uv; here only what could begin anything but a marker is refused.
-fn is_marker(marker: &str) -> bool {
+pub(super) fn is_marker(marker: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || " \"'()<>=!~._,+*-".contains(c);
     let marker = marker.trim();
     !marker.is_empty() && marker.chars().all(plain) && !marker.contains(" -")

@@ -1,201 +1,208 @@
-//! The `uv` program: found, started with few variables, and its failures told apart.
+//! The `uv` program: told what to do in the workshop, and its failures told apart.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::process::Command;
-use tokio::sync::Mutex;
-use tokio::time::timeout;
-use tracing::info;
+use campusgrid_sandbox::plan::Network;
 
-use super::index::{pip_files, variables_for_uv};
-use super::{EnvironmentError, EnvironmentsConfig, PYTHON, machine};
+use super::flights::Steps;
+use super::index::{config_file, local_paths, pip_files, variables_for_uv};
+use super::interpreter::Interpreter;
+use super::lock::{Lock, LockError};
+use super::telling::Telling;
+use super::workshop::{CACHE, Chore, Failed, PACKAGES, UV, Workshop};
+use super::{EnvironmentError, EnvironmentsConfig};
 
 /// The environment's name in the directory in which it is built.
 pub(super) const ENVIRONMENT: &str = "environment";
 
-const REQUIREMENTS: &str = "requirements.in";
-const LOCK: &str = "requirements.lock";
-
-/// Where uv is installed beneath the data directory.
-const TOOLS: &str = "tools";
-
-const INSTALL_LIMIT: Duration = Duration::from_secs(300);
 const RESOLVE_LIMIT: Duration = Duration::from_secs(180);
 const BUILD_LIMIT: Duration = Duration::from_secs(1800);
 
-/// Of what uv says, this much is passed on. Characters.
-const MESSAGE_MAX: usize = 2000;
+/// What uv says when the fault is in what was asked for, and not in the way to the index.
+const SUBMITTERS: [&str; 3] =
+    ["No solution found when resolving", "Hash mismatch for", "Couldn't parse requirement"];
 
 #[derive(Debug)]
 pub(super) struct Uv {
-    /// Places to look, in order; the first is the only one if a setting names it.
-    places: Vec<PathBuf>,
-    cache: PathBuf,
     variables: BTreeMap<String, String>,
-    /// A Python environment with uv in it, where the machine has none of its own.
-    tools: PathBuf,
-    own_variables: BTreeMap<String, String>,
-    installing: Mutex<()>,
+    /// The owner's configuration of uv, if there is one.
+    config: Option<Vec<u8>>,
+    /// What the variables name on this machine.
+    local: Vec<PathBuf>,
+}
+
+/// Where one piece of work is done.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bench<'a> {
+    pub(super) workshop: Workshop<'a>,
+    pub(super) uv: &'a Path,
+    pub(super) interpreter: &'a Interpreter,
+    /// What is [`PACKAGES`] inside.
+    pub(super) packages: &'a Path,
+    /// Not there yet; for what uv says.
+    pub(super) results: &'a Path,
+    pub(super) steps: &'a Steps,
 }
 
 impl Uv {
     pub(super) fn new(config: &EnvironmentsConfig) -> Self {
-        let places = match &config.uv {
-            Some(path) => vec![path.clone()],
-            None => {
-                let path = config.variables.get("PATH").map(String::as_str).unwrap_or("");
-                let mut places: Vec<PathBuf> = std::env::split_paths(path)
-                    .filter(|dir| dir.is_absolute())
-                    .map(|dir| dir.join("uv"))
-                    .collect();
-                places.push(config.data_dir.join(TOOLS).join("bin/uv"));
-                places
-            }
-        };
         let files: Vec<String> = pip_files(&config.variables)
             .iter()
             .filter_map(|file| fs::read_to_string(file).ok())
             .collect();
-        let variables = variables_for_uv(&config.variables, &files);
+        let mut variables = variables_for_uv(&config.variables, &files);
+        let local = local_paths(&variables);
+        let fixed = [
+            ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+            ("HOME", "/job"),
+            ("XDG_CONFIG_HOME", "/job/config"),
+            ("LANG", "C.UTF-8"),
+            ("NO_COLOR", "1"),
+            ("UV_PYTHON_DOWNLOADS", "never"),
+        ];
+        variables.extend(fixed.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        variables.insert("UV_CACHE_DIR".to_owned(), format!("{PACKAGES}/{CACHE}"));
+        // Laptops of a campus trust its own authority; uv by itself would not.
+        variables.entry("UV_SYSTEM_CERTS".to_owned()).or_insert_with(|| "1".to_owned());
         Self {
-            places,
-            cache: config.data_dir.join("uv-cache"),
             variables,
-            tools: config.data_dir.join(TOOLS),
-            own_variables: config.variables.clone(),
-            installing: Mutex::new(()),
+            config: config_file(&config.variables).and_then(|file| fs::read(file).ok()),
+            local,
         }
     }
 
-    /// Finds uv; where there is none and no setting names one, installs it beneath the data
-    /// directory, so that a laptop needs nothing but Python.
-    pub(super) async fn find(&self) -> Result<PathBuf, EnvironmentError> {
-        if let Some(found) = self.found() {
-            return Ok(found);
-        }
-        if let [only] = self.places.as_slice() {
-            let message = format!("there is no uv at {}, where worker.uv says", only.display());
-            return Err(EnvironmentError::Machine { message });
-        }
-        let _alone = self.installing.lock().await;
-        if self.found().is_none() {
-            self.install().await?;
-        }
-        self.found().ok_or_else(|| EnvironmentError::Machine {
-            message: format!("installing uv left none in {}", self.tools.display()),
-        })
-    }
-
-    fn found(&self) -> Option<PathBuf> {
-        self.places.iter().find(|place| place.is_file()).cloned()
-    }
-
-    async fn install(&self) -> Result<(), EnvironmentError> {
-        info!(directory = %self.tools.display(), "installing uv");
-        let mut venv = self.plain_command(PYTHON);
-        venv.args(["-m", "venv"]).arg(&self.tools);
-        let mut pip = self.plain_command(self.tools.join("bin/pip"));
-        pip.args(["install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"]);
-        pip.arg("uv");
-        for command in [venv, pip] {
-            finish(command, INSTALL_LIMIT).await.map_err(|failed| EnvironmentError::Machine {
-                message: format!(
-                    "uv is not installed on the worker and could not be: {}; its owner can \
-                     install it with 'pipx install uv' or name it in worker.uv",
-                    failed.message
-                ),
-            })?;
-        }
-        Ok(())
-    }
-
-    /// A command with the worker's own variables, in which pip finds its configuration.
-    fn plain_command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = Command::new(program);
-        command.env_clear().envs(&self.own_variables);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        command.kill_on_drop(true);
-        command
-    }
-
-    /// Resolves requirements to exact wheels with their hashes; the lock stays in `dir`.
+    /// Resolves requirements to exact wheels with their hashes, for all machines with Linux and
+    /// this minor version of Python 3 or a later one.
+    ///
+    /// A wheel for machines like this one must exist; for others it is taken where it does.
     pub(super) async fn compile(
         &self,
-        uv: &Path,
-        dir: &Path,
+        bench: Bench<'_>,
         requirements: &str,
-    ) -> Result<String, EnvironmentError> {
-        fs::write(dir.join(REQUIREMENTS), requirements)
-            .map_err(|error| machine("write the requirements", &error))?;
-        let mut command = self.command(uv, dir);
-        command.args(["pip", "compile", "--only-binary", ":all:", "--generate-hashes"]);
-        command.args(["--python", PYTHON, "--no-header", "--no-annotate"]);
-        command.args(["--output-file", LOCK, REQUIREMENTS]);
-        finish(command, RESOLVE_LIMIT).await.map_err(|failed| {
-            // uv ends with 1 where there is no solution, with 2 where it could not look for one.
-            let is_submitters =
-                failed.code == Some(1) || failed.message.contains("Couldn't parse requirement");
-            match is_submitters {
-                true => EnvironmentError::Requirements { message: failed.message },
-                false => EnvironmentError::Machine { message: failed.message },
-            }
+        oldest_minor: u32,
+    ) -> Result<Lock, EnvironmentError> {
+        let project = format!(
+            "[tool.uv]\nenvironments = [\"sys_platform == 'linux'\"]\n\
+             required-environments = [\"sys_platform == 'linux' and platform_machine == '{}'\"]\n",
+            std::env::consts::ARCH
+        );
+        let oldest = format!("3.{oldest_minor}");
+        let mut chore = self.chore(bench, "resolving", RESOLVE_LIMIT);
+        chore.argv.extend(words(["pip", "compile", "--universal", "--only-binary", ":all:"]));
+        chore.argv.extend(words(["--generate-hashes", "--no-header", "--no-annotate"]));
+        chore.argv.extend(words([
+            "--python",
+            &bench.interpreter.path,
+            "--python-version",
+            &oldest,
+        ]));
+        chore.argv.push("requirements.in".to_owned());
+        chore.files.push(("requirements.in".to_owned(), requirements.as_bytes().to_vec()));
+        chore.files.push(("pyproject.toml".to_owned(), project.into_bytes()));
+        let text = bench.workshop.run(chore, |_| {}).await.map_err(tell_apart)?;
+        Lock::check(&text).map_err(|error| not_a_lock("what they came to", &error))
+    }
+
+    /// Turns a `uv.lock` that was read into a lock of ours. Nothing is asked of any index.
+    pub(super) async fn export(
+        &self,
+        bench: Bench<'_>,
+        uv_lock: &str,
+        pyproject: &str,
+    ) -> Result<Lock, EnvironmentError> {
+        let mut chore = self.chore(bench, "exporting", RESOLVE_LIMIT);
+        (chore.network, chore.packages) = (Network::None, None);
+        chore.argv.extend(words(["--no-cache", "export", "--frozen", "--offline"]));
+        chore.argv.extend(words(["--no-emit-project", "--no-default-groups"]));
+        chore.argv.extend(words(["--format", "requirements-txt", "--no-header", "--no-annotate"]));
+        chore.argv.extend(words(["--python", &bench.interpreter.path]));
+        chore.files.push(("uv.lock".to_owned(), uv_lock.as_bytes().to_vec()));
+        chore.files.push(("pyproject.toml".to_owned(), pyproject.as_bytes().to_vec()));
+        let text = bench.workshop.run(chore, |_| {}).await.map_err(|failed| match failed {
+            Failed::Said { message, .. } => EnvironmentError::Requirements { message },
+            Failed::Cut { message } => EnvironmentError::Machine { message },
         })?;
-        fs::read_to_string(dir.join(LOCK)).map_err(|error| machine("read the lock", &error))
+        Lock::check(&text).map_err(|error| not_a_lock("uv.lock", &error))
     }
 
-    /// Builds the environment of the lock in `dir`. Wheels only, so that nothing of a stranger runs.
-    pub(super) async fn build(&self, uv: &Path, dir: &Path) -> Result<(), EnvironmentError> {
-        let mut venv = self.command(uv, dir);
-        venv.args(["venv", "--python", PYTHON, "--relocatable", "--no-project", ENVIRONMENT]);
-        let mut sync = self.command(uv, dir);
-        sync.args(["pip", "sync", "--python", &format!("{ENVIRONMENT}/bin/python3")]);
-        sync.args(["--require-hashes", "--only-binary", ":all:", "--compile-bytecode", LOCK]);
-        for command in [venv, sync] {
-            finish(command, BUILD_LIMIT)
-                .await
-                .map_err(|failed| EnvironmentError::Machine { message: failed.message })?;
+    /// Builds the environment of a lock in the directory `name` of what can be changed.
+    ///
+    /// Nothing of a stranger runs here, where there is a network: only wheels are taken, and
+    /// bytecode is compiled by the bare interpreter. uv would have it compiled by that of the
+    /// environment, which runs lines of `*.pth` files at its start.
+    pub(super) async fn build(
+        &self,
+        bench: Bench<'_>,
+        name: &str,
+        lock: &Lock,
+    ) -> Result<(), EnvironmentError> {
+        let inside = format!("{PACKAGES}/{name}/{ENVIRONMENT}");
+        let mut telling = Telling::new(lock.packages());
+        bench.steps.send_replace(telling.words());
+        let mut venv = self.chore(bench, "preparing", BUILD_LIMIT);
+        venv.argv.extend(words(["venv", "--python", &bench.interpreter.path, "--relocatable"]));
+        venv.argv.extend(words(["--no-project", &inside]));
+        bench.workshop.run(venv, |_| {}).await.map_err(Failed::of_machine)?;
+
+        let mut sync = self.chore(bench, "installing", BUILD_LIMIT);
+        sync.argv.extend(words(["pip", "sync", "--python", &format!("{inside}/bin/python3")]));
+        sync.argv.extend(words(["--require-hashes", "--only-binary", ":all:", "requirements.txt"]));
+        sync.files.push(("requirements.txt".to_owned(), lock.text().as_bytes().to_vec()));
+        let heard = |line: &str| {
+            if telling.hear(line) {
+                bench.steps.send_replace(telling.words());
+            }
+        };
+        bench.workshop.run(sync, heard).await.map_err(tell_apart)?;
+
+        bench.steps.send_replace(format!("compiling {}", telling.packages()));
+        let mut compile = self.chore(bench, "compiling", BUILD_LIMIT);
+        compile.argv = words([&bench.interpreter.path, "-I", "-S", "-m", "compileall", "-q", "-q"]);
+        compile.argv.extend(words(["-j", "0", "-s", &inside, "-p", "/env"]));
+        compile.argv.push(format!("{inside}/lib"));
+        match bench.workshop.run(compile, |_| {}).await {
+            // Packages hold files that no Python of today can read; nobody imports them.
+            Ok(_) | Err(Failed::Said { .. }) => Ok(()),
+            Err(failed @ Failed::Cut { .. }) => Err(failed.of_machine()),
         }
-        Ok(())
     }
 
-    fn command(&self, uv: &Path, dir: &Path) -> Command {
-        let mut command = Command::new(uv);
-        command.arg("--quiet").current_dir(dir).env_clear();
-        // Laptops of a campus trust its own authority; uv by itself would not.
-        command.env("UV_SYSTEM_CERTS", "1");
-        command.envs(&self.variables);
-        command.env("UV_CACHE_DIR", &self.cache).env("UV_PYTHON_DOWNLOADS", "never");
-        command.env("NO_COLOR", "1").env("LANG", "C.UTF-8");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        command.kill_on_drop(true);
-        command
+    /// uv with its variables, and nothing to do yet.
+    fn chore<'a>(&'a self, bench: Bench<'a>, what: &'static str, limit: Duration) -> Chore<'a> {
+        let mut read_only = vec![(bench.uv.to_owned(), PathBuf::from(UV))];
+        read_only.extend(self.local.iter().map(|path| (path.clone(), path.clone())));
+        let config = self.config.clone();
+        Chore {
+            what,
+            files: config.map(|text| ("config/uv/uv.toml".to_owned(), text)).into_iter().collect(),
+            argv: vec![UV.to_owned()],
+            limit,
+            network: Network::Host,
+            environment: &self.variables,
+            read_only,
+            packages: Some(bench.packages),
+            results: bench.results,
+        }
     }
 }
 
-struct Failed {
-    code: Option<i32>,
-    message: String,
+fn words<const N: usize>(words: [&str; N]) -> Vec<String> {
+    words.map(str::to_owned).to_vec()
 }
 
-async fn finish(mut command: Command, limit: Duration) -> Result<(), Failed> {
-    let without_code = |message| Failed { code: None, message };
-    let output = timeout(limit, command.output())
-        .await
-        .map_err(|_| without_code(format!("uv took longer than {} s", limit.as_secs())))?
-        .map_err(|error| without_code(format!("uv could not be started: {error}")))?;
-    if output.status.success() {
-        return Ok(());
+/// Who answers for a failure of uv that had to do with packages.
+fn tell_apart(failed: Failed) -> EnvironmentError {
+    match failed {
+        Failed::Said { message, .. } if SUBMITTERS.iter().any(|said| message.contains(said)) => {
+            EnvironmentError::Requirements { message }
+        }
+        failed @ (Failed::Said { .. } | Failed::Cut { .. }) => failed.of_machine(),
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let plain = said.trim().chars().filter(|&c| c == '\n' || !c.is_control());
-    let message = match plain.take(MESSAGE_MAX).collect::<String>() {
-        silent if silent.is_empty() => format!("uv ended with {}", output.status),
-        message => message,
-    };
-    Err(Failed { code: output.status.code(), message })
+}
+
+fn not_a_lock(whose: &str, error: &LockError) -> EnvironmentError {
+    EnvironmentError::Requirements { message: format!("{whose} cannot be used: {error}") }
 }

@@ -1,20 +1,21 @@
-//! One attempt until everything of it is dead: its environment, then the sandbox.
+//! One attempt until everything of it is dead: what it needs is made ready, then it is run.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use campusgrid_protocol::id::AttemptId;
-use campusgrid_protocol::task::{Failure, Outcome, TaskSpec, Work, WorkerFault};
-use campusgrid_sandbox::plan::{Plan, Progress as Happened, Report, SandboxError};
+use campusgrid_protocol::task::Outcome;
+use campusgrid_sandbox::plan::{Plan, Progress as Happened, Report};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::Runner;
+use super::backend::{BackendError, Surroundings};
 use super::live_log::LiveLog;
-use super::outcome::{fault, outcome};
+use super::outcome::{backend_failed, fault, outcome};
 use super::plan::plan;
-use super::{Runner, StopOrders};
-use crate::agent::effect::{AgentInput, Progress, StopOrder};
-use crate::environment::EnvironmentError;
+use super::words::RunWords;
+use crate::agent::effect::{AgentInput, Order, Progress};
 
 /// Pieces of output on their way from the sandbox; while it is full, the task's pipes are not read.
 const PROGRESS: usize = 64;
@@ -23,8 +24,8 @@ const PROGRESS: usize = 64;
 pub(super) struct Course<'a> {
     pub(super) runner: &'a Runner,
     pub(super) attempt: AttemptId,
-    pub(super) spec: &'a TaskSpec,
-    pub(super) orders: &'a StopOrders,
+    pub(super) order: &'a Order,
+    pub(super) words: &'a RunWords,
     pub(super) inputs: &'a mpsc::Sender<AgentInput>,
     pub(super) results: &'a Path,
 }
@@ -32,52 +33,38 @@ pub(super) struct Course<'a> {
 impl Course<'_> {
     /// What came of the attempt: the sandbox's report, or an outcome without one.
     pub(super) async fn run(&self) -> Result<(Report, Outcome), Outcome> {
-        let environment = self.environment().await?;
+        let (spec, limits) = (&*self.order.spec, self.runner.limits);
+        let surroundings = self.runner.backends.surroundings(spec.image.as_deref(), spec.isolation);
+        let equipment = self.equip(surroundings).await?;
         tokio::fs::create_dir(self.results).await.map_err(|error| {
             fault(format!("no directory for the results could be made: {error}"))
         })?;
-        let limits = self.runner.limits;
-        let plan = plan(self.attempt, self.spec, environment, self.results.to_owned(), limits);
-        let report = self.confine(plan).await.map_err(|error| {
-            let words = format!("{:#}", anyhow::Error::new(error));
-            warn!("the sandbox failed: {words}");
-            stopped(self.orders).unwrap_or_else(|| fault(words))
+        let plan =
+            plan(self.attempt, spec, equipment.seen(surroundings), self.results.to_owned(), limits);
+        let report = self.confine(surroundings, plan).await;
+        // Nothing of the task is alive any more; whoever is granted its GPUs next waits for less.
+        if let Err(error) = equipment.gpus.release().await {
+            warn!("a GPU is not free after its task: {:#}", anyhow::Error::new(error));
+        }
+        let report = report.map_err(|error| {
+            let outcome = backend_failed(error);
+            self.words.stopped().unwrap_or(outcome)
         })?;
-        let outcome = outcome(&report, self.spec, limits, stopped(self.orders));
+        let outcome = outcome(&report, spec, limits, self.words.stopped());
         Ok((report, outcome))
     }
 
-    async fn environment(&self) -> Result<Option<PathBuf>, Outcome> {
-        let requirements = match &self.spec.work {
-            Work::Python { requirements, .. } if !requirements.is_empty() => requirements,
-            Work::Python { .. } | Work::C { .. } | Work::Shell { .. } => return Ok(None),
-        };
-        self.tell(Progress::Preparing { step: "installing its Python packages".to_owned() }).await;
-        let ready = tokio::select! {
-            biased;
-            () = until_stopped(self.orders.clone()) => {
-                return Err(stopped(self.orders).unwrap_or(Outcome::Returned(WorkerFault::Leaving)));
-            }
-            ready = self.runner.environments.ready(requirements) => ready,
-        };
-        ready.map(Some).map_err(|error| match error {
-            EnvironmentError::Requirements { message } => {
-                Outcome::Failed(Failure::Requirements { message })
-            }
-            EnvironmentError::Machine { message } => {
-                warn!("no environment: {message}");
-                Outcome::Returned(WorkerFault::Environment { message })
-            }
-        })
-    }
-
     /// Runs the plan, and passes on what happens meanwhile.
-    async fn confine(&self, plan: Plan) -> Result<Report, SandboxError> {
+    async fn confine(
+        &self,
+        surroundings: Surroundings<'_>,
+        plan: Plan,
+    ) -> Result<Report, BackendError> {
         let (progress, happened) = mpsc::channel(PROGRESS);
         let stop = CancellationToken::new();
-        let run = self.runner.sandbox.run(plan, progress, stop.clone());
+        let run = self.runner.backends.run(surroundings, plan, progress, stop.clone());
         let watch = async {
-            until_stopped(self.orders.clone()).await;
+            self.words.clone().until_stopped().await;
             stop.cancel();
         };
         let meanwhile = async { tokio::join!(watch, self.tell_all(happened)) };
@@ -111,22 +98,8 @@ impl Course<'_> {
         }
     }
 
-    async fn tell(&self, progress: Progress) {
+    pub(super) async fn tell(&self, progress: Progress) {
         // Without a daemon there is nobody to tell, and the run is about to be dropped.
         let _ = self.inputs.send(AgentInput::Progress { attempt: self.attempt, progress }).await;
-    }
-}
-
-/// Returns when there is an order to stop, or no daemon any more to give one.
-async fn until_stopped(mut orders: StopOrders) {
-    let _ = orders.wait_for(Option::is_some).await;
-}
-
-/// What a stop was ordered to be reported as; for a forgotten attempt it does not matter.
-fn stopped(orders: &StopOrders) -> Option<Outcome> {
-    match &*orders.borrow() {
-        Some(StopOrder::Report(outcome)) => Some(outcome.clone()),
-        Some(StopOrder::Forget) => Some(Outcome::Cancelled),
-        None => None,
     }
 }

@@ -1,16 +1,37 @@
 //! How an attempt ended, in the words of the protocol: who answers for it.
 
+use campusgrid_container::error::Blame;
 use campusgrid_protocol::task::{Failure, Outcome, TaskSpec, Work, WorkerFault};
 use campusgrid_sandbox::plan::{Exit, Report};
+use tracing::warn;
 
-use super::plan::COMPILE_LIMIT;
+use super::backend::BackendError;
+use super::plan::{COMPILE_LIMIT, file_mib, scratch_files};
 use crate::config::TaskLimits;
 
 /// The worker's own failure.
 pub(super) fn fault(message: String) -> Outcome {
-    // It may quote what the task printed, which has no end.
-    let message = message.chars().take(MESSAGE_CHARS).collect();
-    Outcome::Returned(WorkerFault::Sandbox { message })
+    Outcome::Returned(WorkerFault::Sandbox { message: shortened(&message) })
+}
+
+/// It may quote what the task printed, which has no end.
+fn shortened(message: &str) -> String {
+    message.chars().take(MESSAGE_CHARS).collect()
+}
+
+/// A plan that could not be run.
+pub(super) fn backend_failed(error: BackendError) -> Outcome {
+    let blame = match &error {
+        BackendError::Sandbox(_) | BackendError::Nothing => Blame::Worker,
+        BackendError::Engine(error) => error.blame(),
+    };
+    let message = shortened(&format!("{:#}", anyhow::Error::new(error)));
+    warn!("a plan could not be run: {message}");
+    match blame {
+        Blame::Engine => Outcome::Returned(WorkerFault::Engine { message }),
+        Blame::Submitter => Outcome::Failed(Failure::Image { message }),
+        Blame::Worker => fault(message),
+    }
 }
 
 /// Kept of a fault's message.
@@ -52,6 +73,8 @@ pub(super) fn outcome(
         Exit::TimeLimit if compiling => Failure::TimeLimit { limit_s: compile_limit_s },
         Exit::TimeLimit => Failure::TimeLimit { limit_s: spec.time_limit_s },
         Exit::ScratchFull => Failure::ScratchFull { limit_mib: spec.needs.disk_mib },
+        Exit::TooManyFiles => Failure::TooManyFiles { limit: scratch_files(spec) },
+        Exit::FileTooLarge => Failure::FileTooLarge { limit_mib: file_mib(spec) },
         Exit::Processes => Failure::Processes { limit: limits.processes },
         Exit::OutputFlood => Failure::OutputFlood { limit_mib: flood_mib },
     })

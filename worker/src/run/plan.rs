@@ -1,14 +1,16 @@
 //! From a task's specification to a plan for the sandbox; decides nothing that the submitter pays.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use campusgrid_protocol::id::AttemptId;
 use campusgrid_protocol::message::OUTPUTS_MAX;
 use campusgrid_protocol::task::{TaskSpec, Work};
-use campusgrid_sandbox::plan::{Limits, Plan, Step};
+use campusgrid_sandbox::plan::{Limits, Network, Plan, Step};
 
+use super::backend::Surroundings;
 use crate::config::TaskLimits;
+use crate::gpu::grant::Grant;
 
 /// Of gcc's run, which is not part of the task's own time limit.
 pub(super) const COMPILE_LIMIT: Duration = Duration::from_secs(60);
@@ -25,11 +27,22 @@ const FILES_MIN: u32 = 4096;
 /// Where an environment is seen inside.
 const ENVIRONMENT: &str = "/env";
 
-/// The plan for one attempt; `environment` is the host's directory of the one it needs, if any.
+/// What a task finds in its sandbox beside its own files.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen<'a> {
+    pub(super) surroundings: Surroundings<'a>,
+    /// The interpreter of a Python task that has no environment.
+    pub(super) python: &'a str,
+    /// The host's directory of the one that it needs.
+    pub(super) environment: Option<&'a Path>,
+    pub(super) gpus: &'a Grant,
+}
+
+/// The plan for one attempt.
 pub(super) fn plan(
     attempt: AttemptId,
     spec: &TaskSpec,
-    environment: Option<PathBuf>,
+    seen: Seen<'_>,
     results: PathBuf,
     limits: TaskLimits,
 ) -> Plan {
@@ -38,33 +51,44 @@ pub(super) fn plan(
         argv: argv.iter().map(|&word| word.to_owned()).collect(),
         wall,
     };
-    let python = match environment {
+    let python = match seen.environment {
         Some(_) => "/env/bin/python3",
-        None => "python3",
+        None => seen.python,
     };
+    let environment = seen.environment.map(|host| (host.to_owned(), ENVIRONMENT.into()));
+    let gpus = seen.gpus;
     let (files, steps) = match &spec.work {
-        Work::Python { source, requirements: _ } => {
+        Work::Python { source, packages: _ } => {
             (vec![file("main.py", source)], vec![step(&[python, "-u", "main.py"], wall)])
         }
-        Work::C { source } => {
-            let compile = ["gcc", "-O2", "-fopenmp", "-o", "main", "main.c", "-lm"];
+        Work::C { source, flags } => {
+            let mut compile = vec!["gcc", "-O2", "-fopenmp"];
+            compile.extend(flags.iter().map(String::as_str));
+            compile.extend(["-o", "main", "main.c", "-lm"]);
             let steps = vec![step(&compile, COMPILE_LIMIT), step(&["./main"], wall)];
             (vec![file("main.c", source)], steps)
         }
         Work::Shell { command } => (Vec::new(), vec![step(&["/bin/sh", "-c", command], wall)]),
     };
-    let scratch_mib = spec.needs.disk_mib.max(SCRATCH_MIN_MIB);
+    let scratch_mib = scratch_mib(spec);
     Plan {
         name: attempt.to_string(),
         files,
         steps,
-        environment: variables(attempt, spec),
-        read_only: environment.into_iter().map(|host| (host, ENVIRONMENT.into())).collect(),
+        environment: variables(attempt, spec, seen),
+        read_only: environment.into_iter().chain(gpus.read_only.iter().cloned()).collect(),
+        read_write: Vec::new(),
+        devices: gpus.devices.clone(),
+        network: Network::None,
+        // What is warm has its devices already: tasks with GPUs each get a sandbox of their own.
+        family: gpus.devices.is_empty().then(|| attempt.task.job.to_string()),
+        shared_tmp: spec.shared_tmp,
         limits: Limits {
             cpu_millis: spec.needs.cpu_millis.max(CPU_MIN_MILLIS),
             ram_mib: spec.needs.ram_mib.max(RAM_MIN_MIB),
             scratch_mib,
-            scratch_files: scratch_mib.saturating_mul(FILES_PER_MIB).max(FILES_MIN),
+            scratch_files: scratch_files(spec),
+            file_mib: file_mib(spec),
             processes: limits.processes,
             log_keep_bytes: limits.log_keep_bytes,
             log_flood_bytes: limits.log_flood_bytes,
@@ -76,14 +100,33 @@ pub(super) fn plan(
     }
 }
 
+fn scratch_mib(spec: &TaskSpec) -> u32 {
+    spec.needs.disk_mib.max(SCRATCH_MIN_MIB)
+}
+
+/// Files that the scratch space of such a task may hold.
+pub(super) fn scratch_files(spec: &TaskSpec) -> u32 {
+    scratch_mib(spec).saturating_mul(FILES_PER_MIB).max(FILES_MIN)
+}
+
+/// The largest file that such a task may make: one without content counts, too.
+pub(super) fn file_mib(spec: &TaskSpec) -> u32 {
+    scratch_mib(spec)
+}
+
 fn file(name: &str, text: &str) -> (String, Vec<u8>) {
     (name.to_owned(), text.as_bytes().to_vec())
 }
 
 /// All that a task finds in its environment.
-fn variables(attempt: AttemptId, spec: &TaskSpec) -> Vec<(String, String)> {
+fn variables(attempt: AttemptId, spec: &TaskSpec, seen: Seen<'_>) -> Vec<(String, String)> {
+    let path = match seen.surroundings {
+        // What an owner has in /usr/local differs from laptop to laptop; images keep their own there.
+        Surroundings::Machine => "/usr/bin:/bin",
+        Surroundings::Image(_) => "/usr/local/bin:/usr/bin:/bin",
+    };
     let fixed = [
-        ("PATH", "/usr/bin:/bin"),
+        ("PATH", path),
         ("HOME", "/job"),
         ("TMPDIR", "/tmp"),
         ("LANG", "C.UTF-8"),
@@ -110,12 +153,14 @@ fn variables(attempt: AttemptId, spec: &TaskSpec) -> Vec<(String, String)> {
         .into_iter()
         .chain(identity.map(|(name, value)| (name.to_owned(), value)))
         .chain(threads.map(|name| (name.to_owned(), granted.clone())))
+        .chain(seen.gpus.environment.iter().cloned())
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use campusgrid_protocol::resource::{Isolation, Needs};
+    use campusgrid_protocol::task::Packages;
     use expect_test::{Expect, expect};
 
     use super::*;
@@ -123,8 +168,16 @@ mod tests {
     fn check(work: Work, environment: Option<&str>, expected: Expect) {
         let needs =
             Needs { cpu_millis: 1500, ram_mib: 8, disk_mib: 100, gpus: 0, gpu_memory_mib: 0 };
-        let isolation = Isolation::Full;
-        let spec = TaskSpec { work, needs, time_limit_s: 90, isolation, tasks: 10 };
+        let spec = TaskSpec {
+            work,
+            needs,
+            time_limit_s: 90,
+            isolation: Isolation::Full,
+            labels: Vec::new(),
+            image: None,
+            shared_tmp: false,
+            tasks: 10,
+        };
         let limits = TaskLimits {
             processes: 512,
             log_keep_bytes: 1,
@@ -132,8 +185,13 @@ mod tests {
             grace: Duration::from_secs(5),
         };
         let attempt = "12.3#4".parse().unwrap();
-        let plan = plan(attempt, &spec, environment.map(PathBuf::from), "/r".into(), limits);
-        let mut said = format!("{} {:?}\n", plan.name, plan.read_only);
+        let gpus = Grant::default();
+        let environment = environment.map(Path::new);
+        let python = "/usr/bin/python3.12";
+        let seen = Seen { surroundings: Surroundings::Machine, python, environment, gpus: &gpus };
+        let plan = plan(attempt, &spec, seen, "/r".into(), limits);
+        let family = plan.family.unwrap();
+        let mut said = format!("{} of {family} {:?}\n", plan.name, plan.read_only);
         for (name, content) in &plan.files {
             said += &format!("file {name}: {}\n", String::from_utf8_lossy(content));
         }
@@ -151,14 +209,34 @@ mod tests {
     #[test]
     fn python_runs_in_its_environment() {
         let source = "print(1)".to_owned();
-        let work = Work::Python { source, requirements: vec!["numpy".to_owned()] };
+        let work = Work::Python { source, packages: Packages::None };
         check(
             work,
             Some("/data/environments/k"),
             expect![[r#"
-            12.3#4 [("/data/environments/k", "/env")]
-            file main.py: print(1)
-            /env/bin/python3 -u main.py within 90s
+                12.3#4 of 12 [("/data/environments/k", "/env")]
+                file main.py: print(1)
+                /env/bin/python3 -u main.py within 90s
+                CAMPUSGRID_JOB_ID=12
+                CAMPUSGRID_TASK_INDEX=3
+                CAMPUSGRID_TASK_COUNT=10
+                CAMPUSGRID_ATTEMPT=4
+                OMP_NUM_THREADS=2
+                16 MiB, 6400 files
+            "#]],
+        );
+    }
+
+    #[test]
+    fn python_without_packages_uses_the_interpreter_that_was_chosen() {
+        let work = Work::Python { source: String::new(), packages: Packages::None };
+        check(
+            work,
+            None,
+            expect![[r#"
+            12.3#4 of 12 []
+            file main.py: 
+            /usr/bin/python3.12 -u main.py within 90s
             CAMPUSGRID_JOB_ID=12
             CAMPUSGRID_TASK_INDEX=3
             CAMPUSGRID_TASK_COUNT=10
@@ -172,20 +250,20 @@ mod tests {
     #[test]
     fn c_is_compiled_first() {
         check(
-            Work::C { source: "int main(){}".to_owned() },
+            Work::C { source: "int main(){}".to_owned(), flags: vec!["-O3".to_owned()] },
             None,
             expect![[r#"
-            12.3#4 []
-            file main.c: int main(){}
-            gcc -O2 -fopenmp -o main main.c -lm within 60s
-            ./main within 90s
-            CAMPUSGRID_JOB_ID=12
-            CAMPUSGRID_TASK_INDEX=3
-            CAMPUSGRID_TASK_COUNT=10
-            CAMPUSGRID_ATTEMPT=4
-            OMP_NUM_THREADS=2
-            16 MiB, 6400 files
-        "#]],
+                12.3#4 of 12 []
+                file main.c: int main(){}
+                gcc -O2 -fopenmp -O3 -o main main.c -lm within 60s
+                ./main within 90s
+                CAMPUSGRID_JOB_ID=12
+                CAMPUSGRID_TASK_INDEX=3
+                CAMPUSGRID_TASK_COUNT=10
+                CAMPUSGRID_ATTEMPT=4
+                OMP_NUM_THREADS=2
+                16 MiB, 6400 files
+            "#]],
         );
     }
 
@@ -195,15 +273,15 @@ mod tests {
             Work::Shell { command: "echo a; echo b".to_owned() },
             None,
             expect![[r#"
-            12.3#4 []
-            /bin/sh -c echo a; echo b within 90s
-            CAMPUSGRID_JOB_ID=12
-            CAMPUSGRID_TASK_INDEX=3
-            CAMPUSGRID_TASK_COUNT=10
-            CAMPUSGRID_ATTEMPT=4
-            OMP_NUM_THREADS=2
-            16 MiB, 6400 files
-        "#]],
+                12.3#4 of 12 []
+                /bin/sh -c echo a; echo b within 90s
+                CAMPUSGRID_JOB_ID=12
+                CAMPUSGRID_TASK_INDEX=3
+                CAMPUSGRID_TASK_COUNT=10
+                CAMPUSGRID_ATTEMPT=4
+                OMP_NUM_THREADS=2
+                16 MiB, 6400 files
+            "#]],
         );
     }
 }

@@ -12,7 +12,7 @@ mod worker;
 
 use campusgrid_protocol::message::{Approval, ToManager, ToWorker};
 use campusgrid_protocol::resource::Isolation;
-use campusgrid_protocol::task::{Content, Ended, Failure, Outcome, Work, WorkerFault};
+use campusgrid_protocol::task::{Content, Ended, Failure, Outcome, Packages, Work, WorkerFault};
 
 use self::manager::Manager;
 use self::worker::Worker;
@@ -30,7 +30,7 @@ fn text(content: &Content) -> String {
 
 /// The whole environment of a job, from the index to the sandbox; skipped without either.
 #[test]
-fn a_package_is_there_for_the_task_that_asked_for_it() {
+fn packages_are_resolved_told_and_installed_from_the_lock_that_the_manager_answers() {
     let Some(uv) = worker::uv() else {
         eprintln!("skipped: uv is not installed");
         return;
@@ -38,15 +38,43 @@ fn a_package_is_there_for_the_task_that_asked_for_it() {
     let manager = Manager::listen();
     let _worker = Worker::start_with(&manager, &[], &uv);
     let (mut link, _) = manager.welcome(owned());
-    let source = "import six, sys; print(six.__version__, sys.prefix)".to_owned();
-    link.start("1.0#1", Work::Python { source, requirements: vec!["six==1.16.0".to_owned()] });
-    let ended = link.end();
-    if let Outcome::Returned(fault) = &ended.outcome {
-        eprintln!("skipped: no package index: {fault}");
-        return;
-    }
-    let said = words(&ended);
-    assert!(said.starts_with("Succeeded \"1.16.0 /"), "{said}");
+    link.start("1.0#1", python("import six; print(six.__version__)", &["six==1.16.0"]));
+    let mut steps = Vec::new();
+    let resolved = loop {
+        match link.receive() {
+            ToManager::Preparing { step, .. } => steps.push(step),
+            ToManager::Locked { lock, .. } => break lock,
+            ToManager::Ended(ended) => {
+                assert!(matches!(ended.outcome, Outcome::Returned(_)), "{:?}", ended.outcome);
+                eprintln!("skipped: no package index: {:?}", ended.outcome);
+                return;
+            }
+            other @ (ToManager::Join(_)
+            | ToManager::Heartbeat { .. }
+            | ToManager::Started { .. }
+            | ToManager::LogPiece { .. }
+            | ToManager::Leaving) => assert!(matches!(other, ToManager::Heartbeat { .. })),
+        }
+    };
+    assert!(
+        resolved.contains("\nsix==1.16.0 ;") && resolved.contains(" --hash=sha256:"),
+        "{resolved}"
+    );
+    assert!(steps.iter().any(|step| step == "resolving 1 package"), "{steps:?}");
+    // Another worker was faster, and has found something else.
+    let hash = "8b74bedcbbbaca38ff6d7491d76f2b06b3592611af620f8426e82dddb04a5ced";
+    let lock = format!("six==1.15.0 --hash=sha256:{hash}\n").into();
+    link.send(&ToWorker::Locked { attempt: "1.0#1".parse().unwrap(), lock });
+    assert_eq!(words(&link.end()), "Succeeded \"1.15.0\\n\" \"\"");
+}
+
+fn python(source: &str, requirements: &[&str]) -> Work {
+    let requirements: Vec<String> = requirements.iter().map(|&line| line.to_owned()).collect();
+    let packages = match requirements.is_empty() {
+        true => Packages::None,
+        false => Packages::Names { requirements, requires_python: None },
+    };
+    Work::Python { source: source.to_owned(), packages }
 }
 
 fn words(ended: &Ended) -> String {
@@ -80,7 +108,10 @@ fn a_task_is_started_shown_live_reported_and_forgotten_once_it_is_stored() {
             ToManager::LogPiece { bytes, .. } => live.extend(bytes),
             ToManager::Ended(ended) => break ended,
             ToManager::Heartbeat { .. } => {}
-            other @ (ToManager::Join(_) | ToManager::Preparing { .. } | ToManager::Leaving) => {
+            other @ (ToManager::Join(_)
+            | ToManager::Preparing { .. }
+            | ToManager::Locked { .. }
+            | ToManager::Leaving) => {
                 panic!("{other:?}")
             }
         }
@@ -190,9 +221,12 @@ fn c_is_compiled_and_its_errors_are_shown_as_such() {
     let (mut link, _) = manager.welcome(owned());
     let source = "#include <stdio.h>\n#include <omp.h>\nint main(void) { int n = 0;\n\
                   #pragma omp parallel reduction(+:n)\nn += 1;\nprintf(\"%d\\n\", n > 0); }";
-    link.start("1.0#1", Work::C { source: source.to_owned() });
+    link.start("1.0#1", Work::C { source: source.to_owned(), flags: vec!["-O3".to_owned()] });
     assert_eq!(words(&link.end()), "Succeeded \"1\\n\" \"\"");
-    link.start("2.0#1", Work::C { source: "int main(void) { retrun 0; }".to_owned() });
+    link.start(
+        "2.0#1",
+        Work::C { source: "int main(void) { retrun 0; }".to_owned(), flags: Vec::new() },
+    );
     let ended = link.end();
     assert_eq!(ended.outcome, Outcome::Failed(Failure::CompileError { code: 1 }));
     assert!(text(&ended.stderr.content).contains("retrun"));
@@ -203,10 +237,6 @@ fn python_runs_without_requirements_and_bad_ones_are_its_submitters_fault() {
     let manager = Manager::listen();
     let _worker = Worker::start(&manager, &[]);
     let (mut link, _) = manager.welcome(owned());
-    let python = |source: &str, requirements: &[&str]| Work::Python {
-        source: source.to_owned(),
-        requirements: requirements.iter().map(|&text| text.to_owned()).collect(),
-    };
     link.start("1.0#1", python("print(sum(i * i for i in range(10)))", &[]));
     assert_eq!(words(&link.end()), "Succeeded \"285\\n\" \"\"");
     link.start("2.0#1", python("", &["--index-url=http://evil.example"]));

@@ -119,10 +119,18 @@ impl Link {
     pub(crate) fn start(&mut self, attempt: &str, work: Work) {
         let needs =
             Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 64, gpus: 0, gpu_memory_mib: 0 };
-        let isolation = Isolation::None;
-        let spec =
-            std::sync::Arc::new(TaskSpec { work, needs, time_limit_s: 20, isolation, tasks: 1 });
-        self.send(&ToWorker::Start { attempt: attempt.parse().unwrap(), spec });
+        let spec = std::sync::Arc::new(TaskSpec {
+            work,
+            needs,
+            time_limit_s: 20,
+            isolation: Isolation::None,
+            labels: Vec::new(),
+            image: None,
+            shared_tmp: false,
+            tasks: 1,
+        });
+        let attempt = attempt.parse().unwrap();
+        self.send(&ToWorker::Start { attempt, spec, gpus: Vec::new(), lock: None });
     }
 
     pub(crate) fn shell(&mut self, attempt: &str, command: &str) {

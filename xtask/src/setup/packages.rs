@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::program;
-use crate::setup::Purpose;
+use crate::setup::{Extra, Purpose};
 
 /// How it shows that a package need not be installed.
 #[derive(Debug, Clone, Copy)]
@@ -30,8 +30,7 @@ const fn package(name: &'static str, shows: Shows, why: &'static str) -> Package
 }
 
 // Tasks see /usr only, so a Python or a compiler elsewhere on the search path does not count.
-const DEMO: [Package; 5] = [
-    package("bubblewrap", Shows::Program(&["bwrap"]), "confines tasks"),
+const DEMO: [Package; 4] = [
     package("python3", Shows::File("/usr/bin/python3"), "runs Python jobs"),
     package("python3-venv", Shows::Installed, "holds uv and the packages of Python jobs"),
     package("gcc", Shows::File("/usr/bin/gcc"), "compiles C jobs and SQLite"),
@@ -39,10 +38,24 @@ const DEMO: [Package; 5] = [
 ];
 
 /// Needed by the tests beyond what the demo needs.
-const TEST: [Package; 3] = [
+const TEST: [Package; 4] = [
+    package("g++", Shows::File("/usr/bin/g++"), "compiles a hostile program"),
     package("chromium", Shows::Program(&CHROMIUMS), "drives the dashboard"),
     package("nodejs", Shows::Program(&["node"]), "runs the browser test"),
     package("npm", Shows::Program(&["npm"]), "installs the browser test's library"),
+];
+
+/// Needed by the tests of the container backend, which are skipped without.
+const CONTAINERS: [Package; 2] = [
+    package("docker.io", Shows::Program(&["dockerd"]), "runs tasks in containers"),
+    package("debootstrap", Shows::Program(&["debootstrap"]), "makes the default image"),
+];
+
+/// Needed by the tests in a virtual machine, which are skipped without.
+const VIRTUAL_MACHINE: [Package; 3] = [
+    package("qemu-system-x86", Shows::Program(&["qemu-system-x86_64"]), "is the virtual machine"),
+    package("busybox-static", Shows::Program(&["busybox"]), "makes the virtual machine ready"),
+    package("binutils", Shows::Program(&["strip"]), "makes tests small enough for its memory"),
 ];
 
 /// Names under which distributions ship it.
@@ -59,10 +72,26 @@ pub(crate) fn install(purpose: Purpose) -> Result<()> {
         Purpose::Demo => {}
         Purpose::Test => missing.extend(self::missing(&TEST)),
     }
+    install_all(&missing)
+}
+
+/// The same for what some tests can do without, being skipped then.
+///
+/// # Errors
+///
+/// When something is missing and cannot be installed from here; names the command that does it.
+pub(crate) fn install_extra(extra: Extra) -> Result<()> {
+    install_all(&match extra {
+        Extra::Containers => missing(&CONTAINERS),
+        Extra::VirtualMachine => missing(&VIRTUAL_MACHINE),
+    })
+}
+
+fn install_all(missing: &[&Package]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    for package in &missing {
+    for package in missing {
         println!("setup: {} is missing: {}", package.name, package.why);
     }
     let names: Vec<&str> = missing.iter().map(|package| package.name).collect();

@@ -24,7 +24,7 @@ const IO: [&str; 9] = [
     "tokio",
 ];
 
-const WALLS: [Wall; 11] = [
+const WALLS: [Wall; 12] = [
     Wall {
         folder: "core/src/",
         banned: &IO,
@@ -56,6 +56,11 @@ const WALLS: [Wall; 11] = [
         why: "the sandbox knows neither the network nor money",
     },
     Wall {
+        folder: "container/src/",
+        banned: &["campusgrid_core", "campusgrid_manager"],
+        why: "containers know plans and engines, neither the grid nor money",
+    },
+    Wall {
         folder: "manager/src/store/",
         banned: &["tokio", "axum", "askama"],
         why: "the store is blocking and knows no clients",
@@ -81,6 +86,10 @@ const WALLS: [Wall; 11] = [
 const STORE: &str = "manager/src/store/";
 /// The one file that may name the codec.
 const CODEC_FILE: &str = "protocol/src/frame.rs";
+/// The only crate that may name what talks to Docker and Podman.
+const ENGINES: &str = "container/";
+/// The only place for what the compiler cannot check: system calls between fork and exec.
+const UNSAFE: &str = "sandbox/src/helper/";
 /// With white space behind them: the beginnings of SQL.
 const SQL: [&str; 8] =
     ["SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "PRAGMA", "BEGIN", "WITH"];
@@ -92,6 +101,9 @@ pub(super) fn check(source: &Source, findings: &mut Vec<Finding>) {
         findings.push(Finding { path: path.to_owned(), line: line + 1, rule, message });
     };
     for named in paths::all(&source.code()) {
+        if named.holds("unsafe") && !path.starts_with(UNSAFE) {
+            find(named.line, "unsafe", format!("unsafe code belongs in {UNSAFE} alone"));
+        }
         if is_test(named.line) {
             continue;
         }
@@ -107,6 +119,9 @@ pub(super) fn check(source: &Source, findings: &mut Vec<Finding>) {
         }
         if !path.starts_with(STORE) {
             ban("rusqlite", "the database is the store's");
+        }
+        if !path.starts_with(ENGINES) {
+            ban("bollard", "engines are talked to in the container crate alone");
         }
         if path != CODEC_FILE {
             ban("bincode", "the codec is named in protocol/src/frame.rs alone");

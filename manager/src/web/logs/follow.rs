@@ -13,6 +13,7 @@ use crate::store::read::{StoredLog, Viewer};
 use crate::web::Site;
 use crate::web::error::WebError;
 use crate::web::text_stream::{More, first_piece};
+use crate::web::words::visible;
 
 /// How far a follower has come. Written `ATTEMPT:OFFSET`, with one offset for each stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,8 +180,8 @@ impl Follower {
         let step = self.site.live.step(attempt);
         if step != self.step {
             // An event without data is dropped by browsers, and the empty step means "it runs".
-            let text = if step.is_empty() { "running" } else { &step };
-            self.ready.push_back(self.event("step", text.to_owned()));
+            let text = if step.is_empty() { "running".to_owned() } else { visible(&step) };
+            self.ready.push_back(self.event("step", text));
             self.step = step;
         }
         for index in 0..self.streams.len() {

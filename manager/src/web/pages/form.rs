@@ -19,6 +19,12 @@ impl Fields {
         self.0.get(name).map_or("", String::as_str)
     }
 
+    /// What the names of fields that are not empty go on with, of those that begin so.
+    pub(super) fn named<'a>(&'a self, beginning: &'a str) -> impl Iterator<Item = &'a str> {
+        let filled = self.0.iter().filter(|(_, text)| !text.is_empty());
+        filled.filter_map(move |(name, _)| name.strip_prefix(beginning))
+    }
+
     pub(super) fn set(&mut self, name: &str, text: &str) {
         self.0.insert(name.to_owned(), text.to_owned());
     }

@@ -1,5 +1,8 @@
 //! One job: where it stands and why it waits, its live log, its outputs and what it cost.
 
+mod asked;
+mod receipt;
+
 use askama::Template;
 use askama_web::WebTemplate;
 use axum::extract::State;
@@ -16,12 +19,15 @@ use super::form::SignedForm;
 use super::{Frame, PageError, Visitor, is_fragment};
 use crate::store::read::Viewer;
 use crate::web::Site;
+use crate::web::advice::next_step;
 use crate::web::error::WebError;
 use crate::web::extract::{Named, Params};
 use crate::web::jobs::{TaskPart, cancel_job, read_one, read_tasks};
 use crate::web::logs::{LogNow, Source, read_now};
 use crate::web::text_stream::{More, all_text, without_escapes};
 use crate::web::words::{self, Moment};
+use asked::Asked;
+use receipt::Receipt;
 
 /// Shown of a log in the page. Bytes; a link leads to all of it.
 const LOG_SHOWN_BYTES: usize = 256 << 10;
@@ -49,16 +55,27 @@ pub(super) struct JobPage {
     progress: Progress,
     /// Why it waits; empty if nothing of it does.
     waiting: String,
-    /// Why its first failed task failed; empty if none did.
-    reason: String,
+    /// Why its first failed task failed.
+    failed: Option<FailedView>,
     outputs: Vec<OutputRow>,
     left_behind: Vec<LeftBehind>,
     receipt: Receipt,
     log: LogView,
-    needs: NeedsView,
-    requirements: Vec<String>,
+    asked: Asked,
+    /// Whether what its packages came to can be downloaded.
+    has_lock: bool,
     /// Absent when only a part of the page was asked for, which never shows it.
     source: Option<String>,
+}
+
+/// What failed.
+struct FailedView {
+    /// How the first failed task ended, in words.
+    reason: String,
+    /// What to do about it; empty if the reason says so.
+    next_step: &'static str,
+    /// The task, unless there is only one or it is not at hand.
+    task: Option<u32>,
 }
 
 /// How many tasks are where.
@@ -87,30 +104,6 @@ struct LeftBehind {
     why: String,
 }
 
-/// Where the credits went.
-struct Receipt {
-    held: String,
-    charged: String,
-    refunded: String,
-    attempts: Vec<AttemptRow>,
-    /// Whether a run that succeeded cost nothing, as on one's own machines.
-    has_free: bool,
-    /// Whether there are tasks that are not listed.
-    cut: bool,
-}
-
-/// One run of a task.
-struct AttemptRow {
-    task: u32,
-    number: u32,
-    worker: String,
-    minutes: String,
-    cpu: String,
-    ram_peak: String,
-    outcome: String,
-    charged: String,
-}
-
 /// The log of one task, as it is now and where to follow it.
 struct LogView {
     task: u32,
@@ -121,15 +114,6 @@ struct LogView {
     step: String,
     /// Empty when the log is complete.
     follow: String,
-}
-
-/// What the job asked for.
-struct NeedsView {
-    cores: String,
-    ram: String,
-    disk: String,
-    gpus: String,
-    time_limit: String,
 }
 
 /// `GET /jobs/{id}`.
@@ -202,7 +186,7 @@ impl LogView {
             }
         };
         let cut = |log: &LogNow| log.offset_bytes > 0 || log.bytes.len() > LOG_SHOWN_BYTES;
-        let (cut, step) = (cut(stdout) || cut(stderr), stdout.step.clone());
+        let (cut, step) = (cut(stdout) || cut(stderr), words::visible(&stdout.step));
         Self { task, stdout: stdout_text, stderr: stderr_text, cut, step, follow }
     }
 }
@@ -224,7 +208,6 @@ impl JobPage {
     ) -> Self {
         let job = &detail.job;
         let lasted_ms = job.ended_at_ms.map(|end| end.saturating_sub(job.submitted_at_ms));
-        let needs = &detail.needs;
         Self {
             frame,
             id: job.job,
@@ -237,21 +220,38 @@ impl JobPage {
             lasted: lasted_ms.map(words::span).unwrap_or_default(),
             progress: Progress::new(job),
             waiting: waiting(&detail),
-            reason: reason(&detail),
+            failed: FailedView::new(&detail),
             outputs: outputs(&detail),
             left_behind: left_behind(&detail),
             receipt: Receipt::new(&detail),
             log,
-            needs: NeedsView {
-                cores: words::counted(u64::from(needs.cpu_millis / 1000), "core", "cores"),
-                ram: words::mib(needs.ram_mib),
-                disk: words::mib(needs.disk_mib),
-                gpus: words::counted(needs.gpus.into(), "GPU", "GPUs"),
-                time_limit: words::span(u64::from(detail.time_limit_s) * 1000),
-            },
-            requirements: detail.requirements,
+            asked: Asked::new(&detail),
+            has_lock: detail.has_lock,
             source,
         }
+    }
+}
+
+impl FailedView {
+    fn new(detail: &JobDetail) -> Option<Self> {
+        let (tasks, failed) = (detail.job.tasks, detail.job.failed);
+        let mut listed = detail.task_list.iter();
+        let Some(task) = listed.find(|task| task.state == TaskState::Failed) else {
+            // Only the first tasks are at hand, and the failed one is none of them.
+            let reason = words::counted(failed.into(), "later task failed", "later tasks failed");
+            return (failed > 0).then_some(Self { reason, next_step: "", task: None });
+        };
+        let why = task.attempts.last().and_then(|attempt| attempt.outcome.as_deref());
+        let why = why.unwrap_or("it failed");
+        let others = match failed.saturating_sub(1) {
+            0 => String::new(),
+            others => format!(" ({others} more failed)"),
+        };
+        let shown = words::one_line(why);
+        let reason =
+            if tasks > 1 { format!("task {}: {shown}{others}", task.index) } else { shown };
+        let task = (tasks > 1).then_some(task.index);
+        Some(Self { reason, next_step: next_step(why), task })
     }
 }
 
@@ -269,71 +269,11 @@ impl Progress {
     }
 }
 
-impl Receipt {
-    fn new(detail: &JobDetail) -> Self {
-        let Progress { running, succeeded, failed, .. } = Progress::new(&detail.job);
-        let rows = detail.task_list.iter().flat_map(|task| {
-            task.attempts.iter().map(move |attempt| AttemptRow::new(task.index, attempt))
-        });
-        let mut attempts = detail.task_list.iter().flat_map(|task| &task.attempts);
-        let has_free = attempts.any(|attempt| {
-            attempt.charged_micros == 0 && attempt.outcome.as_deref() == Some("succeeded")
-        });
-        Self {
-            held: words::exact_credits(detail.job.held_micros),
-            charged: words::exact_credits(detail.job.charged_micros),
-            refunded: words::exact_credits(detail.job.refunded_micros),
-            attempts: rows.collect(),
-            has_free,
-            cut: detail.task_list.len() < (running + succeeded + failed) as usize,
-        }
-    }
-}
-
-impl AttemptRow {
-    fn new(task: u32, attempt: &rest::Attempt) -> Self {
-        let under_way = || match attempt.started_at_ms {
-            Some(_) => "running".to_owned(),
-            None => "preparing".to_owned(),
-        };
-        // What it uses is known at its end.
-        let known = |text: String| attempt.ended_at_ms.map_or("–".to_owned(), |_| text);
-        Self {
-            task,
-            number: attempt.number,
-            worker: attempt.worker_name.clone(),
-            minutes: known(words::minutes(attempt.run_ms)),
-            cpu: known(words::span(attempt.cpu_ms)),
-            ram_peak: known(words::mib(attempt.ram_peak_mib)),
-            outcome: attempt.outcome.as_deref().map_or_else(under_way, words::visible),
-            charged: known(words::exact_credits(attempt.charged_micros)),
-        }
-    }
-}
-
 /// Why it waits. Just after submitting the scheduler's own words may not be out yet.
 fn waiting(detail: &JobDetail) -> String {
     let waits = detail.job.queued > 0;
     let words = || "it will be placed in a moment".to_owned();
     if waits { detail.waiting.clone().unwrap_or_else(words) } else { String::new() }
-}
-
-/// Why the first failed task failed: how its last run ended.
-fn reason(detail: &JobDetail) -> String {
-    let (tasks, failed) = (detail.job.tasks, detail.job.failed);
-    let mut listed = detail.task_list.iter();
-    let Some(task) = listed.find(|task| task.state == TaskState::Failed) else {
-        // Only the first tasks are at hand, and the failed one is none of them.
-        let count = words::counted(failed.into(), "later task", "later tasks");
-        return if failed > 0 { format!("{count} failed") } else { String::new() };
-    };
-    let why = task.attempts.last().and_then(|attempt| attempt.outcome.as_deref());
-    let why = words::visible(why.unwrap_or("it failed"));
-    let others = match failed.saturating_sub(1) {
-        0 => String::new(),
-        others => format!(" ({others} more failed)"),
-    };
-    if tasks > 1 { format!("task {}: {why}{others}", task.index) } else { why }
 }
 
 fn outputs(detail: &JobDetail) -> Vec<OutputRow> {
@@ -352,6 +292,6 @@ fn outputs(detail: &JobDetail) -> Vec<OutputRow> {
 fn left_behind(detail: &JobDetail) -> Vec<LeftBehind> {
     let tasks = detail.task_list.iter().filter(|task| !task.left_behind.is_empty());
     tasks
-        .map(|task| LeftBehind { task: task.index, why: words::visible(&task.left_behind) })
+        .map(|task| LeftBehind { task: task.index, why: words::one_line(&task.left_behind) })
         .collect()
 }

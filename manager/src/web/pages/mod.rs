@@ -24,8 +24,8 @@ use super::credits::read_credits;
 use super::error::WebError;
 use super::{Site, assets, words};
 
-/// Largest form. Bytes: a source may take three times its size in a form's encoding.
-const FORM_MAX_BYTES: usize = 2 << 20;
+/// Largest form. Bytes: texts may take three times their size in a form's encoding.
+const FORM_MAX_BYTES: usize = 3 << 20;
 
 /// All pages.
 pub(super) fn routes() -> Router<Site> {

@@ -1,12 +1,16 @@
 //! The page to submit a job: the form, its price while it is filled in, and examples to start from.
 
+mod examples;
+mod offers;
+mod read;
+
 use askama::Template;
 use askama_web::WebTemplate;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use campusgrid_core::money::Micros;
-use campusgrid_protocol::rest::{FieldError, Quote, Submit, WorkKind};
+use campusgrid_protocol::rest::{FieldError, Quote};
 use serde::Deserialize;
 
 use super::account::error_of;
@@ -17,74 +21,9 @@ use crate::web::error::WebError;
 use crate::web::extract::Params;
 use crate::web::jobs::{make_job, make_quote};
 use crate::web::{Site, words};
-
-/// A job to start from.
-struct Example {
-    key: &'static str,
-    title: &'static str,
-    kind: &'static str,
-    source: &'static str,
-    requirements: &'static str,
-    cores: &'static str,
-    ram_mib: &'static str,
-}
-
-macro_rules! example_file {
-    ($name:literal) => {
-        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/", $name))
-    };
-}
-
-const EXAMPLES: [Example; 4] = [
-    Example {
-        key: "sum-of-squares",
-        title: "Sum of squares",
-        kind: "python",
-        source: example_file!("sum_of_squares.py"),
-        requirements: "",
-        cores: "1",
-        ram_mib: "256",
-    },
-    Example {
-        key: "random-forest",
-        title: "Random forest",
-        kind: "python",
-        source: example_file!("random_forest.py"),
-        requirements: example_file!("random_forest.requirements.txt"),
-        cores: "1",
-        ram_mib: "1024",
-    },
-    Example {
-        key: "matrix-product",
-        title: "Matrix product",
-        kind: "python",
-        source: example_file!("matrix_product.py"),
-        requirements: example_file!("matrix_product.requirements.txt"),
-        cores: "1",
-        ram_mib: "512",
-    },
-    Example {
-        key: "pi-openmp",
-        title: "Pi on all cores (C, OpenMP)",
-        kind: "c",
-        source: example_file!("pi_openmp.c"),
-        requirements: "",
-        cores: "2",
-        ram_mib: "256",
-    },
-];
-
-/// What the form shows before anybody has typed: what the API takes for fields that are absent.
-const DEFAULTS: [(&str, &str); 8] = [
-    ("kind", "python"),
-    ("tasks", "1"),
-    ("cores", "1"),
-    ("ram_mib", "512"),
-    ("disk_mib", "256"),
-    ("gpus", "0"),
-    ("gpu_memory_mib", "0"),
-    ("time_limit_s", "600"),
-];
+use examples::{EXAMPLES, Example};
+use offers::{FEATURE_FIELD, Offers};
+use read::{DEFAULTS, read};
 
 /// The example to begin with.
 #[derive(Debug, Deserialize)]
@@ -100,6 +39,7 @@ struct SubmitPage {
     errors: Vec<FieldError>,
     problem: String,
     examples: &'static [Example],
+    offers: Offers,
     quote: QuoteView,
     /// Makes a form that is sent twice one job.
     key: String,
@@ -114,7 +54,41 @@ impl SubmitPage {
     fn error(&self, name: &str) -> &str {
         error_of(&self.errors, name)
     }
+
+    /// Whether something in the part that is folded away is not as it was shown first, or wrong.
+    fn uses_more(&self) -> bool {
+        let is_set = |name: &&str| !self.value(name).is_empty() || !self.error(name).is_empty();
+        ["uv_lock", "flags", "labels", "image", "shared_tmp"].iter().any(is_set)
+            || self.value("isolation") != "docker"
+            || self.fields.named(FEATURE_FIELD).next().is_some()
+            || !self.error("isolation").is_empty()
+    }
 }
+
+/// How well a machine must confine a job at least: what the form sends, a name, and what it means.
+const LEVELS: [(&str, &str, &str); 4] = [
+    (
+        "docker",
+        "A sandbox or a container (usual)",
+        "The job sees nothing of the machine and of other jobs but the system's programs.",
+    ),
+    (
+        "full",
+        "A sandbox of the system's own",
+        "Not in a container of Docker or Podman, which takes longer to start.",
+    ),
+    (
+        "restricted",
+        "A restricted one will do",
+        "More machines fit, but jobs there are less apart: other programs can see that yours runs \
+         and may read what it leaves in shared folders.",
+    ),
+    (
+        "none",
+        "None at all",
+        "For machines of your own: without a sandbox, a machine runs only its owner's jobs.",
+    ),
+];
 
 /// The price and who could run it, or what keeps them from being known.
 #[derive(Template, WebTemplate, Default)]
@@ -130,6 +104,8 @@ struct QuoteView {
     online: u32,
     able: u32,
     free: u32,
+    /// Features that no connected machine offers, with commas between them.
+    missing: String,
 }
 
 /// `GET /submit`.
@@ -145,11 +121,10 @@ pub(super) async fn empty_form(
     let wanted = from.example.as_deref();
     if let Some(example) = EXAMPLES.iter().find(|example| Some(example.key) == wanted) {
         fields.set("name", example.title);
-        fields.set("kind", example.kind);
         fields.set("source", example.source);
-        fields.set("requirements", example.requirements.trim_end());
-        fields.set("cores", example.cores);
-        fields.set("ram_mib", example.ram_mib);
+        for (name, text) in example.fields {
+            fields.set(name, text.trim_end());
+        }
     }
     fields.set("key", &fresh_key()?);
     Ok(show(&site, visitor, fields, None).await?.into_response())
@@ -196,16 +171,18 @@ async fn show(
         None => String::new(),
     };
     let frame = visitor.frame.following_grid(site);
+    let offers = Offers::of(&site.engine.snapshot(), &fields);
     let key = fields.text("key").to_owned();
-    Ok(SubmitPage { frame, fields, errors, problem, examples: &EXAMPLES, quote, key })
+    Ok(SubmitPage { frame, fields, errors, problem, examples: &EXAMPLES, offers, quote, key })
 }
 
 async fn view_quote(site: &Site, login: &Login, fields: &Fields) -> QuoteView {
     // The price does not depend on the texts, which may not be there yet or be long.
     let mut numbers = fields.clone();
-    for (name, text) in [("source", "-"), ("requirements", ""), ("name", "")] {
-        numbers.set(name, text);
+    for name in ["requirements", "uv_lock", "flags", "name"] {
+        numbers.set(name, "");
     }
+    numbers.set("source", "-");
     let made = match read(&numbers) {
         Ok(body) => {
             let tasks = body.tasks;
@@ -238,76 +215,9 @@ impl QuoteView {
             online: quote.workers_online,
             able: quote.workers_fit,
             free: quote.workers_free,
+            missing: quote.labels_missing.join(", "),
         }
     }
-}
-
-/// The form as a request of the API; the API's own checks see every field that can be read.
-fn read(fields: &Fields) -> Result<Submit, Vec<FieldError>> {
-    let mut errors = Vec::new();
-    let kind = match fields.text("kind") {
-        "python" => WorkKind::Python,
-        "c" => WorkKind::C,
-        "shell" => WorkKind::Shell,
-        _ => {
-            errors.push(wrong("kind", "must be Python, C or a shell command"));
-            WorkKind::Python
-        }
-    };
-    let mut number = |name: &str| {
-        let text = fields.text(name).trim();
-        text.parse::<u32>().unwrap_or_else(|_| {
-            errors.push(wrong(name, "must be a whole number"));
-            1
-        })
-    };
-    let (tasks, cores) = (number("tasks"), number("cores"));
-    let (ram_mib, disk_mib) = (number("ram_mib"), number("disk_mib"));
-    let (gpus, time_limit_s) = (number("gpus"), number("time_limit_s"));
-    let gpus = u16::try_from(gpus).unwrap_or(u16::MAX);
-    let gpu_memory_mib = number("gpu_memory_mib");
-    let name = Some(fields.text("name").trim().to_owned()).filter(|name| !name.is_empty());
-    // Browsers send lines with CR LF, which a shell would take for a part of the command.
-    let source = fields.text("source").replace("\r\n", "\n");
-    let body = Submit {
-        kind,
-        name,
-        source,
-        requirements: requirements(kind, fields.text("requirements")),
-        tasks,
-        cores,
-        ram_mib,
-        disk_mib,
-        gpus,
-        gpu_memory_mib,
-        time_limit_s,
-    };
-    if errors.is_empty() {
-        return Ok(body);
-    }
-    let unreadable = |found: &FieldError| errors.iter().all(|error| error.field != found.field);
-    let more: Vec<FieldError> =
-        body.check().err().into_iter().flatten().filter(unreadable).collect();
-    errors.extend(more);
-    Err(errors)
-}
-
-/// One package a line; the field is hidden, and what is in it stays behind, for other kinds.
-fn requirements(kind: WorkKind, text: &str) -> Vec<String> {
-    match kind {
-        WorkKind::Python => {
-            let lines = text.lines().map(str::trim);
-            lines
-                .filter(|line| !line.is_empty() && !line.starts_with('#'))
-                .map(str::to_owned)
-                .collect()
-        }
-        WorkKind::C | WorkKind::Shell => Vec::new(),
-    }
-}
-
-fn wrong(field: &str, message: &str) -> FieldError {
-    FieldError { field: field.to_owned(), message: message.to_owned() }
 }
 
 /// A field as the form calls it.
@@ -320,6 +230,9 @@ fn label(field: &str) -> &str {
         "gpus" => "GPUs",
         "gpu_memory_mib" => "Memory of each GPU",
         "time_limit_s" => "Time limit",
+        "labels" => "A feature",
+        "image" => "Image",
+        "isolation" => "Isolation",
         other => other,
     }
 }
@@ -328,64 +241,4 @@ fn fresh_key() -> Result<String, WebError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(WebError::Random)?;
     Ok(format!("form-{:032x}", u128::from_le_bytes(bytes)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{DEFAULTS, EXAMPLES, Fields, read};
-
-    fn form(changes: &[(&str, &str)]) -> Fields {
-        let mut fields = Fields::default();
-        for (name, text) in DEFAULTS.iter().chain(&[("source", "print(1)")]).chain(changes) {
-            fields.set(name, text);
-        }
-        fields
-    }
-
-    fn wrong_fields(changes: &[(&str, &str)]) -> Vec<String> {
-        let read = read(&form(changes)).and_then(|body| body.check().map(drop));
-        read.err().into_iter().flatten().map(|error| error.field).collect()
-    }
-
-    #[test]
-    fn the_form_as_it_is_shown_first_and_every_example_are_good() {
-        assert_eq!(wrong_fields(&[]), [""; 0]);
-        for example in &EXAMPLES {
-            let changes = [
-                ("name", example.title),
-                ("kind", example.kind),
-                ("source", example.source),
-                ("requirements", example.requirements),
-                ("cores", example.cores),
-                ("ram_mib", example.ram_mib),
-            ];
-            assert_eq!(wrong_fields(&changes), [""; 0], "{}", example.key);
-        }
-    }
-
-    #[test]
-    fn all_fields_that_are_wrong_are_told_at_once() {
-        assert_eq!(
-            wrong_fields(&[("cores", "two"), ("ram_mib", "-1"), ("source", " "), ("tasks", "0")]),
-            ["cores", "ram_mib", "source", "tasks"]
-        );
-        assert_eq!(wrong_fields(&[("kind", "cobol")]), ["kind"]);
-        assert_eq!(wrong_fields(&[("gpus", "70000")]), ["gpus"]);
-        assert_eq!(wrong_fields(&[("name", "a\u{202e}b")]), ["name"]);
-    }
-
-    #[test]
-    fn requirements_are_lines_and_only_for_python() {
-        let typed = "numpy\r\n\r\n  scikit-learn>=1.5 \r\n# a comment";
-        let body = read(&form(&[("requirements", typed)])).unwrap();
-        assert_eq!(body.requirements, ["numpy", "scikit-learn>=1.5"]);
-        let body = read(&form(&[("requirements", typed), ("kind", "c")])).unwrap();
-        assert!(body.requirements.is_empty());
-    }
-
-    #[test]
-    fn line_ends_are_those_of_the_worker() {
-        let body = read(&form(&[("source", "a\r\nb")])).unwrap();
-        assert_eq!(body.source, "a\nb");
-    }
 }

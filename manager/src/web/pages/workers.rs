@@ -6,14 +6,18 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use campusgrid_core::snapshot::{NewcomerView, WorkerView};
 use campusgrid_protocol::id::WorkerId;
-use campusgrid_protocol::resource::{Capacity, Isolation};
+use campusgrid_protocol::resource::Isolation;
+use campusgrid_protocol::rest::WorkerGpu;
 use serde::Deserialize;
 
 use super::form::SignedForm;
 use super::{Frame, PageError, Visitor};
 use crate::web::extract::{Named, Params};
-use crate::web::workers::adopt;
+use crate::web::workers::{adopt, gpus};
 use crate::web::{Site, words};
+
+/// Labels of container images begin so.
+const IMAGE: &str = "image:";
 
 /// A machine with an owner.
 struct WorkerCard {
@@ -36,12 +40,27 @@ struct LinkCard {
     ram: String,
     ram_free: String,
     disk: String,
-    gpus: Vec<String>,
+    disk_free: String,
+    gpus: Vec<GpuRow>,
     gpus_free: usize,
+    /// The level's name, for its looks.
     isolation: &'static str,
     isolation_words: &'static str,
+    isolation_meaning: &'static str,
     notes: Vec<String>,
+    features: Vec<String>,
+    images: Vec<String>,
     busy_percent: u16,
+    ram_used: String,
+}
+
+/// A GPU of a connected machine.
+struct GpuRow {
+    number: u16,
+    model: String,
+    /// Its memory, driver, and what it is busy with.
+    facts: String,
+    free: bool,
 }
 
 /// A machine that nobody has approved yet.
@@ -154,7 +173,9 @@ impl LinkCard {
     fn new(view: &WorkerView) -> Option<Self> {
         let link = view.link.as_ref()?;
         let (capacity, free) = (&link.capacity, &link.free);
-        let (isolation, isolation_words) = describe(link.isolation);
+        let (isolation, isolation_words, isolation_meaning) = describe(link.isolation);
+        let labels = most_precise(link.offer.labels()).map(|label| words::visible(label));
+        let (images, features) = labels.partition(|label| label.starts_with(IMAGE));
         Some(Self {
             cpu_millis: capacity.cpu_millis,
             cpu_taken_millis: capacity.cpu_millis.saturating_sub(free.cpu_millis),
@@ -165,12 +186,17 @@ impl LinkCard {
             ram: words::mib(capacity.ram_mib),
             ram_free: words::mib(free.ram_mib),
             disk: words::mib(capacity.disk_mib),
-            gpus: gpus(capacity),
-            gpus_free: free.gpu_memory_mib.len(),
+            disk_free: words::mib(free.disk_mib),
+            gpus: gpus(link).iter().map(GpuRow::new).collect(),
+            gpus_free: free.gpus.len(),
             isolation,
             isolation_words,
-            notes: link.isolation_notes.clone(),
+            isolation_meaning,
+            notes: link.isolation_notes.iter().map(|note| words::visible(note)).collect(),
+            features,
+            images,
             busy_percent: link.load.cpu_busy_permille / 10,
+            ram_used: words::mib(link.load.ram_used_mib),
         })
     }
 }
@@ -182,23 +208,100 @@ impl NewcomerCard {
             words::counted(u64::from(capacity.cpu_millis / 1000), "core", "cores"),
             words::mib(capacity.ram_mib),
         ];
-        parts.extend(gpus(capacity));
+        parts.extend(
+            capacity.gpus.iter().map(|gpu| {
+                format!("{} ({})", words::visible(&gpu.model), words::mib(gpu.memory_mib))
+            }),
+        );
         let (name, claimed_owner) = (view.name.clone(), view.claimed_owner.clone());
         Self { name, claimed_owner, capacity: parts.join(", ") }
     }
 }
 
-fn gpus(capacity: &Capacity) -> Vec<String> {
-    let describe = |gpu: &campusgrid_protocol::resource::Gpu| {
-        format!("{} ({})", gpu.model, words::mib(gpu.memory_mib))
-    };
-    capacity.gpus.iter().map(describe).collect()
+impl GpuRow {
+    fn new(view: &WorkerGpu) -> Self {
+        let memory = words::mib(view.gpu.memory_mib);
+        let mut facts = vec![memory, format!("driver {}", words::visible(&view.gpu.driver))];
+        if let Some(load) = &view.load {
+            facts.push(format!("{} % busy", load.busy_permille / 10));
+            facts.push(format!("{} in use", words::mib(load.memory_used_mib)));
+            facts.push(format!("{} °C", load.temperature_c));
+            facts.push(words::counted(load.processes.into(), "process", "processes"));
+        }
+        Self {
+            number: view.number,
+            model: words::visible(&view.gpu.model),
+            facts: facts.join(" · "),
+            free: view.free,
+        }
+    }
 }
 
-fn describe(isolation: Isolation) -> (&'static str, &'static str) {
+/// Labels without those that others say more precisely, as `R/4.2` does of `R` and of `R/4`.
+fn most_precise(labels: &[String]) -> impl Iterator<Item = &String> {
+    let says_more = |label: &str, other: &String| {
+        other.strip_prefix(label).is_some_and(|rest| rest.starts_with(['/', '.']))
+    };
+    let is_said = move |label: &&String| {
+        // In their order, those that begin alike follow each other.
+        let after = labels.partition_point(|other| other <= *label);
+        let alike = labels[after..].iter().take_while(|other| other.starts_with(label.as_str()));
+        alike.into_iter().any(|other| says_more(label, other))
+    };
+    labels.iter().filter(move |label| label.starts_with(IMAGE) || !is_said(label))
+}
+
+/// A level's name, what machines of it have, and what that means.
+fn describe(isolation: Isolation) -> (&'static str, &'static str, &'static str) {
     match isolation {
-        Isolation::Full => ("full", "Sandboxed"),
-        Isolation::Restricted => ("restricted", "Restricted sandbox"),
-        Isolation::None => ("none", "No sandbox: own jobs only"),
+        Isolation::Full => (
+            "full",
+            "Sandboxed",
+            "Jobs see nothing of the machine but the system's programs, and get no more of it than \
+             they were given.",
+        ),
+        Isolation::Docker => (
+            "docker",
+            "Sandboxed in containers",
+            "Jobs run in containers of Docker or Podman, and get no more of the machine than they \
+             were given.",
+        ),
+        Isolation::Restricted => (
+            "restricted",
+            "Restricted sandbox",
+            "Filters and limits, but no world of their own: only jobs that accept this run here.",
+        ),
+        Isolation::None => (
+            "none",
+            "No sandbox: own jobs only",
+            "Jobs can do whatever the worker can, so only its owner's run here.",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::most_precise;
+
+    #[test]
+    fn only_the_most_precise_label_of_a_tool_is_shown() {
+        let labels = [
+            "R",
+            "R/4",
+            "R/4.2",
+            "g++",
+            "g++/12",
+            "gcc",
+            "image:a",
+            "image:a/b",
+            "python3",
+            "python3.11",
+            "python3.9",
+        ];
+        let labels = labels.map(str::to_owned);
+        let shown: Vec<&String> = most_precise(&labels).collect();
+        let expected =
+            ["R/4.2", "g++/12", "gcc", "image:a", "image:a/b", "python3.11", "python3.9"];
+        assert_eq!(shown, expected);
     }
 }

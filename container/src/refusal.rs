@@ -1,0 +1,59 @@
+//! What no engine should be bothered with.
+
+use std::path::Path;
+
+use campusgrid_protocol::text::check_path;
+use campusgrid_sandbox::plan::Plan;
+
+use crate::builder::is_builder;
+use crate::error::EngineError;
+use crate::wire::FRAME_BYTES_MAX;
+
+/// Looks at a plan before anything is made for it.
+///
+/// # Errors
+///
+/// `Plan`.
+pub(crate) fn check(plan: &Plan) -> Result<(), EngineError> {
+    let refuse = |reason: String| Err(EngineError::Plan { reason });
+    let limits = plan.limits;
+    let least = [limits.ram_mib, limits.scratch_mib, limits.scratch_files, limits.processes];
+    // The kernel takes no quota below 1 ms in 100.
+    if limits.cpu_millis < 10 || least.contains(&0) {
+        return refuse("a limit leaves nothing to run in".to_owned());
+    }
+    if is_builder(plan) && plan.family.is_some() {
+        let reason = "what reaches the network or changes the machine is shared with nobody";
+        return refuse(reason.to_owned());
+    }
+    if plan.steps.is_empty() || plan.steps.iter().any(|step| step.argv.is_empty()) {
+        return refuse("it has a step without a command, or no step".to_owned());
+    }
+    if let Some((path, _)) = plan.files.iter().find(|(path, _)| check_path(path).is_err()) {
+        return refuse(format!("{path:?} cannot be a file of the task"));
+    }
+    let is_name = |name: &str| !name.is_empty() && !name.contains('=');
+    if !plan.environment.iter().all(|(name, _)| is_name(name)) {
+        return refuse("a variable has a name that cannot be".to_owned());
+    }
+    let arguments = plan.steps.iter().flat_map(|step| &step.argv);
+    let variables = plan.environment.iter().flat_map(|(name, value)| [name, value]);
+    let mut bytes = 0;
+    for text in arguments.chain(variables) {
+        bytes += text.len();
+        if text.contains('\0') {
+            return refuse("an argument or a variable has a NUL in it".to_owned());
+        }
+    }
+    // JSON can make six bytes of one; the rest of the order is small beside it.
+    if bytes > FRAME_BYTES_MAX / 8 {
+        return refuse(format!("arguments and variables of {bytes} bytes are too long"));
+    }
+    let shown = plan.read_only.iter().chain(&plan.read_write);
+    let shown = shown.flat_map(|(host, inside)| [host, inside]);
+    let is_plain = |path: &Path| path.is_absolute() && path.to_str().is_some();
+    if let Some(path) = shown.chain(&plan.devices).find(|path| !is_plain(path)) {
+        return refuse(format!("{} cannot be shown to the task", path.display()));
+    }
+    Ok(())
+}

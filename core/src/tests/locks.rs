@@ -1,0 +1,168 @@
+//! What a job's packages came to: the first answer counts, for all its tasks and for ever.
+
+use campusgrid_protocol::id::SessionId;
+use campusgrid_protocol::message::ToWorker;
+use campusgrid_protocol::task::{Failure, Outcome, WorkerFault};
+use expect_test::expect;
+
+use crate::input::{Input, WorkerEvent};
+use crate::tests::world::{World, attempts, end, job, join, worker};
+
+/// Two machines that run a job of three tasks, of which one waits.
+fn resolving() -> World {
+    let mut world = World::new();
+    world.own(1, &worker(1, 1));
+    world.own(2, &worker(1, 1));
+    world.submit(&job(1, 1).tasks(3).python());
+    world.log.clear();
+    world
+}
+
+#[test]
+fn the_first_lock_is_everybodys() {
+    let mut world = resolving();
+    world.locked(2, "1.1#1", "numpy==2.1");
+    world.locked(1, "1.0#1", "numpy==2.0");
+    world.locked(2, "1.1#1", "numpy==1.0");
+    expect![[r#"
+        job 1 is locked to numpy==2.1
+        to session 2: lock of 1.1#1 is numpy==2.1
+        to session 1: lock of 1.0#1 is numpy==2.1
+        to session 2: lock of 1.1#1 is numpy==2.1
+    "#]]
+    .assert_eq(&world.log);
+}
+
+#[test]
+fn a_later_start_carries_it_and_a_restart_keeps_it() {
+    let mut world = resolving();
+    world.locked(2, "1.1#1", "numpy==2.1");
+    world.restart();
+    world.join(7, join(1, &worker(1, 1), attempts(&["1.0#1"])));
+    let event = end("1.0#1".parse().unwrap(), Outcome::Succeeded, 0);
+    let effects = world.happen(Input::FromWorker { session: SessionId(7), event });
+    let locks = effects.sends.iter().filter_map(|(_, message)| {
+        let ToWorker::Start { lock, .. } = message else { return None };
+        Some(lock.as_deref().unwrap_or("none").to_owned())
+    });
+    assert_eq!(locks.collect::<Vec<_>>(), ["numpy==2.1"]);
+}
+
+#[test]
+fn a_lock_of_an_attempt_that_is_not_current_counts_for_nothing() {
+    let mut world = resolving();
+    world.note("of the other machine's attempt");
+    world.locked(1, "1.1#1", "evil==1");
+    world.note("of an attempt before it began, and of no job at all");
+    world.locked(1, "1.0#2", "evil==1");
+    world.locked(1, "9.0#1", "evil==1");
+    world.note("of a session that nobody knows");
+    world.locked(9, "1.0#1", "evil==1");
+    world.note("of an attempt that has come back");
+    let fault = WorkerFault::Sandbox { message: "?".to_owned() };
+    world.end(1, "1.0#1", Outcome::Returned(fault), 0);
+    world.locked(1, "1.0#1", "evil==1");
+    world.note("of a job that has ended");
+    world.cancel(crate::tests::world::ADA, 1);
+    for (session, attempt) in [(1, "1.0#2"), (2, "1.1#1")] {
+        world.end(session, attempt, Outcome::Cancelled, 0);
+    }
+    world.locked(2, "1.1#1", "evil==1");
+    expect![[r#"
+        # of the other machine's attempt
+        to session 1: drop 1.1#1
+        # of an attempt before it began, and of no job at all
+        to session 1: drop 1.0#2
+        to session 1: drop 9.0#1
+        # of a session that nobody knows
+        # of an attempt that has come back
+        1.0#1 waits again, 2 tries left: the worker's sandbox failed: ?
+        1.0#2 -> worker-1
+        to session 1: stored 1.0#1
+        to session 1: drop 1.0#1
+        # of a job that has ended
+        1.0#2 is to stop
+        1.1#1 is to stop
+        1.2 to 1.2 cancelled
+        refund:1.2-3: escrow -> ada 18
+        to session 1: cancel 1.0#2
+        to session 2: cancel 1.1#1
+        done
+        refund:1.0: escrow -> ada 18
+        1.0 cancelled; charged 0
+        to session 1: stored 1.0#2
+        refund:1.1: escrow -> ada 18
+        1.1 cancelled; charged 0
+        job 1 is over: 0 succeeded, 0 failed, 3 cancelled
+        to session 2: stored 1.1#1
+        to session 2: drop 1.1#1
+    "#]]
+    .assert_eq(&world.log);
+}
+
+#[test]
+fn a_job_without_packages_is_locked_to_nothing() {
+    let mut world = World::new();
+    world.own(1, &worker(1, 1));
+    world.submit(&job(1, 1));
+    world.log.clear();
+    world.locked(1, "1.0#1", "numpy==2.1");
+    expect![[r#""#]].assert_eq(&world.log);
+}
+
+#[test]
+fn packages_and_images_that_do_not_exist_cost_nothing() {
+    let message = || "there is no such thing".to_owned();
+    for failure in
+        [Failure::Requirements { message: message() }, Failure::Image { message: message() }]
+    {
+        let mut world = resolving();
+        world.start(1, "1.0#1");
+        world.wait_s(20);
+        world.end(1, "1.0#1", Outcome::Failed(failure), 20);
+        assert!(world.log.contains("1.0 failed") && world.log.contains("charged 0"));
+    }
+}
+
+/// A machine whose engine is down hands tasks back for nothing, and must not do so for ever.
+#[test]
+fn a_broken_engine_costs_no_try_until_it_has_for_long() {
+    let mut world = World::new();
+    world.own(1, &worker(1, 1));
+    world.submit(&job(1, 1));
+    let mut attempt = 0;
+    while !world.grid.jobs.is_empty() {
+        attempt += 1;
+        let fault = WorkerFault::Engine { message: "it is down".to_owned() };
+        let event = end(format!("1.0#{attempt}").parse().unwrap(), Outcome::Returned(fault), 0);
+        world.log.clear();
+        world.hear(1, event);
+    }
+    assert_eq!(attempt, 20 + 3, "twenty for nothing, then the three tries");
+    expect![[r#"
+        refund:1.0: escrow -> ada 18
+        1.0 failed: given up by the grid and refunded: the worker's container engine failed: it is down; charged 0
+        job 1 is over: 0 succeeded, 1 failed, 0 cancelled
+        to session 1: stored 1.0#23
+    "#]].assert_eq(&world.log);
+}
+
+/// Whoever takes a laptop back does so as often as they like.
+#[test]
+fn an_owner_who_takes_the_laptop_back_never_costs_a_try() {
+    let mut world = World::new();
+    world.own(1, &worker(1, 1));
+    world.submit(&job(1, 1));
+    for number in 1..40 {
+        let event = end(
+            format!("1.0#{number}").parse().unwrap(),
+            Outcome::Returned(WorkerFault::Leaving),
+            0,
+        );
+        world.hear(number, event);
+        world.hear(number, WorkerEvent::Gone);
+        world.wait_s(1);
+        world.join(number + 1, join(1, &worker(1, 1), Vec::new()));
+    }
+    assert!(world.log.contains("1.0#39 waits again, 3 tries left"), "{}", world.log);
+}

@@ -1,0 +1,245 @@
+//! Why a task waits, in words with a next step.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use campusgrid_protocol::id::UserId;
+use campusgrid_protocol::resource::{Isolation, Needs};
+
+use crate::offer::Offer;
+use crate::snapshot::{Shape, confines};
+use crate::worker::Free;
+
+/// Labels like a missing one that are named.
+const SIMILAR_MAX: usize = 3;
+
+/// The connected machines as the words see them, gathered once for all shapes.
+pub(crate) struct Sites {
+    all: Vec<Site>,
+    /// Where the labels are to be had that shapes require.
+    wanted: BTreeMap<Arc<[String]>, Wanted>,
+    most_cpu_millis: u32,
+    most_ram_mib: u32,
+    most_disk_mib: u32,
+    most_gpus: usize,
+}
+
+/// Where all of some labels are to be had.
+struct Wanted {
+    /// By the kind of offer.
+    offered: Vec<bool>,
+    /// In words, why nowhere.
+    lack: Option<String>,
+}
+
+pub(crate) struct Site {
+    pub(crate) owner: UserId,
+    pub(crate) isolation: Isolation,
+    /// Its place in the kinds of offers.
+    pub(crate) kind: usize,
+    pub(crate) whole: Free,
+    /// What is free from how many milliseconds on, if all that runs there takes as long as it may.
+    /// Empty for a machine that takes nothing right now.
+    pub(crate) rooms: Vec<(u64, Free)>,
+}
+
+impl Site {
+    fn room_in_ms(&self, needs: &Needs) -> Option<u64> {
+        self.rooms.iter().find(|(_, free)| free.fits(needs)).map(|&(ms, _)| ms)
+    }
+}
+
+impl Sites {
+    /// `all` are the connected machines, `kinds` what they offer and how many offer just that;
+    /// `shapes` are those that [`Sites::why`] will be asked about.
+    pub(crate) fn new<'a>(
+        all: Vec<Site>,
+        kinds: Vec<(Arc<Offer>, u32)>,
+        shapes: impl Iterator<Item = &'a Shape>,
+    ) -> Self {
+        let most =
+            |of: &dyn Fn(&Free) -> u32| all.iter().map(|site| of(&site.whole)).max().unwrap_or(0);
+        let mut wanted = BTreeMap::new();
+        for Shape { labels, .. } in shapes {
+            if !wanted.contains_key(labels) {
+                wanted.insert(Arc::clone(labels), Wanted::new(labels, &kinds));
+            }
+        }
+        Self {
+            most_cpu_millis: most(&|whole| whole.cpu_millis),
+            most_ram_mib: most(&|whole| whole.ram_mib),
+            most_disk_mib: most(&|whole| whole.disk_mib),
+            most_gpus: all.iter().map(|site| site.whole.gpus.len()).max().unwrap_or(0),
+            all,
+            wanted,
+        }
+    }
+
+    /// Why tasks of a shape wait.
+    pub(crate) fn why(&self, shape: &Shape) -> String {
+        let needs = &shape.needs;
+        if self.all.is_empty() {
+            return "no worker is connected; it starts as soon as one comes".to_owned();
+        }
+        let wanted = self.wanted.get(&shape.labels).expect("all shapes were told of before");
+        if let Some(lack) = self.lack(needs).or_else(|| wanted.lack.clone()) {
+            return lack;
+        }
+        let fitting = || self.all.iter().filter(|site| site.whole.fits(needs));
+        if fitting().next().is_none() {
+            return nothing_together(needs);
+        }
+        let offering = || fitting().filter(|site| wanted.offered[site.kind]);
+        let labels = shape.labels.join(" and ");
+        if offering().next().is_none() {
+            return format!("no worker that offers {labels} is large enough; ask for less");
+        }
+        let able = || offering().filter(|site| confines(site.isolation, site.owner, shape));
+        let words = match able().count() {
+            0 => {
+                let may_run =
+                    |site: &&Site| site.isolation > Isolation::None || site.owner == shape.owner;
+                let best = offering().filter(may_run).map(|site| site.isolation).max();
+                return no_isolation(shape.isolation, best, &labels);
+            }
+            1 => "1 worker can run it, and it is".to_owned(),
+            count => format!("{count} workers can run it, and all are"),
+        };
+        match able().filter_map(|site| site.room_in_ms(needs)).min() {
+            Some(0) => "it is its turn; it starts in a moment".to_owned(),
+            Some(ms) => format!("{words} busy; one has room in {} at the latest", duration(ms)),
+            None => format!("{words} silent or about to leave; it starts when one is back"),
+        }
+    }
+
+    /// What no connected machine has enough of.
+    fn lack(&self, needs: &Needs) -> Option<String> {
+        if self.most_cpu_millis < needs.cpu_millis {
+            let (need, most) = (needs.cpu_millis / 1000, self.most_cpu_millis / 1000);
+            return Some(format!("no worker has {need} cores; the largest has {most}"));
+        }
+        if self.most_ram_mib < needs.ram_mib {
+            let (need, most) = (needs.ram_mib, self.most_ram_mib);
+            return Some(format!(
+                "no worker has {need} MiB of RAM to share; the largest has {most} MiB"
+            ));
+        }
+        if self.most_disk_mib < needs.disk_mib {
+            let (need, most) = (needs.disk_mib, self.most_disk_mib);
+            return Some(format!(
+                "no worker has {need} MiB of disk to share; the largest has {most} MiB"
+            ));
+        }
+        let need = needs.gpus;
+        (self.most_gpus < need.into()).then(|| match self.most_gpus {
+            0 => format!("needs {need} GPU(s), and no connected worker has one"),
+            most => format!("no worker has {need} GPUs; the most that one has is {most}"),
+        })
+    }
+}
+
+impl Wanted {
+    fn new(labels: &[String], kinds: &[(Arc<Offer>, u32)]) -> Self {
+        let offered: Vec<bool> = kinds.iter().map(|(offer, _)| offer.has_all(labels)).collect();
+        let lack = (!offered.contains(&true)).then(|| lack_of(labels, kinds));
+        Self { offered, lack }
+    }
+}
+
+/// Why no machine offers all of these.
+fn lack_of(labels: &[String], kinds: &[(Arc<Offer>, u32)]) -> String {
+    let offered = |label: &str| kinds.iter().any(|(offer, _)| offer.has(label));
+    let Some(missing) = labels.iter().find(|label| !offered(label)) else {
+        return format!("no single worker offers {} together", labels.join(" and "));
+    };
+    match missing.strip_prefix("image:") {
+        Some("default") => {
+            "needs the default image, which no connected worker has; an owner makes \
+             it with: campusgrid-worker build-image"
+                .to_owned()
+        }
+        Some(image) => format!(
+            "needs image {image}, which no connected worker has or may fetch; ask an owner to allow \
+             it"
+        ),
+        None => format!("no connected worker offers {missing}; {}", similar(missing, kinds)),
+    }
+}
+
+/// What is offered that begins with the same word, so that `python3.13` leads to `python3.11`.
+fn similar(missing: &str, kinds: &[(Arc<Offer>, u32)]) -> String {
+    let mut workers = BTreeMap::<&str, u32>::new();
+    for (offer, count) in kinds {
+        let labels = offer.labels().iter();
+        for label in labels.filter(|label| word(label).eq_ignore_ascii_case(word(missing))) {
+            *workers.entry(label).or_default() += count;
+        }
+    }
+    let mut most: Vec<(&str, u32)> = workers.into_iter().collect();
+    most.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+    if most.is_empty() {
+        return "it starts as soon as one that does connects".to_owned();
+    }
+    let words: Vec<String> = most
+        .iter()
+        .take(SIMILAR_MAX)
+        .map(|&(label, count)| match count {
+            1 => format!("1 worker offers {label}"),
+            count => format!("{count} workers offer {label}"),
+        })
+        .collect();
+    words.join(", ")
+}
+
+/// The letters that a label begins with.
+fn word(label: &str) -> &str {
+    label.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or(label)
+}
+
+fn nothing_together(needs: &Needs) -> String {
+    let gpu = if needs.gpus > 0 {
+        format!(" and {} GPU(s) of {} MiB", needs.gpus, needs.gpu_memory_mib)
+    } else {
+        String::new()
+    };
+    format!(
+        "no single worker has {} core(s), {} MiB of RAM, {} MiB of disk{gpu} together",
+        needs.cpu_millis / 1000,
+        needs.ram_mib,
+        needs.disk_mib,
+    )
+}
+
+/// `best` is the most that a machine with all else confines which may run the submitter's jobs;
+/// `labels` are what it has to offer.
+fn no_isolation(asked: Isolation, best: Option<Isolation>, labels: &str) -> String {
+    let offers = if labels.is_empty() { String::new() } else { format!(" and offers {labels}") };
+    let Some(best) = best else {
+        return format!(
+            "no worker that is large enough{offers} confines what it runs, so each runs its owner's \
+             jobs only; it starts as soon as another connects"
+        );
+    };
+    let (asked, best) = (level(asked), level(best));
+    format!(
+        "no worker that is large enough{offers} confines at level \"{asked}\"; submit it with \
+         isolation \"{best}\" if that will do"
+    )
+}
+
+fn level(isolation: Isolation) -> &'static str {
+    match isolation {
+        Isolation::None => "none",
+        Isolation::Restricted => "restricted",
+        Isolation::Docker => "docker",
+        Isolation::Full => "full",
+    }
+}
+
+fn duration(ms: u64) -> String {
+    match ms.div_ceil(1000) {
+        s @ 0..100 => format!("{s} s"),
+        s @ 100..6000 => format!("{} min", s.div_ceil(60)),
+        s => format!("{} h", s.div_ceil(3600)),
+    }
+}

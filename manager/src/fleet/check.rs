@@ -1,0 +1,146 @@
+//! What a worker may say: sizes, counts and forms, before anything of it is believed or kept.
+
+use std::collections::BTreeSet;
+
+use campusgrid_core::gpus::GpuSet;
+use campusgrid_protocol::id::AttemptId;
+use campusgrid_protocol::message::{Join, LABELS_MAX, LOCK_MAX_BYTES, OUTPUTS_MAX};
+use campusgrid_protocol::resource::{Capacity, Gpu, Load};
+use campusgrid_protocol::task::{Content, Ended, Failure, Log, Outcome, WorkerFault};
+use campusgrid_protocol::text::{check_label, check_offer, check_path, check_user_name};
+
+use super::FleetError;
+
+/// Attempts that one worker may speak of at once.
+const ATTEMPTS_MAX: usize = 4096;
+
+/// Notes about its sandbox that a worker may send, for its owner to read.
+const NOTES_MAX: usize = 50;
+
+/// The most that a worker can be set to keep of a log, with a line that marks a cut. Bytes.
+const LOG_MAX_BYTES: u64 = (64 << 20) + 1024;
+
+/// Longest explanation in a result: what uv says of a list of packages is some KiB. Bytes.
+const WORDS_MAX: usize = 64 << 10;
+
+/// An introduction.
+pub(super) fn join(join: &Join) -> Result<(), FleetError> {
+    check_label(&join.name).map_err(|error| bad(&format!("a worker's name {error}")))?;
+    if let Some(owner) = &join.owner {
+        check_user_name(owner).map_err(|error| bad(&format!("an owner's name {error}")))?;
+    }
+    capacity(&join.capacity)?;
+    attempts(&join.attempts)?;
+    count("labels", join.labels.len(), LABELS_MAX)?;
+    for label in &join.labels {
+        check_offer(label).map_err(|error| bad(&format!("a label {error}")))?;
+    }
+    count("notes", join.isolation_notes.len(), NOTES_MAX)
+}
+
+/// Absurd sizes would only attract jobs that then fail.
+fn capacity(capacity: &Capacity) -> Result<(), FleetError> {
+    let Capacity { cpu_millis, ram_mib, disk_mib, gpus } = capacity;
+    let cores_ok = (100..=4_096_000).contains(cpu_millis);
+    let sizes_ok = *ram_mib <= 64 << 20 && *disk_mib <= 1 << 30;
+    let gpu_ok = |Gpu { model, memory_mib, driver }: &Gpu| {
+        check_label(model).is_ok() && check_label(driver).is_ok() && *memory_mib <= 64 << 20
+    };
+    let gpus_ok = gpus.len() <= usize::from(GpuSet::NUMBERS) && gpus.iter().all(gpu_ok);
+    if cores_ok && sizes_ok && gpus_ok { Ok(()) } else { Err(bad("an absurd capacity")) }
+}
+
+/// What runs there.
+pub(super) fn attempts(attempts: &[AttemptId]) -> Result<(), FleetError> {
+    count("attempts", attempts.len(), ATTEMPTS_MAX)
+}
+
+/// How busy a machine of this many GPUs is.
+pub(super) fn load(load: &Load, gpus: usize) -> Result<(), FleetError> {
+    match load.gpus.len() {
+        0 => Ok(()),
+        found if found == gpus => Ok(()),
+        found => Err(bad(&format!("the load of {found} GPUs, of which it has {gpus}"))),
+    }
+}
+
+/// What a job's packages came to: plain text, which other workers are to read.
+pub(super) fn lock(lock: &str) -> Result<(), FleetError> {
+    if lock.len() > LOCK_MAX_BYTES {
+        return Err(bad(&format!("a lock of {} bytes, more than {LOCK_MAX_BYTES}", lock.len())));
+    }
+    if lock.contains(|c: char| c.is_control() && c != '\n') {
+        return Err(bad("a lock with control characters"));
+    }
+    Ok(())
+}
+
+/// A result, but for whether what it refers to is here.
+pub(super) fn ended(ended: &Ended) -> Result<(), FleetError> {
+    count("outputs", ended.outputs.len(), OUTPUTS_MAX)?;
+    let mut paths = BTreeSet::new();
+    for output in &ended.outputs {
+        check_path(&output.path).map_err(|error| bad(&format!("an output path {error}")))?;
+        if !paths.insert(&output.path) {
+            return Err(bad("two outputs of one path"));
+        }
+    }
+    words(&ended.left_behind)?;
+    words(explanation(&ended.outcome))?;
+    let is_too_long = |log: &Log| match &log.content {
+        Content::Inline(_) => false,
+        Content::Blob(blob) => blob.size_bytes > LOG_MAX_BYTES,
+    };
+    if is_too_long(&ended.stdout) || is_too_long(&ended.stderr) {
+        return Err(bad("a log that is too long to be shown"));
+    }
+    Ok(())
+}
+
+/// What the worker says of an outcome in words of its own.
+fn explanation(outcome: &Outcome) -> &str {
+    match outcome {
+        Outcome::Failed(Failure::Requirements { message } | Failure::Image { message })
+        | Outcome::Returned(
+            WorkerFault::Sandbox { message }
+            | WorkerFault::Environment { message }
+            | WorkerFault::Engine { message }
+            | WorkerFault::Gpu { message },
+        ) => message,
+        Outcome::Failed(
+            Failure::ExitCode(_)
+            | Failure::Signal(_)
+            | Failure::OutOfMemory { .. }
+            | Failure::TimeLimit { .. }
+            | Failure::ScratchFull { .. }
+            | Failure::TooManyFiles { .. }
+            | Failure::FileTooLarge { .. }
+            | Failure::Processes { .. }
+            | Failure::OutputFlood { .. }
+            | Failure::CompileError { .. },
+        )
+        | Outcome::Returned(
+            WorkerFault::LeaseOver | WorkerFault::Restarted | WorkerFault::Leaving,
+        )
+        | Outcome::Succeeded
+        | Outcome::Cancelled => "",
+    }
+}
+
+fn words(words: &str) -> Result<(), FleetError> {
+    if words.len() > WORDS_MAX {
+        return Err(bad(&format!("an explanation of {} bytes", words.len())));
+    }
+    Ok(())
+}
+
+fn count(what: &str, found: usize, max: usize) -> Result<(), FleetError> {
+    if found > max { Err(bad(&format!("{found} {what}, more than {max}"))) } else { Ok(()) }
+}
+
+pub(super) fn bad(what: &str) -> FleetError {
+    FleetError::BadMessage { what: format!("the worker sent {what}") }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! A room without namespaces: tasks of a user of their own, behind filters of the kernel.
+//!
+//! Landlock decides what they may open, the filter of system calls keeps them from sockets and from
+//! what all programs of a machine share, cgroups hold the limits. Scratch space is a directory on
+//! the machine's disk, whose size is looked at twice a second: in between a task can exceed its
+//! limit by as much as it can write in that time.
+
+use std::fs::{self, File};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+use nix::sched::CloneFlags;
+use nix::sys::prctl;
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{chdir, dup2_stderr, dup2_stdout, pipe2};
+
+use crate::order::{Full, Order};
+use crate::plan::{Network, SandboxError};
+
+use super::filter::{self, Around};
+use super::init::{Started, Word};
+use super::kernel::{self, Forked};
+use super::landlock::Rules;
+use super::link::Streams;
+use super::privileges::{User, become_user, die_with_parent, keep_to, limit_resources};
+use super::program::Program;
+use super::view::{DEVICES, ETC, ETC_OF_NETWORK, SYSTEM};
+use super::{chain, host, io_failed};
+
+/// What programs want to know of the machine and of themselves, where not all of /proc can be
+/// shown because it is everybody's.
+const KNOWLEDGE: [&str; 10] = [
+    "/proc/cpuinfo",
+    "/proc/filesystems",
+    "/proc/loadavg",
+    "/proc/meminfo",
+    "/proc/self",
+    "/proc/stat",
+    "/proc/uptime",
+    "/proc/version",
+    "/sys/devices/system/cpu",
+    "/sys/devices/system/node",
+];
+
+pub(super) struct Filtered {
+    uid: u32,
+    directory: PathBuf,
+    network: Network,
+    filter: filter::Program,
+    landlock_abi: u32,
+}
+
+impl Filtered {
+    pub(super) fn new(uid: u32, network: Network, directory: PathBuf) -> Self {
+        let around = match network {
+            Network::None => Around::Machine,
+            Network::Host => Around::Network,
+        };
+        let (filter, landlock_abi) = (filter::compile(around), kernel::landlock_abi());
+        Self { uid, directory, network, filter, landlock_abi }
+    }
+
+    pub(super) fn user(&self) -> User {
+        User::Own(self.uid)
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// What is used up of the scratch space.
+    pub(super) fn full(&self, order: &Order) -> Full {
+        let (mut bytes, mut files) = (0, 0);
+        let mut waiting = vec![self.directory.clone()];
+        while let Some(directory) = waiting.pop() {
+            for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+                let Ok(metadata) = entry.metadata() else { continue };
+                bytes += metadata.blocks() * 512;
+                files += 1;
+                if bytes >= order.scratch_bytes {
+                    return Full::Bytes;
+                }
+                if files >= order.scratch_files {
+                    return Full::Files;
+                }
+                if metadata.is_dir() {
+                    waiting.push(entry.path());
+                }
+            }
+        }
+        Full::Not
+    }
+
+    /// Starts a step.
+    ///
+    /// # Errors
+    ///
+    /// `Host`.
+    pub(super) fn start(
+        &self,
+        order: &Order,
+        argv: &[String],
+        streams: &Streams,
+    ) -> Result<Started, SandboxError> {
+        let program = Program::new(argv, &order.environment);
+        let (told, tell) = host("make a pipe", pipe2(OFlag::O_CLOEXEC))?;
+        match host("start the step", kernel::fork_into(CloneFlags::empty()))? {
+            Forked::Parent(first) => Ok(Started { first, told: File::from(told) }),
+            Forked::Child => {
+                if let Err(error) = self.shut_in(order, streams, &tell) {
+                    Word::Failed(chain(&error)).tell(&tell);
+                    kernel::exit_now(1);
+                }
+                kernel::exit_now(program.become_it())
+            }
+        }
+    }
+
+    fn shut_in(
+        &self,
+        order: &Order,
+        streams: &Streams,
+        tell: &OwnedFd,
+    ) -> Result<(), SandboxError> {
+        host("open the step's output", dup2_stdout(&streams.stdout))?;
+        host("open the step's errors", dup2_stderr(&streams.stderr))?;
+        host("close what is not the step's", kernel::close_others(tell))?;
+        let score = fs::write("/proc/self/oom_score_adj", "1000");
+        io_failed("be the first to go when memory runs out", score)?;
+        host("go to the task's directory", chdir(&self.directory.join("job")))?;
+        if let Some(cores) = &order.cores {
+            keep_to(cores)?;
+        }
+        limit_resources(self.user(), order)?;
+        become_user(self.user())?;
+        // Its entry in /proc is what rules are about to be made for.
+        host("own our entry in /proc", prctl::set_dumpable(true))?;
+        die_with_parent(tell)?;
+        umask(Mode::from_bits_truncate(0o077));
+        host("set up Landlock", self.restrict_paths(order))?;
+        host("filter system calls", kernel::filter_calls(&self.filter))
+    }
+
+    fn restrict_paths(&self, order: &Order) -> nix::Result<()> {
+        let rules = Rules::new(self.landlock_abi)?;
+        let more: &[&str] = match self.network {
+            Network::None => &[],
+            Network::Host => &ETC_OF_NETWORK,
+        };
+        let etc = ETC.iter().chain(more).map(|name| Path::new("/etc").join(name));
+        let system = SYSTEM.iter().map(|name| Path::new("/").join(name));
+        let known = KNOWLEDGE.iter().map(PathBuf::from);
+        let common = [PathBuf::from("/usr")].into_iter().chain(system).chain(etc).chain(known);
+        common.filter(|path| path.exists()).try_for_each(|path| rules.see(&path))?;
+        order.shown.read_only.iter().try_for_each(|(path, _)| rules.see(path))?;
+        for own in ["job", "tmp"] {
+            rules.change(&self.directory.join(own))?;
+        }
+        order.shown.read_write.iter().try_for_each(|(path, _)| rules.change(path))?;
+        for device in DEVICES {
+            rules.use_device(&Path::new("/dev").join(device))?;
+        }
+        order.shown.devices.iter().try_for_each(|device| rules.use_device(device))?;
+        rules.restrict()
+    }
+}

@@ -1,0 +1,123 @@
+//! The command line: flags that stand for settings, and commands beside running the worker.
+
+use std::path::PathBuf;
+
+use campusgrid_settings::reader::Flag;
+use campusgrid_worker::image::Wishes;
+use clap::{Args, Parser, Subcommand};
+
+/// Shares this machine with a CampusGrid: runs other people's tasks in a sandbox.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+}
+
+/// What to do instead of running the worker.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Say what holds on this machine, what is missing, and what mends it
+    Doctor {
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Build the container image that jobs mean by "default", from Debian's packages
+    BuildImage {
+        #[command(flatten)]
+        recipe: RecipeFlags,
+    },
+    /// Put the program, its service and its AppArmor profile in place, and start the service
+    Install {
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RecipeFlags {
+    /// Debian's release [default: stable]
+    #[arg(long, value_name = "NAME")]
+    suite: Option<String>,
+    /// Where Debian's packages are [default: debootstrap's own choice]
+    #[arg(long, value_name = "URL")]
+    mirror: Option<String>,
+    /// One more package to put into the image; may be given several times
+    #[arg(long = "package", value_name = "NAME")]
+    packages: Vec<String>,
+}
+
+impl From<RecipeFlags> for Wishes {
+    fn from(flags: RecipeFlags) -> Self {
+        Self { suite: flags.suite, mirror: flags.mirror, packages: flags.packages }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Settings {
+    /// Host name or address of the manager
+    #[arg(short, long, value_name = "HOST", global = true)]
+    manager: Option<String>,
+    /// The manager's port for workers [default: 9999]
+    #[arg(short, long, value_name = "PORT", global = true)]
+    port: Option<String>,
+    /// Name of this machine in the dashboard [default: its host name]
+    #[arg(short, long, value_name = "NAME", global = true)]
+    name: Option<String>,
+    /// The user who owns this machine and is paid for its work, once they approve it
+    #[arg(short, long, value_name = "USER", global = true)]
+    user: Option<String>,
+    /// Use neither Docker nor Podman
+    #[arg(long, global = true)]
+    no_docker: bool,
+    /// Take other people's jobs also where only weaker walls hold, if the jobs accept that
+    #[arg(long, global = true)]
+    allow_restricted: bool,
+    /// Run unconfined what the owner submits with isolation "none"; nobody else's jobs are taken
+    #[arg(long, global = true)]
+    unsafe_no_sandbox: bool,
+    /// Settings [default: config.toml in the working directory, if there is one]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) config: Option<PathBuf>,
+    /// Where identity, results and environments are kept
+    #[arg(long, value_name = "DIR", global = true)]
+    data_dir: Option<String>,
+}
+
+impl Settings {
+    /// The flags as settings.
+    pub(crate) fn flags(&self) -> Vec<Flag> {
+        let text = |name: &str, key: &str, value: &Option<String>| {
+            value.as_ref().map(|value| Flag {
+                name: name.to_owned(),
+                key: key.to_owned(),
+                value: value.clone(),
+            })
+        };
+        let switch = |name: &str, key: &str, is_set: bool, value: &str| {
+            text(name, key, &is_set.then(|| value.to_owned()))
+        };
+        [
+            text("--manager", "worker.manager_host", &self.manager),
+            text("--port", "worker.manager_port", &self.port),
+            text("--name", "worker.name", &self.name),
+            text("--user", "worker.owner", &self.user),
+            text("--data-dir", "worker.data_dir", &self.data_dir),
+            switch("--no-docker", "worker.use_docker", self.no_docker, "false"),
+            switch("--allow-restricted", "worker.allow_restricted", self.allow_restricted, "true"),
+            switch(
+                "--unsafe-no-sandbox",
+                "worker.unsafe_no_sandbox",
+                self.unsafe_no_sandbox,
+                "true",
+            ),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}

@@ -1,0 +1,66 @@
+//! `campusgrid-worker doctor`: what this machine has for tasks, what is missing, what mends it.
+
+mod machine;
+mod report;
+
+use std::collections::BTreeMap;
+use std::io;
+
+use campusgrid_protocol::resource::Isolation;
+use campusgrid_sandbox::plan::Check;
+
+use crate::config::Config;
+use crate::connection::ManagerAddress;
+use crate::features;
+use crate::gpu::Gpus;
+use crate::walls::{Scratch, Walls};
+
+pub use self::report::{Format, print};
+
+/// What was found.
+#[derive(Debug)]
+pub struct Findings {
+    /// The level that a worker would report here.
+    pub isolation: Isolation,
+    pub checks: Vec<Check>,
+}
+
+impl Findings {
+    /// Whether other people's tasks can run here.
+    pub fn is_fit(&self) -> bool {
+        self.isolation >= Isolation::Docker
+    }
+}
+
+/// Looks at everything that a worker of this configuration needs, without being one.
+///
+/// Disturbs no worker that runs beside it.
+///
+/// # Errors
+///
+/// When there is no room where temporary files go.
+pub async fn examine(config: &Config, variables: BTreeMap<String, String>) -> io::Result<Findings> {
+    // A place of its own: that of a running worker must not be touched.
+    let scratch = Scratch::make()?;
+    let (gpus, gpu_checks) = Gpus::find().await;
+    let walls = Walls::probe(config, &scratch.path, scratch.instance.clone());
+    let (walls, labels) = tokio::join!(walls, features::probe(features::SYSTEM.as_ref()));
+    let isolation = walls.isolation;
+    let mut checks = machine::system();
+    checks.extend(walls.checks.iter().cloned());
+    if let Some(engine) = &walls.engine {
+        engine.close().await;
+    }
+    drop(walls); // With what it keeps ready, which lies in the scratch directory.
+    checks.extend(gpu_checks);
+    checks.extend(machine::capacity(config, &gpus));
+    checks.extend(machine::tools(&labels));
+    checks.push(machine::uv(config, &variables));
+    checks.extend(machine::service());
+    if !config.manager_host.is_empty() {
+        let manager =
+            ManagerAddress { host: config.manager_host.clone(), port: config.manager_port };
+        checks.push(machine::manager(&manager).await);
+    }
+    Ok(Findings { isolation, checks })
+}

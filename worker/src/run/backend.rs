@@ -1,0 +1,79 @@
+//! What runs plans on this machine: its own sandbox, or a container engine.
+
+use campusgrid_container::engine::Engine;
+use campusgrid_container::error::EngineError;
+use campusgrid_protocol::resource::Isolation;
+use campusgrid_protocol::text::DEFAULT_IMAGE;
+use campusgrid_sandbox::plan::{Plan, Progress, Report, SandboxError};
+use campusgrid_sandbox::sandbox::Sandbox;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Why a plan could not be run.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error("this machine has nothing that would run it")]
+    Nothing,
+}
+
+/// What there is.
+#[derive(Debug)]
+pub struct Backends {
+    /// With what it has been found to hold.
+    sandbox: Option<(Sandbox, Isolation)>,
+    engine: Option<Engine>,
+}
+
+/// The system that a plan sees around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Surroundings<'a> {
+    /// This machine's own, shown by the sandbox.
+    Machine,
+    /// A container image's.
+    Image(&'a str),
+}
+
+impl Backends {
+    /// A machine whose sandbox, if it has one, holds as much as is said.
+    pub fn new(sandbox: Option<(Sandbox, Isolation)>, engine: Option<Engine>) -> Self {
+        Self { sandbox, engine }
+    }
+
+    /// Where a task runs that asks for this image, or none, and for at least this isolation.
+    pub fn surroundings<'a>(&self, image: Option<&'a str>, least: Isolation) -> Surroundings<'a> {
+        match (image, &self.sandbox) {
+            (Some(image), _) => Surroundings::Image(image),
+            (None, Some((_, isolation))) if *isolation >= least => Surroundings::Machine,
+            (None, Some(_) | None) => Surroundings::Image(DEFAULT_IMAGE),
+        }
+    }
+
+    /// Runs a plan to its end, as [`Sandbox::run`] does.
+    ///
+    /// # Errors
+    ///
+    /// Never what the task did; nothing of it is left running.
+    pub async fn run(
+        &self,
+        surroundings: Surroundings<'_>,
+        plan: Plan,
+        progress: mpsc::Sender<Progress>,
+        stop: CancellationToken,
+    ) -> Result<Report, BackendError> {
+        match (surroundings, &self.sandbox, &self.engine) {
+            (Surroundings::Machine, Some((sandbox, _)), _) => {
+                Ok(sandbox.run(plan, progress, stop).await?)
+            }
+            (Surroundings::Image(image), _, Some(engine)) => {
+                Ok(engine.run(plan, image, progress, stop).await?)
+            }
+            (Surroundings::Machine, None, _) | (Surroundings::Image(_), _, None) => {
+                Err(BackendError::Nothing)
+            }
+        }
+    }
+}
