@@ -1,0 +1,196 @@
+//! A manager that keeps all that a worker sends, over a real socket on port 0.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use campusgrid_protocol::frame;
+use campusgrid_protocol::hello::{ConnectionKind, HELLO_BYTES, from_manager, on_manager};
+use campusgrid_protocol::id::{AttemptId, BlobHash, WorkerId};
+use campusgrid_protocol::message::{
+    Approval, BulkToManager, BulkToWorker, CHUNK_MAX_BYTES, Join, ToManager, ToWorker,
+};
+use campusgrid_protocol::task::Ended;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Longer than a worker may take for anything but a job.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+/// Long enough that no lease is over while a test runs.
+const LEASE_MS: u32 = 3_600_000;
+const HEARTBEAT_MS: u32 = 2_000;
+
+/// Listens for workers for as long as the test runs.
+pub(crate) struct Manager {
+    pub(crate) port: u16,
+    joined: Receiver<Session>,
+    blobs: Arc<Mutex<BTreeMap<BlobHash, Vec<u8>>>>,
+}
+
+/// What a worker tells while it runs something.
+pub(crate) enum Told {
+    /// The first words of its live log.
+    Spoke(AttemptId),
+    Ended(Box<Ended>),
+    HungUp,
+}
+
+/// What of an attempt's live log came, both streams together.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Live {
+    pub(crate) pieces: usize,
+    pub(crate) bytes: usize,
+}
+
+/// A worker that has joined.
+pub(crate) struct Session {
+    pub(crate) join: Join,
+    writer: Arc<Mutex<TcpStream>>,
+    told: Receiver<Told>,
+    live: Arc<Mutex<BTreeMap<AttemptId, Live>>>,
+}
+
+impl Manager {
+    pub(crate) fn listen() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (sender, joined) = sync_channel(4);
+        let blobs = Arc::new(Mutex::new(BTreeMap::new()));
+        let kept = Arc::clone(&blobs);
+        std::thread::spawn(move || {
+            for socket in listener.incoming() {
+                let (sender, kept) = (sender.clone(), Arc::clone(&kept));
+                std::thread::spawn(move || greet(socket.unwrap(), &sender, &kept));
+            }
+        });
+        Self { port, joined, blobs }
+    }
+
+    /// The next worker that joins, if one does within `patience`.
+    pub(crate) fn next_session(&self, patience: Duration) -> Option<Session> {
+        self.joined.recv_timeout(patience).ok()
+    }
+
+    /// The content of a blob that was uploaded.
+    pub(crate) fn blob(&self, hash: BlobHash) -> Vec<u8> {
+        self.blobs.lock().unwrap().get(&hash).expect("a blob was named but not sent").clone()
+    }
+}
+
+fn greet(
+    mut socket: TcpStream,
+    sender: &SyncSender<Session>,
+    blobs: &Mutex<BTreeMap<BlobHash, Vec<u8>>>,
+) {
+    let mut hello = [0; HELLO_BYTES];
+    socket.set_nodelay(true).unwrap();
+    if socket.read_exact(&mut hello).is_err() {
+        return; // The worker was killed meanwhile.
+    }
+    let (version, kind) = on_manager(&hello).unwrap();
+    socket.write_all(&from_manager(version)).unwrap();
+    match kind {
+        ConnectionKind::Control => serve(socket, sender),
+        ConnectionKind::Bulk => take_blobs(&mut socket, blobs),
+    }
+}
+
+/// Welcomes a worker and sorts what it says until it hangs up.
+fn serve(mut socket: TcpStream, sender: &SyncSender<Session>) {
+    let Some(ToManager::Join(join)) = receive(&mut socket) else { return };
+    let writer = Arc::new(Mutex::new(socket.try_clone().unwrap()));
+    let approval = Approval::Owned { by: "ada".to_owned() };
+    let (worker, heartbeat_ms, lease_ms) = (WorkerId(1), HEARTBEAT_MS, LEASE_MS);
+    send(&writer, &ToWorker::Welcome { worker, heartbeat_ms, lease_ms, approval });
+    let (tell, told) = sync_channel(4096);
+    let live = Arc::new(Mutex::new(BTreeMap::<AttemptId, Live>::new()));
+    let session = Session { join: *join, writer: Arc::clone(&writer), told, live: live.clone() };
+    if sender.send(session).is_err() {
+        return; // The test is over.
+    }
+    while let Some(message) = receive(&mut socket) {
+        let news = match message {
+            ToManager::Heartbeat { sequence, .. } => {
+                send(&writer, &ToWorker::Renewed { sequence });
+                continue;
+            }
+            ToManager::LogPiece { attempt, bytes, .. } => {
+                assert!(bytes.len() <= CHUNK_MAX_BYTES, "a piece of {} bytes", bytes.len());
+                let mut live = live.lock().unwrap();
+                let live = live.entry(attempt).or_default();
+                live.pieces += 1;
+                live.bytes += bytes.len();
+                if live.pieces > 1 {
+                    continue;
+                }
+                Told::Spoke(attempt)
+            }
+            ToManager::Ended(ended) => Told::Ended(ended),
+            ToManager::Preparing { .. } | ToManager::Started { .. } | ToManager::Leaving => {
+                continue;
+            }
+            ToManager::Join(_) | ToManager::Locked { .. } => panic!("nothing asked for this"),
+        };
+        if tell.send(news).is_err() {
+            return;
+        }
+    }
+    let _over = tell.send(Told::HungUp);
+}
+
+/// Takes the blobs of one attempt, checking each against its name.
+fn take_blobs(socket: &mut TcpStream, blobs: &Mutex<BTreeMap<BlobHash, Vec<u8>>>) {
+    let writer = Mutex::new(socket.try_clone().unwrap());
+    let Some(BulkToManager::Open { .. }) = receive(socket) else { return };
+    send(&writer, &BulkToWorker::Ready);
+    while let Some(message) = receive(socket) {
+        let BulkToManager::Blob(blob) = message else { panic!("no blob") };
+        send(&writer, &BulkToWorker::Ready);
+        let mut bytes = Vec::new();
+        while (bytes.len() as u64) < blob.size_bytes {
+            let Some(BulkToManager::Chunk(chunk)) = receive(socket) else { return };
+            bytes.extend(chunk);
+        }
+        assert_eq!(blake3::hash(&bytes).as_bytes(), &blob.hash.0, "a blob is not what it is named");
+        blobs.lock().unwrap().insert(blob.hash, bytes);
+        send(&writer, &BulkToWorker::Received);
+    }
+}
+
+fn send<M: Serialize>(socket: &Mutex<TcpStream>, message: &M) {
+    let payload = frame::encode(message).unwrap();
+    let length = u32::try_from(payload.len()).unwrap().to_le_bytes();
+    let bytes = [&length, payload.as_ref()].concat();
+    // A worker that is gone is noticed where it is read from.
+    let _gone = socket.lock().unwrap().write_all(&bytes);
+}
+
+fn receive<M: DeserializeOwned>(socket: &mut TcpStream) -> Option<M> {
+    let mut length = [0; 4];
+    socket.read_exact(&mut length).ok()?;
+    let mut payload = vec![0; u32::from_le_bytes(length) as usize];
+    socket.read_exact(&mut payload).ok()?;
+    Some(frame::decode(&payload).unwrap())
+}
+
+impl Session {
+    pub(crate) fn send(&self, message: &ToWorker) {
+        send(&self.writer, message);
+    }
+
+    /// What the worker tells next; none if that takes longer than `patience`.
+    pub(crate) fn next(&self, patience: Duration) -> Option<Told> {
+        match self.told.recv_timeout(patience) {
+            Ok(told) => Some(told),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => Some(Told::HungUp),
+        }
+    }
+
+    pub(crate) fn live(&self, attempt: AttemptId) -> Live {
+        self.live.lock().unwrap().get(&attempt).copied().unwrap_or_default()
+    }
+}
