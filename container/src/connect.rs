@@ -11,6 +11,7 @@ use bollard::models::SystemInfo;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use campusgrid_sandbox::cpus::Cpus;
 use campusgrid_sandbox::plan::{Check, Holds};
+use campusgrid_sandbox::users::whose;
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::{Pid, Uid};
 use tokio::time::timeout;
@@ -22,7 +23,7 @@ use crate::kit::Kit;
 use crate::pool::Pool;
 use crate::roster::Roster;
 use crate::seccomp;
-use crate::slots::Slots;
+use crate::slots::{SLOTS, Slots};
 use crate::trial::try_it;
 
 /// For one answer of the engine's; making containers on a busy machine takes longest. Seconds.
@@ -44,6 +45,12 @@ pub(crate) async fn connect(config: EngineConfig) -> (Option<Engine>, Vec<Check>
     let mut checks = Vec::new();
     let Some(nature) = greet(&config, &mut checks).await else { return (None, checks) };
     if !look_at_limits(&nature, &mut checks) {
+        return (None, checks);
+    }
+    // A rootless engine's are its owner's own, whatever their numbers inside.
+    let taken = (!nature.is_rootless).then(|| whose(config.first_job_uid, SLOTS + 1)).flatten();
+    if let Some(found) = taken {
+        checks.push(missing("container users", &found, Some("sudo usermod --uid … NAME")));
         return (None, checks);
     }
     let mut shared = match prepare(config, &nature) {

@@ -20,7 +20,7 @@ use crate::image::{self, Image, ImagePolicy};
 use crate::kit::Kit;
 use crate::loss::{ANSWERING, autopsy, wait_for};
 use crate::pool::{Family, Pool};
-use crate::refusal::check;
+use crate::refusal::{check, check_image};
 use crate::report;
 use crate::roster::Roster;
 use crate::slots::Slots;
@@ -125,6 +125,7 @@ impl Engine {
     ) -> Result<Report, EngineError> {
         check(&plan)?;
         let image = self.find(image).await?;
+        check_image(&plan, &image)?;
         hand_over(&plan, self.shared.builder_uid)?;
         let mut berth = self.berth(&plan, image).await?;
         let unpacker = Unpacker::start(plan.results.join("outputs"), &plan.limits);

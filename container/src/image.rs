@@ -32,9 +32,17 @@ pub(crate) struct Image {
     pub(crate) volumes: Vec<String>,
     /// Names of the variables that it would set.
     pub(crate) variables: Vec<String>,
+    /// Whether the owner has named this very one, or it is the default: what is in it may have the
+    /// network, as it has when our own tools use its Python.
+    pub(crate) is_trusted: bool,
 }
 
 impl ImagePolicy {
+    /// Whether the owner has named exactly this.
+    fn names(&self, name: &str) -> bool {
+        !name.ends_with('*') && self.allowed.iter().any(|pattern| pattern == name)
+    }
+
     fn allows(&self, name: &str) -> bool {
         self.allowed.iter().any(|pattern| match pattern.strip_suffix('*') {
             Some(prefix) => name.starts_with(prefix),
@@ -121,7 +129,9 @@ pub(crate) async fn find(
     if !is_allowed {
         return Err(wrong(format!("the machine's owner does not allow \"{image}\"")));
     }
-    Ok(found.image)
+    let is_trusted =
+        is_default || policy.names(image) || names.iter().any(|name| policy.names(name));
+    Ok(Image { is_trusted, ..found.image })
 }
 
 /// Whether both are of one content: engines shorten the names before it.
@@ -157,7 +167,7 @@ async fn inspect(docker: &Docker, name: &str) -> Result<Option<Found>, EngineErr
     let variables = variables.iter().map(|line| line.split('=').next().unwrap_or(line).to_owned());
     let mut names = inspected.repo_tags.unwrap_or_default();
     names.extend(inspected.repo_digests.unwrap_or_default());
-    let image = Image { id, volumes, variables: variables.collect() };
+    let image = Image { id, volumes, variables: variables.collect(), is_trusted: false };
     Ok(Some(Found { image, names }))
 }
 
@@ -212,6 +222,8 @@ mod tests {
         for name in ["python:3", "sha256:ab", "lab/tools:31", "evil/python@sha256:bb"] {
             assert!(!policy.allows(name), "{name}");
         }
+        assert!(policy.names("sha256:aa") && !policy.names("python@sha256:bb"));
+        assert!(!policy.names("python@*"));
     }
 
     #[test]

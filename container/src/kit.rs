@@ -1,4 +1,4 @@
-//! The helper and the libraries that it needs, in a directory that every container is shown.
+//! The helper, the libraries that it needs and what tasks are told, in a directory that every container is shown.
 //!
 //! They are copies, so that a worker that is upgraded meanwhile, or an engine that does not see
 //! all of the machine's files, changes nothing.
@@ -9,11 +9,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use campusgrid_sandbox::stat;
+
 use crate::error::EngineError;
 use crate::helper::{HELPER_ARGUMENT, LIBRARIES_ARGUMENT};
 
 /// Where containers see the kit.
 pub(crate) const INSIDE: &str = "/.campusgrid";
+/// What containers see as `/proc/stat`.
+pub(crate) const KITS_STAT: &str = "stat";
 const PROGRAM: &str = "helper";
 const LOADER: &str = "loader";
 
@@ -42,6 +46,8 @@ impl Kit {
             // Read in containers by users that own nothing here.
             fs::set_permissions(&directory, fs::Permissions::from_mode(0o755))?;
             copy(program, &directory.join(PROGRAM))?;
+            fs::write(directory.join(KITS_STAT), stat::still()?)?;
+            fs::set_permissions(directory.join(KITS_STAT), fs::Permissions::from_mode(0o444))?;
             for (name, source) in &libraries.named {
                 copy(source, &directory.join(name))?;
             }

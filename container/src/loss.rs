@@ -35,7 +35,10 @@ pub(crate) async fn autopsy(
 ) -> Result<Exit, EngineError> {
     let Shared { docker, patience, .. } = shared;
     // What the helper said last may still be on its way.
-    while timeout(LOOKING, berth.channel.next()).await.is_ok_and(|next| next.is_ok()) {}
+    let said_all = async {
+        while timeout(LOOKING, berth.channel.next()).await.is_ok_and(|next| next.is_ok()) {}
+    };
+    let _goes_on = timeout(ANSWERING, said_all).await;
     let said = berth.channel.said();
     let gone = EngineError::Gone { reason: format!("a container was lost: {}", lost.why) };
     if wait_for(docker, *patience).await.is_err() {

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use campusgrid_protocol::text::check_path;
-use campusgrid_sandbox::plan::Plan;
+use campusgrid_sandbox::plan::{Network, Plan};
 
 use crate::builder::is_builder;
 use crate::error::EngineError;
+use crate::image::Image;
 use crate::wire::FRAME_BYTES_MAX;
 
 /// Looks at a plan before anything is made for it.
@@ -56,4 +57,23 @@ pub(crate) fn check(plan: &Plan) -> Result<(), EngineError> {
         return refuse(format!("{} cannot be shown to the task", path.display()));
     }
     Ok(())
+}
+
+/// Refuses to let what is in an image have the network, if the owner does not know what that is: our
+/// own tools start the image's Python, and whatever else the image has put in their way.
+///
+/// # Errors
+///
+/// `Image`.
+pub(crate) fn check_image(plan: &Plan, image: &Image) -> Result<(), EngineError> {
+    if plan.network == Network::None || image.is_trusted {
+        return Ok(());
+    }
+    let message = format!(
+        "packages are not installed for the image {}, since its Python would have the machine's \
+         network, and the machine's owner allows it only by the beginning of its name; an image \
+         that has the packages in it runs here",
+        image.id
+    );
+    Err(EngineError::Image { message })
 }

@@ -7,7 +7,9 @@ use campusgrid_protocol::task::Stream;
 use campusgrid_sandbox::capture::Capture;
 use campusgrid_sandbox::plan::{Plan, Progress};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{
+    Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout, timeout_at,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::channel::{Channel, Lost};
@@ -18,6 +20,8 @@ use crate::wire::{Frame, Kind};
 /// What the helper does by itself is done within this, or it shows that it is at it. Its share of a
 /// core may be a hundredth, and the files to look at a hundred thousand.
 const HELPER_TIME: Duration = Duration::from_secs(300);
+/// What the helper may do by itself in all, shown or not.
+const HELPER_TIME_IN_ALL: Duration = Duration::from_secs(1800);
 /// Well within the silence that makes a helper give up.
 const PING: Duration = Duration::from_secs(10);
 
@@ -65,7 +69,10 @@ pub(crate) struct Supervision<'a> {
     unpacker: &'a Unpacker,
     stage: Stage,
     deadline: Instant,
+    /// When the step of the moment began.
     began: Option<Instant>,
+    /// The step that may begin next.
+    next: usize,
     course: Course,
     /// At most what one frame brings: no further one is read before this is empty.
     untold: VecDeque<Progress>,
@@ -82,6 +89,7 @@ impl<'a> Supervision<'a> {
             stage: Stage::Helper,
             deadline: Instant::now() + HELPER_TIME,
             began: None,
+            next: 0,
             course: Course {
                 step: 0,
                 ending: None,
@@ -105,8 +113,12 @@ impl<'a> Supervision<'a> {
         progress: mpsc::Sender<Progress>,
         stop: CancellationToken,
     ) -> (Course, Result<(), Lost>) {
-        let followed = match self.order().await {
-            Ok(()) => self.run(progress, stop).await,
+        // A helper that is in a task's hands could always seem to be at something.
+        let walls = self.plan.steps.iter().map(|step| step.wall).sum::<Duration>();
+        let latest = Instant::now() + walls + self.plan.limits.grace + HELPER_TIME_IN_ALL;
+        let late = |_| Err(Lost { why: "it does not come to an end".to_owned() });
+        let followed = match timeout(HELPER_TIME, self.order()).await.unwrap_or_else(late) {
+            Ok(()) => timeout_at(latest, self.run(progress, stop)).await.unwrap_or_else(late),
             Err(lost) => Err(lost),
         };
         if followed.is_err() {
@@ -206,6 +218,7 @@ impl<'a> Supervision<'a> {
             Kind::Stdout => self.on_printed(Stream::Stdout, frame.payload).await,
             Kind::Stderr => self.on_printed(Stream::Stderr, frame.payload).await,
             Kind::Data => {
+                self.check_is_done()?;
                 self.wait_for_helper();
                 self.unpacker.take(Part::Data(frame.payload)).await;
                 Ok(())
@@ -219,6 +232,10 @@ impl<'a> Supervision<'a> {
     async fn on_event(&mut self, event: Event) -> Result<(), Lost> {
         match event {
             Event::Began { step } => {
+                if self.began.is_some() || self.course.done.is_some() || step != self.next {
+                    return Err(Lost { why: "it begins steps out of turn".to_owned() });
+                }
+                self.next += 1;
                 self.course.step = step;
                 self.began = Some(Instant::now());
                 self.tell(Progress::Step(step));
@@ -229,7 +246,9 @@ impl<'a> Supervision<'a> {
                 }
             }
             Event::Ended { step, ending, run_ms: _ } => {
-                self.course.step = step;
+                if self.began.is_none() || step != self.course.step {
+                    return Err(Lost { why: "it ends steps that do not run".to_owned() });
+                }
                 self.course.ending = Some(ending);
                 self.end_step();
                 if self.course.cause.is_none() {
@@ -237,19 +256,28 @@ impl<'a> Supervision<'a> {
                 }
             }
             Event::Done(done) => {
+                if self.began.is_some() || self.course.done.is_some() {
+                    return Err(Lost { why: "it is done out of turn".to_owned() });
+                }
                 self.course.done = Some(done);
                 self.wait_for_helper();
             }
             Event::File { path, size_bytes } => {
+                self.check_is_done()?;
                 self.wait_for_helper();
                 self.unpacker.take(Part::File { path, size_bytes }).await;
             }
-            Event::Left { path, why } => self.unpacker.take(Part::Left { path, why }).await,
+            Event::Left { path, why } => {
+                self.check_is_done()?;
+                self.unpacker.take(Part::Left { path, why }).await;
+            }
             Event::Collected { unnamed } => {
+                self.check_is_done()?;
                 self.wait_for_helper();
                 self.unpacker.take(Part::Unnamed(unnamed)).await;
             }
             Event::Ready { residue } => {
+                self.check_is_done()?;
                 self.course.reusable = residue.map_or(Ok(()), Err);
                 self.stage = Stage::Over;
             }
@@ -259,7 +287,16 @@ impl<'a> Supervision<'a> {
         Ok(())
     }
 
+    /// Refuses what may come only when nothing of the task is alive.
+    fn check_is_done(&self) -> Result<(), Lost> {
+        let early = || Lost { why: "it sends outputs of a task that still runs".to_owned() };
+        self.course.done.map(drop).ok_or_else(early)
+    }
+
     async fn on_printed(&mut self, stream: Stream, bytes: Vec<u8>) -> Result<(), Lost> {
+        if self.began.is_none() {
+            return Err(Lost { why: "it prints while nothing runs".to_owned() });
+        }
         match stream {
             Stream::Stdout => self.course.stdout.push(&bytes),
             Stream::Stderr => self.course.stderr.push(&bytes),
@@ -327,3 +364,6 @@ fn pings() -> Interval {
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     pings
 }
+
+#[cfg(test)]
+mod tests;

@@ -112,7 +112,8 @@ async fn probe_image(docker: &Docker) -> Result<Image, EngineError> {
     })
 }
 
-fn probe_plan() -> Plan {
+/// One for which a container can be made, without a step.
+pub(crate) fn probe_plan() -> Plan {
     Plan {
         name: "probe".to_owned(),
         files: Vec::new(),

@@ -1,20 +1,19 @@
 //! The container around a task, as it is asked of the engine, and whether it came out like that.
 
 mod held;
+mod mounts;
 
 use std::path::{Path, PathBuf};
 
 use bollard::models::{
     ContainerCreateBody, DeviceMapping, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum,
-    HostConfigLogConfig, Mount, MountBindOptions, MountBindOptionsPropagationEnum,
-    MountTmpfsOptions, MountType, ResourcesUlimits,
+    HostConfigLogConfig, ResourcesUlimits,
 };
 use campusgrid_sandbox::plan::{Network, Plan};
 
 use crate::builder::is_builder;
-use crate::event::{JOB, WRITABLE};
 use crate::image::Image;
-use crate::kit::{INSIDE, Kit};
+use crate::kit::Kit;
 
 const MIB: u64 = 1024 * 1024;
 /// The runtime that starts the container counts against its memory, too.
@@ -39,27 +38,32 @@ const ULIMITS: [(&str, i64); 7] = [
 /// Of all that runs as the user of our own tools, on the whole machine.
 const BUILDER_USERS_PROCESSES: i64 = 16_384;
 /// What engines hide by themselves, and: terminals, which all containers of a machine take from one
-/// pool; what tells machines apart; a file by which an image could get code into the helper.
-const MASKED: [&str; 15] = [
+/// pool; what tells machines apart, and how busy they are; a file by which an image could get code into the helper.
+const MASKED: [&str; 23] = [
     "/proc/acpi",
     "/proc/asound",
+    "/proc/diskstats",
     "/proc/interrupts",
     "/proc/kcore",
+    "/proc/key-users",
     "/proc/keys",
     "/proc/latency_stats",
+    "/proc/locks",
+    "/proc/pressure",
     "/proc/sched_debug",
+    "/proc/schedstat",
     "/proc/scsi",
+    "/proc/softirqs",
     "/proc/timer_list",
     "/proc/timer_stats",
+    "/proc/vmstat",
+    "/proc/zoneinfo",
     "/sys/devices/virtual/dmi",
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
     "/dev/pts",
     "/etc/ld.so.preload",
 ];
-
-/// Places that Podman makes writable in a read-only container, without a limit.
-const PODMANS_OWN: [&str; 2] = ["/run", "/var/tmp"];
 
 /// Everything that makes a container what it is; those with equal walls can stand for each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -210,34 +214,6 @@ impl Walls {
         })
         .collect()
     }
-
-    /// The directories belong to root, sticky and open to all: so a task can leave nothing on the
-    /// directories themselves, such as their permissions or attributes.
-    fn tmpfs(&self, limits_files: bool) -> Vec<(String, String)> {
-        let files =
-            if limits_files { format!(",nr_inodes={}", self.scratch_files) } else { String::new() };
-        let options = |place: &str| {
-            let exec = if place == JOB || place == "/tmp" { "exec" } else { "noexec" };
-            format!("rw,nosuid,nodev,{exec},mode=1777,size={}{files}", self.scratch_bytes)
-        };
-        WRITABLE.iter().map(|&place| (place.to_owned(), options(place))).collect()
-    }
-
-    fn mounts(&self, particulars: &Particulars<'_>) -> Vec<Mount> {
-        let kit = (particulars.kit.directory.clone(), PathBuf::from(INSIDE));
-        let shown = self.read_only.iter().chain([&kit]).map(|(host, inside)| bind(host, inside));
-        let changed = self
-            .read_write
-            .iter()
-            .map(|(host, inside)| Mount { read_only: Some(false), ..bind(host, inside) });
-        // A volume of an image would be a place on the machine's disk without any limit.
-        let volumes = self.image.volumes.iter().map(String::as_str);
-        let covered = volumes.filter(|volume| !WRITABLE.contains(volume));
-        let podmans = PODMANS_OWN.into_iter().filter(|place| {
-            particulars.is_podman && !self.image.volumes.iter().any(|volume| volume == place)
-        });
-        shown.chain(changed).chain(covered.chain(podmans).map(nothing)).collect()
-    }
 }
 
 fn security(particulars: &Particulars<'_>) -> Vec<String> {
@@ -247,36 +223,6 @@ fn security(particulars: &Particulars<'_>) -> Vec<String> {
         security.push(format!("mask={}", MASKED.join(":"))); // It passes over the other list.
     }
     security
-}
-
-/// What is there on the machine, to be read.
-fn bind(host: &Path, inside: &Path) -> Mount {
-    Mount {
-        target: Some(inside.to_string_lossy().into_owned()),
-        source: Some(host.to_string_lossy().into_owned()),
-        typ: Some(MountType::BIND),
-        read_only: Some(true),
-        bind_options: Some(MountBindOptions {
-            propagation: Some(MountBindOptionsPropagationEnum::RPRIVATE),
-            ..MountBindOptions::default()
-        }),
-        ..Mount::default()
-    }
-}
-
-/// An empty place that nobody can write to.
-fn nothing(inside: &str) -> Mount {
-    Mount {
-        target: Some(inside.to_owned()),
-        typ: Some(MountType::TMPFS),
-        read_only: Some(true),
-        tmpfs_options: Some(MountTmpfsOptions {
-            size_bytes: Some(4096),
-            mode: Some(0o555),
-            ..MountTmpfsOptions::default()
-        }),
-        ..Mount::default()
-    }
 }
 
 fn device(path: &Path) -> DeviceMapping {

@@ -86,10 +86,23 @@ impl Grid {
                 isolation: link.isolation,
                 kind,
                 whole: Free::whole(&link.capacity),
+                pauses: self.pauses_of(*id),
                 rooms: if takes { self.rooms_of(*id, link) } else { Vec::new() },
             });
         }
         Sites::new(all, kinds, self.queue.waiting())
+    }
+
+    /// How many milliseconds a machine gets nothing of which shapes that wait.
+    fn pauses_of(&self, id: WorkerId) -> BTreeMap<Shape, u64> {
+        if self.pauses.first().is_none() {
+            return BTreeMap::new();
+        }
+        let pause = |shape: &Shape| {
+            let until = self.pauses.end(&(id, shape.clone()))?;
+            Some((shape.clone(), until.since_ms(self.now)))
+        };
+        self.queue.waiting().filter_map(pause).collect()
     }
 
     fn rooms_of(&self, id: WorkerId, link: &Link) -> Vec<(u64, Free)> {
@@ -100,7 +113,7 @@ impl Grid {
         let mut rooms = vec![(0, link.free.clone())];
         for (end_ms, attempt) in by_end {
             running.remove(&attempt);
-            rooms.push((end_ms, Free::beside(&link.capacity, &running)));
+            rooms.push((end_ms, link.room(&running)));
         }
         rooms
     }

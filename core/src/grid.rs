@@ -6,6 +6,7 @@ use std::sync::Arc;
 use campusgrid_protocol::id::{AttemptId, JobId, SessionId, UserId, WorkerId};
 use campusgrid_protocol::message::ToWorker;
 
+use crate::deadlines::Deadlines;
 use crate::durable::{Durable, SubmitKey};
 use crate::effect::Effects;
 use crate::input::{Input, Request, WorkerEvent};
@@ -17,7 +18,7 @@ use crate::schedule::Queue;
 use crate::snapshot::Shape;
 use crate::time::Timestamp;
 use crate::user::User;
-use crate::worker::{Free, Grant, KeyHash, Link, Newcomer, Occupancy, Room, Worker};
+use crate::worker::{Grant, KeyHash, Link, Newcomer, Occupancy, Room, Worker};
 
 /// The grid. The fields of the first group are on disk as well, and whatever changes them pushes a
 /// `Change` in the same function; all others are derived or last as long as a connection.
@@ -48,8 +49,10 @@ pub struct Grid {
     pub(crate) worker_of_session: BTreeMap<SessionId, WorkerId>,
     pub(crate) occupancy: BTreeMap<WorkerId, Occupancy>,
     pub(crate) offers: Offers,
-    pub(crate) leases: Leases,
+    pub(crate) leases: Deadlines<AttemptId>,
     pub(crate) queue: Queue,
+    /// Machines that get no task of a shape, since they have just given one back.
+    pub(crate) pauses: Deadlines<(WorkerId, Shape)>,
     /// Machines that may take more than when the queue last looked.
     pub(crate) freed: BTreeSet<WorkerId>,
 }
@@ -82,7 +85,8 @@ impl Grid {
             worker_of_session: BTreeMap::new(),
             occupancy: BTreeMap::new(),
             offers: Offers::default(),
-            leases: Leases::default(),
+            leases: Deadlines::default(),
+            pauses: Deadlines::default(),
             queue: Queue::default(),
             freed: BTreeSet::new(),
         };
@@ -154,7 +158,7 @@ impl Grid {
             WorkerEvent::Heartbeat(heartbeat) => self.on_heartbeat(session, heartbeat, effects),
             WorkerEvent::Started { attempt } => self.on_started(session, attempt, effects),
             WorkerEvent::Locked { attempt, lock } => {
-                self.on_locked(session, attempt, lock, effects)
+                self.on_locked(session, attempt, &lock, effects)
             }
             WorkerEvent::Ended(ended) => self.on_ended(session, ended, effects),
             WorkerEvent::Gone => self.on_gone(session),
@@ -165,13 +169,16 @@ impl Grid {
         while let Some(attempt) = self.leases.pop_over(self.now) {
             self.on_lease_over(attempt, effects);
         }
+        while let Some((worker, _)) = self.pauses.pop_over(self.now) {
+            self.freed.insert(worker); // It has been passed over.
+        }
         self.forget_submit_keys(effects);
     }
 
     /// When the grid wants an [`Input::Tick`] at the latest, if nothing else happens.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let key = self.submit_key_ends.first().map(|(until, _, _)| *until);
-        self.leases.first().into_iter().chain(key).min()
+        [self.leases.first(), self.pauses.first(), key].into_iter().flatten().min()
     }
 
     /// Gives an attempt its full lease from now on.
@@ -200,48 +207,11 @@ impl Grid {
         change(occupancy);
         if let Some(link) = self.links.get_mut(&worker) {
             self.rooms.remove(&Room::of(worker, link));
-            link.free = Free::beside(&link.capacity, occupancy);
+            link.free = link.room(occupancy);
             self.rooms.insert(Room::of(worker, link));
         }
         if occupancy.is_empty() {
             self.occupancy.remove(&worker);
         }
-    }
-}
-
-/// When which lease is over.
-#[derive(Debug, Default)]
-pub(crate) struct Leases {
-    ends: BTreeMap<AttemptId, Timestamp>,
-    order: BTreeSet<(Timestamp, AttemptId)>,
-}
-
-impl Leases {
-    fn renew(&mut self, attempt: AttemptId, until: Timestamp) {
-        self.close(attempt);
-        self.ends.insert(attempt, until);
-        self.order.insert((until, attempt));
-    }
-
-    pub(crate) fn close(&mut self, attempt: AttemptId) {
-        if let Some(end) = self.ends.remove(&attempt) {
-            self.order.remove(&(end, attempt));
-        }
-    }
-
-    fn first(&self) -> Option<Timestamp> {
-        self.order.first().map(|&(end, _)| end)
-    }
-
-    #[cfg(test)]
-    pub(crate) fn is_of<'a>(&self, attempts: impl Iterator<Item = &'a AttemptId>) -> bool {
-        let expected: BTreeSet<AttemptId> = attempts.copied().collect();
-        self.order.len() == expected.len() && self.ends.keys().copied().eq(expected)
-    }
-
-    fn pop_over(&mut self, now: Timestamp) -> Option<AttemptId> {
-        let attempt = self.order.first().filter(|(end, _)| *end <= now)?.1;
-        self.close(attempt);
-        Some(attempt)
     }
 }

@@ -83,8 +83,7 @@ pub enum WorkerEvent {
     Started {
         attempt: AttemptId,
     },
-    /// What it made of the packages of the attempt's job: at most
-    /// [`campusgrid_protocol::message::LOCK_MAX_BYTES`] of plain text.
+    /// What it made of the packages of the attempt's job, as it came.
     Locked {
         attempt: AttemptId,
         lock: String,

@@ -1,5 +1,6 @@
 //! The grid as a pure state machine: inputs in, effects out; no I/O, no clock, no randomness.
 
+mod deadlines;
 pub mod durable;
 pub mod effect;
 mod explain;

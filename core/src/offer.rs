@@ -55,6 +55,12 @@ pub(crate) struct Offers {
 const OFFERS_MIN: usize = 64;
 
 impl Offers {
+    /// Whether some machine may offer all of these.
+    pub(crate) fn have_all(&self, required: &[String]) -> bool {
+        let mut in_use = self.known.iter().filter(|known| Arc::strong_count(known) > 1);
+        required.is_empty() || in_use.any(|offer| offer.has_all(required))
+    }
+
     /// The shared value of an offer.
     pub(crate) fn share(&mut self, offer: Offer) -> Arc<Offer> {
         if let Some(known) = self.known.get(&offer) {
@@ -115,6 +121,8 @@ mod tests {
             assert!(offers.known.len() <= OFFERS_MIN);
         }
         assert!(Arc::ptr_eq(&kept, &offers.share(of("R"))));
+        let has = |offers: &Offers, label: &str| offers.have_all(&[label.to_owned()]);
+        assert!(has(&offers, "R") && !has(&offers, "python3.999") && offers.have_all(&[]));
         let many: Vec<_> = (0..1000).map(|number| offers.share(of(&number.to_string()))).collect();
         assert!(offers.known.len() >= many.len());
     }

@@ -8,6 +8,7 @@ use campusgrid_protocol::resource::Load;
 use campusgrid_protocol::task::{Ended, WorkerFault};
 
 use crate::effect::{Change, Effects, Refusal, Reply};
+use crate::gpus::GpuSet;
 use crate::grid::Grid;
 use crate::input::{Heartbeat, Joined};
 use crate::offer::Offer;
@@ -34,6 +35,7 @@ impl Grid {
             load: Load::default(),
             connected_at: self.now,
             heard_at: self.now,
+            taken: GpuSet::NONE,
             leaving: false,
         };
         if self.newcomers.contains_key(&session) || self.worker_of_session.contains_key(&session) {
@@ -167,11 +169,28 @@ impl Grid {
             }
             let link = self.links.get_mut(&worker).expect("it has just been there");
             (link.heard_at, link.load) = (self.now, load);
+            self.see_gpus(worker);
             self.renew((worker, session), &attempts, effects);
         } else {
             return; // A session that a newer one has replaced.
         }
         effects.sends.push((session, ToWorker::Renewed { sequence }));
+    }
+
+    /// Passes over the GPUs that the machine's owner uses, and no longer those that he has left.
+    ///
+    /// Between two heartbeats nobody can tell a task's processes from its owner's, so that what is
+    /// granted at a heartbeat is not looked at.
+    fn see_gpus(&mut self, worker: WorkerId) {
+        let none = Occupancy::new();
+        let occupancy = self.occupancy.get(&worker).unwrap_or(&none);
+        let link = &self.links[&worker];
+        let taken = link.taken_beside(occupancy);
+        if taken != link.taken {
+            self.links.get_mut(&worker).expect("it has just been there").taken = taken;
+            self.update_room(worker, |_| {});
+            self.freed.insert(worker);
+        }
     }
 
     pub(crate) fn on_started(

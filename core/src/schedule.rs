@@ -121,7 +121,8 @@ impl Grid {
     ///
     /// Called once after a batch of inputs. Never gives a machine more than it has free. Costs
     /// O(shapes) per machine that got room; per placement O(machines that got room) for a shape that
-    /// has waited, and for a new one O(log machines) for each different size of what is free.
+    /// has waited, and for a new one O(offers that differ) and O(log machines) for each different
+    /// size of what is free.
     pub fn dispatch(&mut self, effects: &mut Effects) {
         let freed = std::mem::take(&mut self.freed);
         for worker in &freed {
@@ -150,6 +151,10 @@ impl Grid {
 
     /// The machine that the task fits most tightly, in the order of [`Room`].
     fn best_worker(&self, shape: &Shape) -> Option<WorkerId> {
+        // What nobody offers would have every machine asked that is large enough.
+        if !self.offers.have_all(&shape.labels) {
+            return None;
+        }
         let needs = &shape.needs;
         let mut from = Room::least(needs.gpus.into(), needs.cpu_millis, needs.ram_mib);
         loop {
@@ -173,6 +178,7 @@ impl Grid {
             self.takes_tasks(link)
                 && link.free.fits(&shape.needs)
                 && admits((link.isolation, &link.offer), self.workers[&id].owner, shape)
+                && self.pauses.end(&(id, shape.clone())).is_none()
         })
     }
 

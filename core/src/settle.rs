@@ -12,10 +12,14 @@ use crate::policy::Billing;
 use crate::pricing::price;
 use crate::snapshot::Shape;
 
-/// How often a task may come back for nothing before a broken engine counts as one of its tries. The
-/// worker waits half a minute for its engine before it gives a task back, so this is ten minutes of
-/// a machine that takes tasks which it cannot run.
+/// How often a task may come back for nothing before a broken engine or a GPU in use counts as one of
+/// its tries. With [`PAUSE_MS`] between two of them, this is ten minutes of one machine that takes
+/// tasks which it cannot run.
 const FREE_RETURNS_MAX: u32 = 20;
+
+/// How long a machine gets nothing of the kind that it has given back because of what it lacks:
+/// meanwhile another can have the task, or what is out of reach may come back.
+const PAUSE_MS: u64 = 30_000;
 
 /// How a task ends.
 pub(crate) struct End {
@@ -98,6 +102,11 @@ impl Grid {
             // since that costs no try. What was leased before this connection may have been given
             // back by a worker that has left since, and has returned with that in its spool.
             link.leaving = true;
+        }
+        if is_of_the_machine(fault) {
+            let job = &self.jobs[&attempt.task.job];
+            let pause = (lease.worker, Shape::of(job.owner, &job.spec));
+            self.pauses.renew(pause, self.now.plus_ms(PAUSE_MS));
         }
         let tries = self.policy.tries;
         let task = self.task_mut(attempt.task);
@@ -207,7 +216,7 @@ impl Grid {
 
     /// The machine no longer runs the attempt, and may take something else.
     fn release(&mut self, worker: WorkerId, attempt: AttemptId) {
-        self.leases.close(attempt);
+        self.leases.close(&attempt);
         self.update_room(worker, |occupancy| {
             occupancy.remove(&attempt);
         });
@@ -222,9 +231,21 @@ impl Grid {
 
 /// Whether a return counts as one of the `tries` that a task is given.
 fn costs_a_try(fault: &WorkerFault, task: &Task, tries: u32) -> bool {
-    let is_engine = matches!(fault, WorkerFault::Engine { .. });
     let costly = tries.saturating_sub(task.tries_left);
     let free = (task.attempts - 1).saturating_sub(costly);
     // What came back because owners left counts here and costs nothing, as ever.
-    fault.costs_a_try() || (is_engine && free >= FREE_RETURNS_MAX)
+    fault.costs_a_try() || (is_of_the_machine(fault) && free >= FREE_RETURNS_MAX)
+}
+
+/// Whether the machine lacks something that the next task of this shape would miss as well.
+fn is_of_the_machine(fault: &WorkerFault) -> bool {
+    match fault {
+        WorkerFault::Engine { .. } | WorkerFault::Environment { .. } | WorkerFault::Gpu { .. } => {
+            true
+        }
+        WorkerFault::Sandbox { .. }
+        | WorkerFault::LeaseOver
+        | WorkerFault::Restarted
+        | WorkerFault::Leaving => false,
+    }
 }

@@ -41,11 +41,22 @@ pub(crate) struct Site {
     /// What is free from how many milliseconds on, if all that runs there takes as long as it may.
     /// Empty for a machine that takes nothing right now.
     pub(crate) rooms: Vec<(u64, Free)>,
+    /// For how many milliseconds it gets nothing of a shape, since it has just given one back.
+    pub(crate) pauses: BTreeMap<Shape, u64>,
+}
+
+/// When a machine could run a task, in milliseconds, and whether it only waits for its pause to end.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Wait {
+    ms: u64,
+    is_pause: bool,
 }
 
 impl Site {
-    fn room_in_ms(&self, needs: &Needs) -> Option<u64> {
-        self.rooms.iter().find(|(_, free)| free.fits(needs)).map(|&(ms, _)| ms)
+    fn wait(&self, shape: &Shape) -> Option<Wait> {
+        let room_in_ms = self.rooms.iter().find(|(_, free)| free.fits(&shape.needs))?.0;
+        let pause_ms = self.pauses.get(shape).copied().unwrap_or(0);
+        Some(Wait { ms: room_in_ms.max(pause_ms), is_pause: pause_ms > room_in_ms })
     }
 }
 
@@ -105,10 +116,28 @@ impl Sites {
             1 => "1 worker can run it, and it is".to_owned(),
             count => format!("{count} workers can run it, and all are"),
         };
-        match able().filter_map(|site| site.room_in_ms(needs)).min() {
-            Some(0) => "it is its turn; it starts in a moment".to_owned(),
-            Some(ms) => format!("{words} busy; one has room in {} at the latest", duration(ms)),
-            None => format!("{words} silent or about to leave; it starts when one is back"),
+        match able().filter_map(|site| site.wait(shape)).min() {
+            Some(Wait { ms: 0, .. }) => "it is its turn; it starts in a moment".to_owned(),
+            Some(Wait { ms, is_pause: true }) => {
+                let soon = duration(ms);
+                format!("a worker has just given it back; it may have it again in {soon}")
+            }
+            Some(Wait { ms, is_pause: false }) => {
+                format!("{words} busy; one has room in {} at the latest", duration(ms))
+            }
+            // Nothing but its owner can keep a machine from it on which nothing of ours runs.
+            None => match able().filter(|site| !site.rooms.is_empty()).count() {
+                0 => format!("{words} silent or about to leave; it starts when one is back"),
+                1 => {
+                    "1 worker can run it, and its GPU is in use by its owner; it starts when that \
+                      is free"
+                        .to_owned()
+                }
+                count => format!(
+                    "{count} workers can run it, and their GPUs are in use by their owners; it \
+                     starts when one is free"
+                ),
+            },
         }
     }
 

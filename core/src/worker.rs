@@ -35,8 +35,28 @@ pub struct Link {
     pub heard_at: Timestamp,
     /// What the capacity has left beside what runs there.
     pub free: Free,
+    /// GPUs on which something ran when it last said so, though nobody had been granted them.
+    pub taken: GpuSet,
     /// It gives its tasks back because its owner wants it: it gets nothing more on this connection.
     pub leaving: bool,
+}
+
+impl Link {
+    /// What is free beside these attempts and beside what the owner does.
+    pub fn room(&self, occupancy: &Occupancy) -> Free {
+        let mut free = Free::beside(&self.capacity, occupancy);
+        free.gpus.retain(|gpu| !self.taken.contains(gpu.number));
+        free
+    }
+
+    /// The GPUs that are in use, by what the machine says, and granted to none of these attempts.
+    pub(crate) fn taken_beside(&self, occupancy: &Occupancy) -> GpuSet {
+        let numbered = (0..GpuSet::NUMBERS).zip(&self.load.gpus);
+        let in_use = numbered.filter(|(_, load)| load.processes > 0).map(|(number, _)| number);
+        let is_granted =
+            |number: &u16| occupancy.values().any(|grant| grant.gpus.contains(*number));
+        in_use.filter(|number| !is_granted(number)).collect()
+    }
 }
 
 /// A machine that is connected and belongs to nobody yet. In memory only.

@@ -267,6 +267,12 @@ fn bodies_that_are_wrong_say_what_is_wrong() {
         ("3", 422, "invalid_body", "an object"),
         (r#"{"kind":"shell","source":"true","cores":0}"#, 422, "invalid_fields", "cores must be"),
         (r#"{"kind":"c","source":"x","requirements":["numpy"]}"#, 422, "invalid_fields", "Python"),
+        (
+            r#"{"kind":"python","source":"1","requirements":["-r"]}"#,
+            422,
+            "invalid_fields",
+            "option",
+        ),
         (r#"{"kind":"shell","source":"true","tasks":100}"#, 402, "insufficient_credits", "short"),
         (&long, 413, "too_large", "1024 KiB"),
     ] {
@@ -456,10 +462,10 @@ fn a_job_says_what_it_asked_for_and_escapes_it() {
     for words in ["-DNAME=&#34;x&#34;", "<code>R</code>", &image, "at least a restricted sandbox"] {
         assert!(page.contains(words), "{words}");
     }
-    let python = json!({"kind": "python", "source": "1", "requirements": ["x<script>"]});
+    let python = json!({"kind": "python", "source": "1", "requirements": ["x; os_name=='<b>'"]});
     let job = site.json("POST /api/v1/jobs", &token, &python).value()["job"].as_u64().unwrap();
     let page = site.get(&format!("/jobs/{job}"), &token).body;
-    assert!(page.contains("<code>x&#60;script&#62;</code>"), "{page}");
+    assert!(page.contains("<code>x; os_name==&#39;&#60;b&#62;&#39;</code>"), "{page}");
     let lock = site.get(&format!("/api/v1/jobs/{job}/lock"), &token);
     assert_eq!((lock.status, lock.code().as_str()), (404, "not_found"), "nothing is locked yet");
 

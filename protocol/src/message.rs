@@ -43,8 +43,8 @@ pub struct Join {
     pub isolation: Isolation,
     /// What holds and what does not, one line each, for the owner to read.
     pub isolation_notes: Vec<String>,
-    /// What jobs may require by name: interpreters and tools, images. One that ends with `*` stands
-    /// for all that begin so.
+    /// What jobs may require by name: interpreters and tools, images. An image's that ends with `*`
+    /// stands for all that begin so: [`crate::text::check_offer`].
     pub labels: Vec<String>,
     /// Attempts that run here, or whose result waits here to be confirmed.
     pub attempts: Vec<AttemptId>,
@@ -65,8 +65,10 @@ pub enum ToManager {
         attempt: AttemptId,
         step: String,
     },
-    /// What this worker made of the packages that the attempt's job asks for. The answer is
-    /// [`ToWorker::Locked`], and only what that says may be installed.
+    /// What this worker made of the packages that the attempt's job asks for by
+    /// [`crate::task::Packages::Names`]: a [`crate::lock::Lock`]. The answer is
+    /// [`ToWorker::Locked`], and only what that says may be installed; or [`ToWorker::Drop`] if it
+    /// cannot be what the job's packages came to. Other packages need no agreement.
     Locked {
         attempt: AttemptId,
         lock: String,

@@ -56,7 +56,8 @@ pub enum Isolation {
     Full,
 }
 
-/// What a machine is busy with right now, for people to look at; the scheduler does not use it.
+/// What a machine is busy with right now, for people to look at. The scheduler uses only whether a
+/// GPU that it has not granted is in use.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Load {
     /// Busy share of all cores, in thousandths.
@@ -73,6 +74,6 @@ pub struct GpuLoad {
     pub memory_used_mib: u32,
     /// Degrees Celsius.
     pub temperature_c: u16,
-    /// Processes that compute on it.
+    /// Processes that compute on it, tasks among them.
     pub processes: u16,
 }

@@ -3,6 +3,7 @@
 //! Credits are whole micro-credits (`…_micros`, 1,000,000 to the credit), times are milliseconds
 //! since the Unix epoch (`…_at_ms`). Unknown fields in requests are refused.
 
+pub mod packages;
 pub mod submit;
 
 use serde::{Deserialize, Serialize};
@@ -82,8 +83,9 @@ pub struct Submit {
     pub name: Option<String>,
     /// Python or C source, or a command for `/bin/sh -c`.
     pub source: String,
-    /// Lines as in a `requirements.txt`; Python only. Names with versions, or, if any line has a
-    /// hash, one pinned and hashed package each. A PEP 723 header in `source` is taken where neither
+    /// Lines as in a `requirements.txt`, of which one that ends with `\` goes on in the next; Python
+    /// only. Names with versions, or, if any has a hash, one pinned and hashed package each; no
+    /// options, addresses and paths. A PEP 723 header in `source` is taken where neither
     /// this nor `uv_lock` is given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requirements: Vec<String>,
@@ -187,6 +189,12 @@ fn check_text(errors: &mut Vec<FieldError>, name: &str, result: Result<(), TextE
 
 fn field(name: &str, message: &str) -> FieldError {
     FieldError { field: name.to_owned(), message: message.to_owned() }
+}
+
+/// What somebody typed, as part of a sentence: its beginning, and nothing that moves a cursor.
+fn quoted(text: &str) -> String {
+    let beginning: String = text.chars().take(100).collect();
+    format!("{beginning:?}")
 }
 
 /// Answers `POST jobs`.

@@ -80,6 +80,7 @@ pub enum Outcome {
 pub enum Failure {
     ExitCode(i32),
     Signal(i32),
+    /// Of memory and scratch space together, which is held in memory.
     OutOfMemory {
         limit_mib: u32,
     },
@@ -124,7 +125,11 @@ impl fmt::Display for Failure {
                 write!(f, "was ended by signal {signal}{}", signal_in_words(*signal))
             }
             Self::OutOfMemory { limit_mib } => {
-                write!(f, "used more than its {limit_mib} MiB of memory; ask for more RAM")
+                write!(
+                    f,
+                    "used more than its {limit_mib} MiB of memory, the disk included that is held \
+                     there; ask for more RAM"
+                )
             }
             Self::TimeLimit { limit_s } => {
                 write!(f, "ran longer than its limit of {limit_s} s; ask for more time")
@@ -207,13 +212,12 @@ impl WorkerFault {
     /// An owner who takes the laptop back costs the task nothing (DESIGN §4).
     pub fn costs_a_try(&self) -> bool {
         match self {
-            // An engine that dies takes all its tasks with it, whatever they did.
-            Self::Leaving | Self::Engine { .. } => false,
-            Self::Sandbox { .. }
-            | Self::Environment { .. }
-            | Self::Gpu { .. }
-            | Self::LeaseOver
-            | Self::Restarted => true,
+            // An engine that dies takes all its tasks with it, whatever they did; and whoever uses
+            // the GPU of his own laptop does so before the task is there.
+            Self::Leaving | Self::Engine { .. } | Self::Gpu { .. } => false,
+            Self::Sandbox { .. } | Self::Environment { .. } | Self::LeaseOver | Self::Restarted => {
+                true
+            }
         }
     }
 }

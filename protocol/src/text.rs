@@ -145,13 +145,17 @@ pub fn check_feature(feature: &str) -> Result<(), TextError> {
     }
 }
 
-/// What a machine says that it offers: a feature, or the beginning of features with a `*` after it.
+/// What a machine says that it offers: a feature, or `image:` and the beginning of references with a
+/// `*` after it. Of anything else each is named, so that nobody offers what they cannot even know of.
 ///
 /// # Errors
 ///
 /// `Length` or `Feature`.
 pub fn check_offer(label: &str) -> Result<(), TextError> {
-    check_feature(label.strip_suffix('*').unwrap_or(label))
+    match label.strip_suffix('*') {
+        Some(beginning) if label.starts_with("image:") => check_feature(beginning),
+        Some(_) | None => check_feature(label),
+    }
 }
 
 fn check_length(text: &str, max: usize) -> Result<(), TextError> {

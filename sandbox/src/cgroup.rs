@@ -11,7 +11,7 @@ mod v2;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -148,13 +148,16 @@ impl Cgroup {
         self.layout.pins_cores()
     }
 
-    /// Kills what is still inside and removes the group. Blocks, two seconds at most.
-    pub(crate) fn remove(&self) {
-        for dir in self.directories() {
-            if !remove_group(&dir) {
-                tracing::warn!(cgroup = %dir.display(), "a cgroup could not be removed");
-            }
-        }
+    /// Kills what is still inside and removes the group. Blocks, two seconds at most for each
+    /// hierarchy; returns whether it is gone.
+    pub(crate) fn remove(&self) -> bool {
+        let directories = self.directories();
+        // In all before any: nothing that is being killed in one may go on multiplying.
+        directories.iter().for_each(|dir| close(dir));
+        let left = directories.iter().filter(|dir| !remove_group(dir));
+        left.inspect(|dir| tracing::warn!(cgroup = %dir.display(), "a cgroup could not be removed"))
+            .count()
+            == 0
     }
 
     fn directories(&self) -> BTreeSet<PathBuf> {
@@ -162,9 +165,18 @@ impl Cgroup {
     }
 }
 
+/// Lets nothing new come to be in a group, and kills all at once where the kernel can (from 5.14 on).
+fn close(dir: &Path) {
+    for (file, value) in [("pids.max", "0"), ("cgroup.kill", "1")] {
+        let written = File::options().write(true).open(dir.join(file));
+        let _not_here = written.and_then(|mut file| file.write_all(value.as_bytes()));
+    }
+}
+
 /// Kills what is in one group and removes it. Blocks, two seconds at most; returns whether it is
 /// gone.
 fn remove_group(dir: &Path) -> bool {
+    close(dir);
     // What it still holds ends within milliseconds; only an uninterruptible process stays.
     for _ in 0..1000 {
         kill_all(dir);

@@ -88,7 +88,7 @@ fn run(children: &mut Children, link: &mut Link, task: &Task) -> Result<Done, Sa
         }
     }
     Ok(Done {
-        full: room.full(order),
+        full: room.full(),
         has_largest_file: !succeeded && room.has_file_of(order.file_bytes),
         cpu_ms: all.cpu_us / 1000,
         ram_peak_kib: all.ram_peak_kib,

@@ -131,7 +131,10 @@ impl Lane {
     pub(crate) fn scratch(&self) -> PathBuf {
         match &self.berth {
             Berth::Confined { .. } => PathBuf::from(format!("/proc/{}/root{SCRATCH}", self.pid())),
-            Berth::Filtered { directory, .. } | Berth::Bare { directory } => directory.clone(),
+            Berth::Filtered { directory, .. } => {
+                PathBuf::from(format!("/proc/{}/root{}", self.pid(), directory.display()))
+            }
+            Berth::Bare { directory } => directory.clone(),
         }
     }
 
@@ -187,19 +190,22 @@ impl Lane {
     }
 
     /// Waits until nothing of the task is left, and removes what was made for it. Blocks.
-    pub(crate) fn end(&mut self) {
+    ///
+    /// Returns whether nothing is left; otherwise its number, and so its user, must not be used
+    /// again.
+    pub(crate) fn end(&mut self) -> bool {
         self.end_process();
-        if let Some(cgroup) = self.cgroup() {
-            cgroup.remove();
-        }
+        let is_clear = self.cgroup().is_none_or(|cgroup| cgroup.remove());
         let directory = match &self.berth {
-            Berth::Confined { .. } => return,
+            Berth::Confined { .. } => return is_clear,
             Berth::Filtered { directory, .. } | Berth::Bare { directory } => directory,
         };
-        if let Err(error) = fs::remove_dir_all(directory)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(%error, directory = %directory.display(), "a task's directory could not be removed");
+        match fs::remove_dir_all(directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, directory = %directory.display(), "a task's directory could not be removed");
+                false
+            }
+            Ok(()) | Err(_) => is_clear,
         }
     }
 

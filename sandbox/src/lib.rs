@@ -4,6 +4,7 @@
 //! [`sandbox::Sandbox::run`]. Each task has a small single-threaded process of our own above it,
 //! [`helper::helper_main`], that makes its room, starts its steps and reaps them.
 
+pub mod calls;
 pub mod capture;
 mod cgroup;
 pub mod clock;
@@ -17,4 +18,6 @@ pub mod plan;
 mod probe;
 pub mod sandbox;
 pub mod scope;
+pub mod stat;
 mod supervise;
+pub mod users;

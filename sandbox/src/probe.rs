@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use campusgrid_protocol::resource::Isolation;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Uid;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,7 @@ use crate::sandbox::{Confinement, Sandbox, SandboxConfig};
 type Found = Result<(Sandbox, Strength), Vec<Check>>;
 
 pub(crate) async fn probe(config: SandboxConfig) -> (Option<Sandbox>, Strength) {
+    raise_descriptors();
     let found = match (clear(&config.scratch), config.confinement) {
         (Err(error), _) => Err(vec![mend::hopeless(
             "scratch space",
@@ -43,6 +45,19 @@ pub(crate) async fn probe(config: SandboxConfig) -> (Option<Sandbox>, Strength) 
             let notes = checks.iter().filter(|check| check.state == Holds::No).flat_map(words);
             (None, Strength { isolation: Isolation::None, notes: notes.collect(), checks })
         }
+    }
+}
+
+/// Raises how many descriptors we may have to all that is allowed.
+///
+/// Tasks of our own uid may have far less. What one process has sent to another and nobody has
+/// received is counted by uid, but against the limit of whoever sends next: so no task can keep us
+/// from sending helpers theirs.
+fn raise_descriptors() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of descriptors could not be raised");
     }
 }
 
@@ -72,6 +87,7 @@ async fn full(config: &SandboxConfig) -> Found {
     let layout = find_layout()?;
     let cpus = Some(Cpus::new(&layout.cpus()));
     let first_job_uid = Uid::effective().is_root().then_some(config.first_job_uid);
+    first_job_uid.map_or(Ok(()), mend::check_users)?;
     let keeper = start(config, Kind::Confined { layout: layout.clone(), first_job_uid })?;
     let sandbox = Sandbox { keeper, cpus, isolation: Isolation::Full };
     if let Err(error) = try_it(&sandbox, &config.scratch).await {
@@ -89,6 +105,7 @@ async fn restricted(config: &SandboxConfig) -> Found {
     if !missing.is_empty() {
         return Err(missing);
     }
+    mend::check_users(config.first_job_uid)?;
     let layout = find_layout()?;
     let cpus = Some(Cpus::new(&layout.cpus()));
     let scratch = config.scratch.clone();
@@ -168,4 +185,17 @@ fn clear(scratch: &Path) -> io::Result<()> {
         Ok(()) | Err(_) => {}
     }
     fs::create_dir_all(scratch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn we_have_all_descriptors_that_we_may_have() {
+        let (_, all) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, 100, all).unwrap();
+        raise_descriptors();
+        assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).unwrap(), (all, all));
+    }
 }

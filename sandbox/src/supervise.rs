@@ -138,7 +138,13 @@ impl<'a> Supervision<'a> {
                 () = stop.cancelled(), if alive && self.course.cause.is_none() => {
                     self.terminate(Cause::Stopped).await;
                 }
-                () = sleep_until(self.deadline), if alive || !may_read => self.on_deadline().await?,
+                () = sleep_until(self.deadline) => {
+                    // Somebody out of our reach may hold a stream open for ever.
+                    if !alive && !self.is_heard {
+                        break;
+                    }
+                    self.on_deadline().await?;
+                }
                 line = self.events.next_line(), if alive => {
                     self.on_event(line.ok().flatten().as_deref())?;
                 }
@@ -199,7 +205,11 @@ impl<'a> Supervision<'a> {
         match self.stage {
             Stage::Step => self.terminate(Cause::TimeLimit).await,
             Stage::Terminating => self.kill().await,
-            Stage::Over => self.stop_telling(),
+            Stage::Over => {
+                // What the streams still hold is kept all the same.
+                self.stop_telling();
+                self.end();
+            }
             Stage::Helper | Stage::Killing => {
                 return Err(SandboxError::Host {
                     operation: "hear from the sandbox's helper in time",
@@ -223,6 +233,14 @@ impl<'a> Supervision<'a> {
         let is_ending = self.course.cause.is_some();
         match event {
             Event::Began { step } => {
+                let next = if self.course.has_begun { self.course.step + 1 } else { 0 };
+                let is_due = self.stage != Stage::Step && self.course.done.is_none();
+                if step != next || !is_due {
+                    return Err(SandboxError::Host {
+                        operation: "follow the sandbox's helper from step to step",
+                        source: std::io::ErrorKind::InvalidData.into(),
+                    });
+                }
                 self.course.step = step;
                 self.course.has_begun = true;
                 self.tell(Progress::Step(step));

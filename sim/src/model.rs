@@ -173,11 +173,14 @@ fn billed_ms(policy: &Policy, job: &RecordedJob, run_ms: u64, [from, to]: [Times
 
 /// The grid gives up after as many costly returns as it has tries, and not before.
 fn tries_are_kept(task: &RecordedTask, policy: &Policy) -> Result<(), String> {
-    // No world is long enough for an engine to fail as often as it may for nothing.
-    let engine = WorkerFault::Engine { message: String::new() }.to_string();
-    let costly = |reason: &&str| {
-        **reason != WorkerFault::Leaving.to_string() && !reason.starts_with(&engine)
-    };
+    // No world is long enough for an engine or a GPU to fail as often as it may for nothing.
+    let message = String::new;
+    let free = [
+        WorkerFault::Engine { message: message() }.to_string(),
+        WorkerFault::Gpu { message: message() }.to_string(),
+        WorkerFault::Leaving.to_string(),
+    ];
+    let costly = |reason: &&str| !free.iter().any(|free| reason.starts_with(free));
     let reasons = task.attempts.iter().filter_map(|attempt| attempt.requeued.as_deref());
     let returns = reasons.filter(costly).count();
     let tries = usize::try_from(policy.tries).expect("a usize holds every u32");

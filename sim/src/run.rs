@@ -81,7 +81,8 @@ impl Machine {
     pub(super) fn on_resolved(&mut self, attempt: AttemptId, stage: &mut Stage<'_>) {
         let run = self.life.as_ref().and_then(|life| life.runs.get(&attempt));
         if run.is_some_and(Run::goes_on) {
-            let lock = format!("numpy=={}.{}", self.index, self.boot);
+            let hash = "0".repeat(64);
+            let lock = format!("numpy=={}.{} --hash=sha256:{hash}\n", self.index, self.boot);
             let progress = Progress::Resolved { lock };
             self.feed(AgentInput::Progress { attempt, progress }, stage);
         }
@@ -243,6 +244,10 @@ impl Fate {
                 let message = "a limit could not be set".to_owned();
                 Outcome::Returned(WorkerFault::Sandbox { message })
             }
+            _ if spec.needs.gpus > 0 => {
+                let message = "its owner uses it".to_owned();
+                Outcome::Returned(WorkerFault::Gpu { message })
+            }
             _ => {
                 let message = "it went away".to_owned();
                 Outcome::Returned(WorkerFault::Engine { message })
@@ -253,7 +258,7 @@ impl Fate {
 }
 
 fn has_packages(work: &Work) -> bool {
-    matches!(work, Work::Python { packages, .. } if *packages != Packages::None)
+    matches!(work, Work::Python { packages: Packages::Names { .. }, .. })
 }
 
 /// In words, what is more than the machine has; none if all fits.

@@ -175,7 +175,8 @@ impl Saboteur {
                     if let WorkerEvent::Joined(joined) = event
                         && self.has(Bug::BelievesAllLabels)
                     {
-                        joined.labels = vec!["R".to_owned(), "o*".to_owned(), "p*".to_owned()];
+                        let all = ["R", "image:*", "octave", "python3.11"];
+                        joined.labels = all.map(str::to_owned).to_vec();
                     }
                     self.renew_all(*session, event, disk, keys);
                     self.restamp(session, event, disk, keys);

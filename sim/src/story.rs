@@ -24,11 +24,11 @@ pub(crate) const STORM_MS: u64 = 15 * 60_000;
 const LARGEST: [u32; 3] = [4000, 8192, 10_000];
 
 /// What laptops offer by name; the largest one offers all.
-const LABELS: [&str; 4] = ["R", "python3.11", "python*", "octave"];
+const LABELS: [&str; 4] = ["R", "python3.11", "image:lab/*", "octave"];
 
 /// What jobs require by name.
 const REQUIRED: [&[&str]; 4] =
-    [&["R"], &["python3.12"], &["R", "python3.11"], &["octave", "python3.9"]];
+    [&["R"], &["image:lab/gcc"], &["R", "python3.11"], &["image:lab/r", "octave"]];
 
 pub(crate) fn policy(agenda: &mut Agenda) -> Policy {
     Policy {

@@ -58,6 +58,17 @@ pub enum Weaker {
     Allow,
 }
 
+impl Weaker {
+    /// The mode of a directory that holds scratch space: without namespaces, tasks reach theirs by
+    /// its path, as users of their own.
+    pub(crate) fn directory_mode(self) -> u32 {
+        match self {
+            Self::Refuse => 0o700,
+            Self::Allow => 0o711,
+        }
+    }
+}
+
 /// What the owner lets Docker or Podman do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineSettings {

@@ -18,7 +18,7 @@ use tracing::info;
 
 use self::live::Daemon;
 use crate::agent::{Agent, AgentConfig};
-use crate::config::Config;
+use crate::config::{Config, Weaker};
 use crate::connection::ManagerAddress;
 use crate::environment::{Environments, EnvironmentsConfig};
 use crate::error::WorkerError;
@@ -58,17 +58,18 @@ pub async fn run(
     show: ShowApproval,
     shutdown: CancellationToken,
 ) -> Result<Exit, WorkerError> {
-    let _lock = take_directory(&config.data_dir)?;
+    let _lock = take_directory(&config.data_dir, config.weaker)?;
     let key = identity::load_or_make(&config.data_dir)?;
     let (gpus, gpu_checks) = Gpus::find().await;
-    let machine = Machine::probe(&config.data_dir, &gpus)?;
     let walls = Walls::probe(&config, &config.data_dir, instance(&config.data_dir));
     let (walls, tools) = tokio::join!(walls, features::probe(features::SYSTEM.as_ref()));
+    let (gpus, withheld) = gpus.behind_walls(walls.isolation);
+    let machine = Machine::probe(&config.data_dir, &gpus)?;
     let mut offer = Offer::new(machine.capacity(config.caps), &walls, tools, gpus.cuda());
     if walls.sandbox.is_none() && offer.isolation < Isolation::Docker {
         return Ok(Exit::NoSandbox { notes: offer.notes });
     }
-    offer.notes.extend(gpu_checks.iter().map(note));
+    offer.notes.extend(gpu_checks.iter().chain(&withheld).map(note));
     offer.tell();
 
     let (spool, recovered) = Spool::open(&config.data_dir)?;
@@ -78,6 +79,8 @@ pub async fn run(
         uv: config.uv.clone(),
         fresh: config.environment_fresh,
         max_mib: config.environments_max_mib,
+        cpu_millis: offer.capacity.cpu_millis,
+        ram_mib: offer.capacity.ram_mib,
         variables,
     })
     .map_err(|source| WorkerError::MakeDirectory { path: config.data_dir.clone(), source })?;
@@ -131,20 +134,24 @@ struct Offer {
 }
 
 impl Offer {
-    fn new(mut capacity: Capacity, walls: &Walls, tools: Vec<String>, cuda: Option<&str>) -> Self {
+    fn new(capacity: Capacity, walls: &Walls, tools: Vec<String>, cuda: Option<&str>) -> Self {
         let mut notes = walls.notes.clone();
-        let mut labels = walls.labels.clone();
+        let mut labels = Vec::new();
         // In a container a task sees the image's tools and not the machine's.
         if walls.sandbox.is_some() {
             labels.extend(tools);
         }
-        if walls.isolation == Isolation::Restricted && !capacity.gpus.is_empty() {
-            // CUDA reserves terabytes of addresses, so only a cgroup can limit its memory.
-            capacity.gpus.clear();
-            notes.push("GPU: not offered, since a task's memory cannot be limited here".to_owned());
-        }
-        if let Some(cuda) = cuda.filter(|_| !capacity.gpus.is_empty()) {
+        if let Some(cuda) = cuda {
             labels.extend(features::labels("cuda", Version::find(cuda)));
+        }
+        // An engine can have any number of images, and all that is more than allowed is cut.
+        labels.extend(walls.labels.iter().cloned());
+        let too_many = labels.len().saturating_sub(LABELS_MAX);
+        if too_many > 0 {
+            notes.push(format!(
+                "labels: {LABELS_MAX} are the most, so {too_many} images are not offered; shorten \
+                 worker.docker_images, or end what it names with a star and allow worker.docker_pull"
+            ));
         }
         labels.truncate(LABELS_MAX);
         Self { capacity, isolation: walls.isolation, notes, labels }
@@ -177,21 +184,22 @@ fn note(check: &Check) -> String {
 }
 
 /// Makes the data directory if need be and takes it for this worker alone, until dropped.
-fn take_directory(path: &Path) -> Result<Flock<File>, WorkerError> {
+fn take_directory(path: &Path, weaker: Weaker) -> Result<Flock<File>, WorkerError> {
     let failed = |source| WorkerError::MakeDirectory { path: path.to_owned(), source };
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+    let mode = weaker.directory_mode();
+    DirBuilder::new().recursive(true).mode(mode).create(path).map_err(failed)?;
     let lock = File::create(path.join("lock")).map_err(failed)?;
     Flock::lock(lock, FlockArg::LockExclusiveNonblock)
         .map_err(|_| WorkerError::DirectoryInUse { path: path.to_owned() })
 }
 
-/// An empty directory in place of whatever an earlier worker has left there.
+/// An empty directory for this user alone in place of whatever an earlier worker has left there.
 fn fresh_directory(path: PathBuf) -> Result<PathBuf, WorkerError> {
     let make = || {
         if path.exists() {
             fs::remove_dir_all(&path)?;
         }
-        fs::create_dir(&path)
+        DirBuilder::new().mode(0o700).create(&path)
     };
     match make() {
         Ok(()) => Ok(path),
@@ -201,14 +209,13 @@ fn fresh_directory(path: PathBuf) -> Result<PathBuf, WorkerError> {
 
 #[cfg(test)]
 mod tests {
-    use campusgrid_protocol::resource::Gpu;
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
-    fn offer(isolation: Isolation) -> Offer {
-        let gpu = Gpu { model: "A100".to_owned(), memory_mib: 40_960, driver: "550".to_owned() };
-        let capacity = Capacity { cpu_millis: 1, ram_mib: 2, disk_mib: 3, gpus: vec![gpu] };
-        let (notes, labels) = (vec!["held".to_owned()], vec!["docker".to_owned()]);
+    fn offer(labels: Vec<String>) -> Offer {
+        let capacity = Capacity { cpu_millis: 1, ram_mib: 2, disk_mib: 3, gpus: Vec::new() };
+        let (isolation, notes) = (Isolation::Docker, vec!["held".to_owned()]);
         let (sandbox, engine, checks) = (None, None, Vec::new());
         let walls = Walls { sandbox, engine, isolation, notes, checks, labels };
         Offer::new(capacity, &walls, vec!["R".to_owned()], Some("12.4"))
@@ -216,16 +223,34 @@ mod tests {
 
     #[test]
     fn a_machine_of_containers_offers_no_tools_of_its_own() {
-        let offer = offer(Isolation::Docker);
-        assert_eq!(offer.labels, ["docker", "cuda", "cuda/12", "cuda/12.4"]);
+        let offer = offer(vec!["docker".to_owned()]);
+        assert_eq!(offer.labels, ["cuda", "cuda/12", "cuda/12.4", "docker"]);
         assert_eq!(offer.notes, ["held"]);
     }
 
     #[test]
-    fn gpus_are_not_offered_where_memory_cannot_be_limited() {
-        let offer = offer(Isolation::Restricted);
-        assert_eq!((offer.capacity.gpus, offer.labels), (Vec::new(), vec!["docker".to_owned()]));
-        assert_eq!(offer.notes.len(), 2);
+    fn many_images_displace_nothing_else_and_the_owner_is_told() {
+        let offer = offer((0..LABELS_MAX).map(|number| format!("image:{number}")).collect());
+        assert_eq!(offer.labels[..4], ["cuda", "cuda/12", "cuda/12.4", "image:0"]);
+        assert_eq!(offer.labels.len(), LABELS_MAX);
+        assert!(
+            offer.notes[1].starts_with("labels: 200 are the most, so 3 images are not offered")
+        );
+    }
+
+    #[test]
+    fn results_are_for_the_worker_alone_where_tasks_may_enter() {
+        let home = tempfile::tempdir().unwrap();
+        let data_dir = home.path().join("worker");
+        let _lock = take_directory(&data_dir, Weaker::Allow).unwrap();
+        let (spool, _) = Spool::open(&data_dir).unwrap();
+        let runs = fresh_directory(data_dir.join("runs")).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(
+            [data_dir.clone(), runs, data_dir.join("spool")].map(|path| mode(&path)),
+            [0o711, 0o700, 0o700]
+        );
+        drop(spool);
     }
 
     #[test]

@@ -13,7 +13,8 @@ use crate::config::Config;
 use crate::connection::ManagerAddress;
 use crate::features;
 use crate::gpu::Gpus;
-use crate::walls::{Scratch, Walls};
+use crate::trial::Trial;
+use crate::walls::Walls;
 
 pub use self::report::{Format, print};
 
@@ -26,9 +27,10 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Whether other people's tasks can run here.
+    /// Whether other people's tasks can run here, be it those alone that accept weaker walls:
+    /// without its owner's leave no machine is `Restricted`.
     pub fn is_fit(&self) -> bool {
-        self.isolation >= Isolation::Docker
+        self.isolation >= Isolation::Restricted
     }
 }
 
@@ -38,23 +40,27 @@ impl Findings {
 ///
 /// # Errors
 ///
-/// When there is no room where temporary files go.
+/// When there is no room for a trial, neither with the worker's data nor among temporary files.
 pub async fn examine(config: &Config, variables: BTreeMap<String, String>) -> io::Result<Findings> {
     // A place of its own: that of a running worker must not be touched.
-    let scratch = Scratch::make()?;
+    let trial = Trial::make(&config.data_dir, config.weaker)?;
     let (gpus, gpu_checks) = Gpus::find().await;
-    let walls = Walls::probe(config, &scratch.path, scratch.instance.clone());
+    let walls = Walls::probe(config, &trial.path, trial.instance.clone());
     let (walls, labels) = tokio::join!(walls, features::probe(features::SYSTEM.as_ref()));
     let isolation = walls.isolation;
+    let (gpus, withheld) = gpus.behind_walls(isolation);
     let mut checks = machine::system();
     checks.extend(walls.checks.iter().cloned());
     if let Some(engine) = &walls.engine {
         engine.close().await;
     }
     drop(walls); // With what it keeps ready, which lies in the scratch directory.
-    checks.extend(gpu_checks);
+    checks.extend(gpu_checks.into_iter().chain(withheld));
     checks.extend(machine::capacity(config, &gpus));
-    checks.extend(machine::tools(&labels));
+    if isolation != Isolation::Docker {
+        // In containers tasks see the image's tools.
+        checks.extend(machine::tools(&labels));
+    }
     checks.push(machine::uv(config, &variables));
     checks.extend(machine::service());
     if !config.manager_host.is_empty() {

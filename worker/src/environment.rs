@@ -7,18 +7,21 @@
 //! environments/KEY/           one environment; KEY names the lock, the interpreter and uv
 //! environments/answers/HASH   the lock that a list of requirements came to, good for a day or so
 //! environments/workshop/      what uv may change: its cache, and new-*, being built
+//! environments/images/new-*   the same for one piece of work in an image, and nothing after it
 //! environments/.*             on their way in or out; swept at start
 //! ```
 
+mod answers;
 pub mod asked;
+mod building;
 mod disk;
 pub mod flights;
 pub mod index;
 pub mod interpreter;
-pub mod lock;
+mod refusals;
 pub mod requirements;
+mod room;
 pub mod shelf;
-pub mod specifiers;
 mod telling;
 mod tools;
 mod uv;
@@ -32,21 +35,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use campusgrid_protocol::message::LOCK_MAX_BYTES;
-use tokio::sync::RwLock;
-use tracing::{info, warn};
+use campusgrid_protocol::lock::Lock;
+use campusgrid_protocol::python::Specifiers;
+use tracing::info;
 
+use self::answers::Answers;
 use self::asked::Question;
+use self::building::{BUILDING, Building, Packages, sweep};
 use self::flights::{Flights, Steps};
 use self::interpreter::{Interpreter, Interpreters, Wanted};
-use self::lock::Lock;
+use self::refusals::Refusals;
 use self::requirements::Requirements;
-use self::shelf::{Environment, Shelf};
-use self::specifiers::Specifiers;
+use self::room::Room;
+use self::shelf::{Cache, Environment, Shelf};
 use self::tools::Tools;
 use self::uv::{Bench, Uv};
 use self::workshop::Workshop;
-use crate::clock;
 
 /// Requirements are resolved for this minor version of Python 3 and all later ones where that works,
 /// so that one lock serves all machines of a campus. Older ones have seen their last release.
@@ -58,9 +62,15 @@ pub enum EnvironmentError {
     /// The submitter's: what is asked for does not exist, or has no wheel.
     #[error("{message}")]
     Requirements { message: String },
+    /// The submitter's, too: the image is not to be had, or has no Python.
+    #[error("{message}")]
+    Image { message: String },
     /// This machine's: no uv, no index, no disk.
     #[error("{message}")]
     Machine { message: String },
+    /// The container engine went away, whatever the task is.
+    #[error("{message}")]
+    Engine { message: String },
 }
 
 /// The environments of one worker; may be asked by many tasks at once.
@@ -69,14 +79,13 @@ pub struct Environments {
     dir: PathBuf,
     tools: Tools,
     uv: Uv,
-    fresh: Duration,
+    answers: Answers,
+    refusals: Refusals,
     interpreters: Interpreters,
     shelf: Shelf,
-    max_bytes: u64,
+    room: Room,
     resolutions: Flights<Lock>,
     builds: Flights<Arc<Environment>>,
-    /// Read by whoever uses uv's cache, written by whoever empties it.
-    cache: RwLock<()>,
 }
 
 /// What [`Environments`] are made of.
@@ -91,34 +100,51 @@ pub struct EnvironmentsConfig {
     /// What environments and uv's cache may take up together. An environment in use is never
     /// removed for it, and one that is being built comes on top; no single one may be larger.
     pub max_mib: u64,
+    /// What the owner offers of the machine, thousandths of a core and MiB; all builds together stay
+    /// below it.
+    pub cpu_millis: u32,
+    pub ram_mib: u32,
     /// The worker's own environment variables: where uv, pip and proxies are configured.
     pub variables: BTreeMap<String, String>,
 }
 
 impl Environments {
-    /// Sweeps what an earlier worker left half built. Opens nothing else; a missing `uv` is
-    /// installed when a task needs it.
+    /// Sweeps what an earlier worker left half built, and begins to remove what does not fit. A
+    /// missing `uv` is installed when a task needs it.
     ///
     /// # Errors
     ///
     /// When the directories cannot be made.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime.
     pub fn open(config: EnvironmentsConfig) -> std::io::Result<Self> {
         let dir = config.data_dir.join("environments");
-        fs::create_dir_all(dir.join("answers"))?;
-        fs::set_permissions(&dir, fs::Permissions::from_mode(0o700))?;
-        workshop::make_open(&dir.join(WORKSHOP))?;
+        // The sandbox hands the workshop over to the user that builds.
+        for name in [ANSWERS, WORKSHOP, IMAGES] {
+            make_closed(&dir.join(name))?;
+        }
+        // Tasks behind filters alone find their environment by its path, as users of their own.
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o711))?;
+        let answers = Answers::open(dir.join(ANSWERS), config.fresh)?;
         sweep(&dir, ".")?;
         sweep(&dir.join(WORKSHOP), BUILDING)?;
+        sweep(&dir.join(IMAGES), BUILDING)?;
+        let path = dir.join(WORKSHOP).join(workshop::CACHE);
+        let shelf = Shelf::new(dir.clone(), Cache { path, users: Arc::default() });
+        let room = Room::new(shelf.clone(), answers.clone(), config.max_mib << 20);
+        drop(room.make());
         Ok(Self {
             tools: Tools::new(&config),
             uv: Uv::new(&config),
-            fresh: config.fresh,
+            answers,
+            refusals: Refusals::default(),
             interpreters: Interpreters::default(),
-            shelf: Shelf::new(dir.clone(), config.max_mib << 20),
-            max_bytes: config.max_mib << 20,
+            shelf,
+            room,
             resolutions: Flights::new(),
             builds: Flights::new(),
-            cache: RwLock::new(()),
             dir,
         })
     }
@@ -127,7 +153,7 @@ impl Environments {
     ///
     /// # Errors
     ///
-    /// `Requirements` if what the program says rules out all that this machine has, else `Machine`.
+    /// See [`EnvironmentError`]; `Requirements` only if no machine could have what is asked for.
     pub async fn interpreter(
         &self,
         workshop: Workshop<'_>,
@@ -150,41 +176,48 @@ impl Environments {
         question: &Question,
         steps: &Steps,
     ) -> Result<Lock, EnvironmentError> {
-        let key = question.key(interpreter);
-        let answer = &self.dir.join("answers").join(key.to_hex().as_str());
+        let key = &question.key(interpreter);
         let work = |steps: Steps| async move {
-            if let Some(lock) = self.answered(answer) {
+            if let Some(lock) = self.answers.find(key) {
                 return Ok(lock);
             }
+            self.refusals.check(key.as_bytes())?;
             let uv = self.tools.uv(&steps).await?;
-            steps.send_replace(question.words());
+            let packages = self.packages(interpreter)?;
             let bench = Bench {
                 workshop,
                 uv: &uv,
                 interpreter,
-                packages: &self.dir.join(WORKSHOP),
+                packages: packages.path(),
                 results: &self.scrap(),
                 steps: &steps,
             };
-            let _cache = self.cache.read().await;
-            let lock = match question {
-                Question::Names { requirements, python } => {
-                    self.resolve_names(bench, requirements, python.as_ref()).await?
-                }
-                Question::UvLock { text, project } => {
-                    let lock = self.uv.export(bench, text, &project.pyproject).await?;
-                    lock.for_python(project.python.clone())
+            let resolved = async {
+                steps.send_replace(question.words());
+                match question {
+                    Question::Names { requirements, python } => {
+                        self.resolve_names(bench, requirements, python.as_ref()).await
+                    }
+                    Question::UvLock { text, project } => {
+                        let lock = self.uv.export(bench, text, &project.pyproject).await?;
+                        Ok(lock.for_python(project.python.clone()))
+                    }
                 }
             };
-            // Lost with the power, it is only asked again.
-            fs::write(answer, lock.text()).map_err(|error| machine("note a lock", &error))?;
+            let _after = self.room.after();
+            let resolved = self.room.in_turn(bench, resolved).await;
+            self.refusals.note(*key.as_bytes(), &resolved);
+            let lock = resolved?;
+            let (answers, key, kept, draft) =
+                (self.answers.clone(), *key, lock.clone(), self.scrap());
+            let keep = blocking(move || answers.keep(&key, &kept, &draft));
+            keep.await.map_err(|error| machine("note a lock", &error))?;
             Ok(lock)
         };
         self.resolutions.join(*key.as_bytes(), steps, work).await
     }
 
-    /// For as many versions of Python as possible; if there is no such answer, for this machine's
-    /// and later ones.
+    /// For as many versions of Python as possible, this machine's among them.
     async fn resolve_names(
         &self,
         bench: Bench<'_>,
@@ -192,20 +225,24 @@ impl Environments {
         python: Option<&Specifiers>,
     ) -> Result<Lock, EnvironmentError> {
         let own = bench.interpreter.version.1;
-        let will_do = |minor: &u32| python.is_none_or(|python| python.hold_for_minor(*minor));
-        let oldest = (OLDEST_MINOR..own).find(will_do).unwrap_or(own);
-        let mut minor = oldest;
-        loop {
-            match self.uv.compile(bench, requirements.text(), minor).await {
-                Ok(lock) => {
-                    let since = format!(">=3.{minor}");
-                    let since = Specifiers::parse(&since).expect("it was made so");
-                    return Ok(lock.for_python(since));
-                }
-                Err(EnvironmentError::Requirements { .. }) if minor != own => minor = own,
-                Err(error) => return Err(error),
+        for minor in older_minors(own, python) {
+            match self.resolve_since(bench, requirements, minor).await {
+                Err(EnvironmentError::Requirements { .. }) => {}
+                answer => return answer,
             }
         }
+        self.resolve_since(bench, requirements, own).await
+    }
+
+    async fn resolve_since(
+        &self,
+        bench: Bench<'_>,
+        requirements: &Requirements,
+        minor: u32,
+    ) -> Result<Lock, EnvironmentError> {
+        let lock = self.uv.compile(bench, requirements.text(), minor).await?;
+        let since = Specifiers::parse(&format!(">=3.{minor}")).expect("it was made so");
+        Ok(lock.for_python(since))
     }
 
     /// The directory of an environment made from this lock, to be bound read-only at `/env`.
@@ -233,15 +270,16 @@ impl Environments {
         let work = |steps: Steps| {
             let (uv, name) = (&uv, name.as_str());
             async move {
+                let packages = Arc::new(self.packages(interpreter)?);
                 let bench = Bench {
                     workshop,
                     uv,
                     interpreter,
-                    packages: &self.dir.join(WORKSHOP),
+                    packages: packages.path(),
                     results: &self.scrap(),
                     steps: &steps,
                 };
-                self.build(bench, name, lock).await
+                self.build(bench, &packages, name, lock).await
             }
         };
         self.builds.join(*key.as_bytes(), steps, work).await
@@ -250,6 +288,7 @@ impl Environments {
     async fn build(
         &self,
         bench: Bench<'_>,
+        packages: &Arc<Packages>,
         name: &str,
         lock: &Lock,
     ) -> Result<Arc<Environment>, EnvironmentError> {
@@ -257,67 +296,36 @@ impl Environments {
             return Ok(Arc::new(environment)); // Built since the question was asked.
         }
         info!(environment = %name, packages = lock.packages(), "building an environment");
+        let after = self.room.after();
         let building = Building::new(bench.packages)?;
-        let cache = self.cache.read().await;
-        let too_full = disk::until_too_full(bench.packages, self.max_bytes);
-        tokio::select! {
-            biased;
-            built = self.uv.build(bench, &building.name, lock) => built?,
-            error = too_full => {
-                return Err(EnvironmentError::Machine { message: error.to_string() });
-            }
-        }
-        drop(cache);
+        self.room.in_turn(bench, self.uv.build(bench, &building.name, lock)).await?;
         bench.steps.send_replace("putting its packages in place".to_owned());
         let (shelf, key) = (self.shelf.clone(), name.to_owned());
-        let built = building.path.join(uv::ENVIRONMENT);
-        blocking(move || shelf.put(&built, &key))
-            .await
-            .map_err(|error| machine("keep an environment", &error))?;
-        drop(building);
-        let environment = self.shelf.take(name).ok_or_else(|| EnvironmentError::Machine {
-            message: "somebody has removed its environment".to_owned(),
-        })?;
-        // While it is held, so that its own room is not made by removing it.
-        self.make_room().await;
+        let built = bench.packages.canonicalize().map(|packages| packages.join(&building.name));
+        // Kept by this work itself: nobody may wait for it any more, and half an environment must not
+        // be kept because the rest was removed meanwhile.
+        let kept = (building, Arc::clone(packages));
+        let put = move || {
+            let put = shelf.put(&built?.join(uv::ENVIRONMENT), &key);
+            drop(kept);
+            put
+        };
+        let environment =
+            blocking(put).await.map_err(|error| machine("keep an environment", &error))?;
+        after.made().await;
         Ok(Arc::new(environment))
     }
 
-    /// Keeps what is on the disk below its limit. While somebody uses uv's cache, that stays.
-    async fn make_room(&self) {
-        let alone = self.cache.try_write();
-        let cache = alone.is_ok().then(|| self.dir.join(WORKSHOP).join(workshop::CACHE));
-        let shelf = self.shelf.clone();
-        if let Err(error) = blocking(move || shelf.make_room(cache.as_deref())).await {
-            warn!("no room could be made among the environments: {error}");
+    /// The directory that uv may change for this interpreter.
+    ///
+    /// Work in an image has one of its own, without a cache that lasts: the image's Python and its C
+    /// library run there, and what they leave must reach neither the jobs of others nor a worker
+    /// that still reads it.
+    fn packages(&self, interpreter: &Interpreter) -> Result<Packages, EnvironmentError> {
+        match interpreter.image {
+            None => Ok(Packages::Lasting(self.dir.join(WORKSHOP))),
+            Some(_) => Building::new(&self.dir.join(IMAGES)).map(Packages::Passing),
         }
-        drop(alone);
-        if let Err(error) = self.forget_old_answers() {
-            warn!("old answers of the package index could not be removed: {error}");
-        }
-    }
-
-    /// The lock of an earlier answer, if that is young enough.
-    fn answered(&self, answer: &Path) -> Option<Lock> {
-        self.is_fresh(answer).ok().filter(|is_fresh| *is_fresh)?;
-        let text = fs::read_to_string(answer).ok().filter(|text| text.len() <= LOCK_MAX_BYTES)?;
-        Lock::check(&text).ok()
-    }
-
-    fn is_fresh(&self, answer: &Path) -> std::io::Result<bool> {
-        let modified = fs::metadata(answer)?.modified()?;
-        let asked_s = modified.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Ok(clock::unix_s().saturating_sub(asked_s) < self.fresh.as_secs())
-    }
-
-    fn forget_old_answers(&self) -> std::io::Result<()> {
-        for entry in fs::read_dir(self.dir.join("answers"))? {
-            let path = entry?.path();
-            if !self.is_fresh(&path)? {
-                fs::remove_file(&path)?;
-            }
-        }
-        Ok(())
     }
 
     /// A path for what a tool says, which nobody else uses.
@@ -326,42 +334,26 @@ impl Environments {
     }
 }
 
-/// What uv may change, beneath the environments.
+/// Locks, beneath the environments.
+const ANSWERS: &str = "answers";
+
+/// What uv may change.
 const WORKSHOP: &str = "workshop";
 
-/// Begins the name of a directory in which an environment is built.
-const BUILDING: &str = "new-";
+/// The same for images.
+const IMAGES: &str = "images";
 
-/// A directory in which an environment grows; gone with this value but for what was moved.
-struct Building {
-    path: PathBuf,
-    name: String,
+/// The minor versions of Python 3 to resolve for before this machine's own: those that a program says
+/// it runs on.
+fn older_minors(own: u32, python: Option<&Specifiers>) -> impl Iterator<Item = u32> {
+    (OLDEST_MINOR..own)
+        .filter(move |&minor| python.is_none_or(|python| python.hold_for_minor(minor)))
 }
 
-impl Building {
-    fn new(parent: &Path) -> Result<Self, EnvironmentError> {
-        let name = format!("{BUILDING}{:08x}", crate::backoff::random());
-        let path = parent.join(&name);
-        workshop::make_open(&path).map_err(|error| machine("make a directory", &error))?;
-        Ok(Self { path, name })
-    }
-}
-
-impl Drop for Building {
-    fn drop(&mut self) {
-        let _ = shelf::remove(&self.path); // What is left is swept at the next start.
-    }
-}
-
-/// Removes what begins so.
-fn sweep(dir: &Path, begin: &str) -> std::io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(begin) {
-            shelf::remove(&entry.path())?;
-        }
-    }
-    Ok(())
+/// Makes a directory that only its owner may enter.
+fn make_closed(path: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
 }
 
 async fn blocking<T: Send + 'static>(
@@ -395,4 +387,43 @@ fn hash(parts: &[String]) -> blake3::Hash {
         hasher.update(part.as_bytes());
     }
     hasher.finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn others_may_pass_to_an_environment_and_enter_nothing_else() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("environments");
+        fs::create_dir_all(dir.join(WORKSHOP)).unwrap();
+        fs::set_permissions(dir.join(WORKSHOP), fs::Permissions::from_mode(0o777)).unwrap();
+        let config = EnvironmentsConfig {
+            data_dir: home.path().to_owned(),
+            uv: None,
+            fresh: Duration::ZERO,
+            max_mib: 1,
+            cpu_millis: 1000,
+            ram_mib: 512,
+            variables: BTreeMap::new(),
+        };
+        drop(Environments::open(config).unwrap());
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&dir), 0o711);
+        for entry in fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            assert_eq!(mode(&path), 0o700, "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn one_older_version_after_another_is_tried() {
+        let check = |own: u32, python: &str| -> Vec<u32> {
+            older_minors(own, Specifiers::parse(python).as_ref()).collect()
+        };
+        assert_eq!(check(13, ""), [10, 11, 12]);
+        assert_eq!(check(13, ">=3.11,!=3.12.*"), [11]);
+        assert_eq!(check(9, ""), [0; 0]);
+    }
 }

@@ -4,6 +4,7 @@
 
 mod cdi;
 pub mod error;
+mod find;
 pub mod grant;
 mod library;
 pub(crate) mod meter;
@@ -19,9 +20,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use campusgrid_protocol::resource::{Gpu, GpuLoad};
+use campusgrid_protocol::resource::{Gpu, GpuLoad, Isolation};
 use campusgrid_sandbox::plan::{Check, Holds};
-use nvml_wrapper::error::NvmlError;
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
@@ -42,8 +42,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 ///
 /// Its functions may block, as drivers do.
 trait Driver: fmt::Debug + Send + Sync {
-    /// All GPUs of the machine, in the driver's order.
-    fn cards(&self) -> Result<Vec<Card>, GpuError>;
+    /// All GPUs of the machine, in the driver's order; one that is broken hides no other.
+    fn cards(&self) -> Result<Vec<Result<Card, GpuError>>, GpuError>;
 
     fn load(&self, uuid: &str) -> Result<GpuLoad, GpuError>;
 
@@ -98,93 +98,40 @@ pub enum Root {
 pub struct Gpus {
     driver: Option<Arc<dyn Driver>>,
     places: Arc<Places>,
-    /// By their numbers, each with what whoever is granted it holds.
-    offered: Arc<[(Card, Arc<Mutex<()>>)]>,
+    /// By their numbers.
+    offered: Arc<[Offered]>,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct Offered {
+    card: Card,
+    /// For whoever is granted it.
+    held: Arc<Mutex<()>>,
+    /// For whoever asks the driver about it.
+    turn: Arc<Mutex<()>>,
 }
 
 impl Gpus {
-    /// Looks for GPUs, and says what there is. A machine without is no error.
-    pub async fn find() -> (Self, Vec<Check>) {
-        match answer(|| Ok(Self::open())).await {
-            Ok(found) => found,
-            Err(error) => Self::without(Places::usual(), Holds::No, chain(error)),
+    /// Those of these that tasks behind such walls can be granted, and what is said of the others.
+    pub(crate) fn behind_walls(self, isolation: Isolation) -> (Self, Option<Check>) {
+        if isolation != Isolation::Restricted || self.offered.is_empty() {
+            return (self, None);
         }
-    }
-
-    /// May block.
-    fn open() -> (Self, Vec<Check>) {
-        let places = Places::usual();
-        match nvml::Nvidia::open() {
-            Ok(driver) => Self::behind(Arc::new(driver), places),
-            Err(GpuError::Open { source: NvmlError::LibloadingError(_) }) => {
-                Self::without(places, Holds::Optional, "none with an NVIDIA driver".to_owned())
-            }
-            Err(error) => Self::without(places, Holds::No, chain(error)),
-        }
-    }
-
-    fn without(places: Places, state: Holds, found: String) -> (Self, Vec<Check>) {
-        let mut checks = vec![check(state, found, None)];
-        checks.extend(other_makers(&places));
-        let gpus = Self { driver: None, places: Arc::new(places), offered: Arc::from([]) };
-        (gpus, checks)
-    }
-
-    /// Offers what `driver` has and a task could use.
-    fn behind(driver: Arc<dyn Driver>, places: Places) -> (Self, Vec<Check>) {
-        let cards = match driver.cards() {
-            Ok(cards) => cards,
-            Err(error) => return Self::without(places, Holds::No, chain(error)),
-        };
-        let mut checks = Vec::new();
-        let mut offered = Vec::new();
-        for card in cards {
-            let name = format!(
-                "{}, {} MiB, driver {}, CUDA {}",
-                card.gpu.model, card.gpu.memory_mib, card.gpu.driver, card.cuda
-            );
-            if card.is_split {
-                let found = format!("{name}: split into instances (MIG), which are not offered");
-                checks.push(check(Holds::Optional, found, None));
-                continue;
-            }
-            // Without its nodes or its libraries a task could not use it: not offered is honest.
-            let usable = Nodes::find(&places.dev, &[card.minor])
-                .and_then(|_| Shown::find(&places, &card.gpu.driver, Root::Machine));
-            match usable {
-                Ok(_) => {
-                    checks.push(check(Holds::Yes, name, None));
-                    offered.push((card, Arc::default()));
-                }
-                Err(GpuError::Node { path, mend }) => {
-                    let found = format!("{name}: {} is not there", path.display());
-                    checks.push(check(Holds::No, found, Some(mend)));
-                }
-                Err(GpuError::ClosedNode { path, mend }) => {
-                    let found = format!("{name}: tasks may not use {}", path.display());
-                    checks.push(check(Holds::No, found, Some(mend)));
-                }
-                Err(error) => {
-                    checks.push(check(Holds::No, format!("{name}: {}", chain(error)), None));
-                }
-            }
-        }
-        if checks.is_empty() {
-            checks.push(check(Holds::Optional, "none that NVIDIA's driver knows".to_owned(), None));
-        }
-        checks.extend(other_makers(&places));
-        let places = Arc::new(places);
-        (Self { driver: Some(driver), places, offered: offered.into() }, checks)
+        // CUDA reserves terabytes of addresses, so only a cgroup can limit its memory.
+        let found = "not offered, since a task's memory cannot be limited here".to_owned();
+        let none = Self { driver: None, offered: Arc::from([]), ..self };
+        (none, Some(check(Holds::Optional, found, None)))
     }
 
     /// What is offered; a GPU's number is its place here.
     pub fn offered(&self) -> Vec<Gpu> {
-        self.offered.iter().map(|(card, _)| card.gpu.clone()).collect()
+        self.offered.iter().map(|offered| offered.card.gpu.clone()).collect()
     }
 
     /// The newest version of CUDA that the driver runs, such as `12.4`.
     pub fn cuda(&self) -> Option<&str> {
-        self.offered.first().map(|(card, _)| card.cuda.as_str())
+        self.offered.first().map(|offered| offered.card.cuda.as_str())
     }
 
     /// Takes GPUs for one task, once nothing computes on them.
@@ -204,9 +151,8 @@ impl Gpus {
         let mut cards = Vec::new();
         let mut guards = Vec::new();
         for &number in &numbers {
-            let (card, lock) = self.card(number)?;
-            let lock = Arc::clone(lock).lock_owned();
-            let guard = timeout(ASK_EVERY * ASK_TIMES, lock).await;
+            let Offered { card, held, turn: _ } = self.card(number)?;
+            let guard = timeout(ASK_EVERY * ASK_TIMES, Arc::clone(held).lock_owned()).await;
             guards.push(guard.map_err(|_| GpuError::Held { number })?);
             cards.push(card);
         }
@@ -228,7 +174,7 @@ impl Gpus {
         })
     }
 
-    fn card(&self, number: u16) -> Result<&(Card, Arc<Mutex<()>>), GpuError> {
+    fn card(&self, number: u16) -> Result<&Offered, GpuError> {
         let unknown = GpuError::Unknown { number, offered: self.offered.len() };
         self.offered.get(usize::from(number)).ok_or(unknown)
     }
@@ -237,11 +183,11 @@ impl Gpus {
     async fn until_free(&self, numbers: &[u16]) -> Result<(), GpuError> {
         let Some(driver) = &self.driver else { return Ok(()) };
         for &number in numbers {
-            let (card, _) = self.card(number)?;
+            let Offered { card, turn, held: _ } = self.card(number)?;
             let mut asked = 0;
             loop {
                 let (driver, uuid) = (Arc::clone(driver), card.uuid.clone());
-                let processes = answer(move || driver.processes(&uuid)).await?;
+                let processes = answer(turn, move || driver.processes(&uuid)).await?;
                 asked += 1;
                 if processes == 0 {
                     break;
@@ -257,11 +203,24 @@ impl Gpus {
 }
 
 /// Asks a driver where it may block, for as long as an answer makes sense.
+///
+/// A question keeps its turn until the driver answers, however late: a wedged one takes one thread
+/// for all questions of a turn, and not the spool's as well.
 async fn answer<T: Send + 'static>(
+    turn: &Arc<Mutex<()>>,
     ask: impl FnOnce() -> Result<T, GpuError> + Send + 'static,
 ) -> Result<T, GpuError> {
+    let asked = async {
+        let turn = Arc::clone(turn).lock_owned().await;
+        let ask = move || {
+            let answered = ask();
+            drop(turn);
+            answered
+        };
+        tokio::task::spawn_blocking(ask).await
+    };
     let silence = GpuError::Silence { limit_s: ANSWER_LIMIT.as_secs() };
-    match timeout(ANSWER_LIMIT, tokio::task::spawn_blocking(ask)).await {
+    match timeout(ANSWER_LIMIT, asked).await {
         Ok(Ok(answered)) => answered,
         Ok(Err(_)) | Err(_) => Err(silence),
     }
@@ -269,15 +228,6 @@ async fn answer<T: Send + 'static>(
 
 fn check(state: Holds, found: String, mend: Option<String>) -> Check {
     Check { what: "GPU".to_owned(), state, found, mend }
-}
-
-/// GPUs that this worker cannot grant, so that nobody looks for them in vain.
-fn other_makers(places: &Places) -> Vec<Check> {
-    [("kfd", "an AMD GPU, which is not offered"), ("dxg", "a GPU of WSL2, which is not offered")]
-        .into_iter()
-        .filter(|(node, _)| places.dev.join(node).exists())
-        .map(|(_, found)| check(Holds::Optional, found.to_owned(), None))
-        .collect()
 }
 
 /// An error with all its causes.

@@ -7,7 +7,8 @@ use campusgrid_container::error::EngineError;
 use campusgrid_sandbox::plan::{Check, Holds};
 
 use crate::config::Config;
-use crate::walls::{self, Scratch};
+use crate::trial::Trial;
+use crate::walls;
 
 /// What the owner wants otherwise than the standard recipe has it.
 #[derive(Debug, Clone, Default)]
@@ -45,10 +46,11 @@ pub async fn build(
     say: impl FnMut(&str) + Send + 'static,
 ) -> Result<(), ImageError> {
     let settings = config.engine.as_ref().ok_or(ImageError::NotUsed)?;
-    let scratch = Scratch::make().map_err(|source| ImageError::Scratch { source })?;
-    let recipe = recipe(config, &scratch, wishes)?;
-    let state = scratch.path.join("engine");
-    let (engine, checks) = walls::connect(settings, state, scratch.instance.clone()).await;
+    let trial = Trial::make(&config.data_dir, config.weaker)
+        .map_err(|source| ImageError::Scratch { source })?;
+    let recipe = recipe(config, &trial, wishes)?;
+    let state = trial.path.join("engine");
+    let (engine, checks) = walls::connect(settings, state, trial.instance.clone()).await;
     let engine = engine.ok_or_else(|| ImageError::NoEngine { found: why(&checks) })?;
     let built = engine.build_default(recipe, say).await;
     engine.close().await;
@@ -56,12 +58,12 @@ pub async fn build(
 }
 
 /// The standard recipe with the owner's wishes.
-fn recipe(config: &Config, scratch: &Scratch, wishes: Wishes) -> Result<Recipe, ImageError> {
+fn recipe(config: &Config, trial: &Trial, wishes: Wishes) -> Result<Recipe, ImageError> {
     let plain = |word: &str| {
         word.starts_with(|c: char| c.is_ascii_alphanumeric())
             && word.chars().all(|c| c.is_ascii_alphanumeric() || "+.-".contains(c))
     };
-    let mut recipe = Recipe::standard(config.data_dir.join(format!("image-{}", scratch.instance)));
+    let mut recipe = Recipe::standard(config.data_dir.join(format!("image-{}", trial.instance)));
     if let Some(suite) = wishes.suite {
         if !plain(&suite) {
             return Err(ImageError::Word { what: "name of a release", word: suite });
@@ -103,8 +105,8 @@ mod tests {
     #[test]
     fn wishes_are_checked_before_anything_is_built() {
         let config = Config::read_without_manager(None, BTreeMap::new(), Vec::new()).unwrap();
-        let scratch = Scratch::make().unwrap();
-        let check = |wishes: Wishes| recipe(&config, &scratch, wishes).is_ok();
+        let trial = Trial::make(&std::env::temp_dir(), config.weaker).unwrap();
+        let check = |wishes: Wishes| recipe(&config, &trial, wishes).is_ok();
         let text = |text: &str| Some(text.to_owned());
         assert!(check(Wishes {
             suite: text("bookworm"),

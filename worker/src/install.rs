@@ -83,8 +83,10 @@ impl Machine {
             self.write(profile, PROFILE_FILE.as_bytes(), 0o644)?;
             self.run(&["apparmor_parser", "--replace", profile])?;
         }
+        let is_configured = self.configure(config)?;
         if !self.is("run/systemd/system") {
-            self.said.push(format!("no systemd: start {PROGRAM} by whatever starts services here"));
+            let command = format!("{PROGRAM} --config {CONFIG}");
+            self.said.push(format!("no systemd: start {command} by whatever starts services here"));
             return Ok(self.said);
         }
         let user = "/etc/sysusers.d/campusgrid.conf";
@@ -92,22 +94,30 @@ impl Machine {
         self.run(&["systemd-sysusers", user])?;
         self.write(&format!("/etc/systemd/system/{SERVICE}"), UNIT_FILE.as_bytes(), 0o644)?;
         self.run(&["systemctl", "daemon-reload"])?;
-        if self.is(CONFIG) {
-            self.said.push(format!("{CONFIG} stays as it is"));
-        } else if config.manager_host.is_empty() {
-            self.said.push(format!(
-                "not started: no manager is known. Once more with -m HOST -u USER, or write {CONFIG} \
-                 and: sudo systemctl enable --now campusgrid-worker"
-            ));
+        if !is_configured {
+            self.said.push("then: sudo systemctl enable --now campusgrid-worker".to_owned());
             return Ok(self.said);
-        } else {
-            self.write(CONFIG, configuration(config).as_bytes(), 0o644)?;
         }
         self.run(&["systemctl", "enable", SERVICE])?;
         // And not `--now`: one that runs already is to run what was just installed.
         self.run(&["systemctl", "restart", SERVICE])?;
         self.said.push("the code to approve: journalctl -u campusgrid-worker -f".to_owned());
         Ok(self.said)
+    }
+
+    /// Writes the settings that were given, unless there are some. Returns whether there are now.
+    fn configure(&mut self, config: &Config) -> Result<bool, InstallError> {
+        if self.is(CONFIG) {
+            self.said.push(format!("{CONFIG} stays as it is"));
+        } else if config.manager_host.is_empty() {
+            self.said.push(format!(
+                "no manager is known: once more with -m HOST -u USER, or write {CONFIG}"
+            ));
+            return Ok(false);
+        } else {
+            self.write(CONFIG, configuration(config).as_bytes(), 0o644)?;
+        }
+        Ok(true)
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -234,16 +244,16 @@ mod tests {
             Mode::Do,
             flags,
             expect![[r#"
-            write /usr/lib/campusgrid/campusgrid-worker
-            link /usr/local/bin/campusgrid-worker to /usr/lib/campusgrid/campusgrid-worker
-            write /etc/sysusers.d/campusgrid.conf
-            run systemd-sysusers /etc/sysusers.d/campusgrid.conf
-            write /etc/systemd/system/campusgrid-worker.service
-            run systemctl daemon-reload
-            write /etc/campusgrid/config.toml
-            run systemctl enable campusgrid-worker.service
-            run systemctl restart campusgrid-worker.service
-            the code to approve: journalctl -u campusgrid-worker -f"#]],
+                write /usr/lib/campusgrid/campusgrid-worker
+                link /usr/local/bin/campusgrid-worker to /usr/lib/campusgrid/campusgrid-worker
+                write /etc/campusgrid/config.toml
+                write /etc/sysusers.d/campusgrid.conf
+                run systemd-sysusers /etc/sysusers.d/campusgrid.conf
+                write /etc/systemd/system/campusgrid-worker.service
+                run systemctl daemon-reload
+                run systemctl enable campusgrid-worker.service
+                run systemctl restart campusgrid-worker.service
+                the code to approve: journalctl -u campusgrid-worker -f"#]],
         );
         let read = |path: &str| fs::read_to_string(root.path().join(path)).unwrap();
         assert_eq!(read("usr/lib/campusgrid/campusgrid-worker"), "program");
@@ -266,16 +276,16 @@ mod tests {
             Mode::Do,
             "",
             expect![[r#"
-            /usr/lib/campusgrid/campusgrid-worker is there
-            /usr/local/bin/campusgrid-worker is there
-            /etc/sysusers.d/campusgrid.conf is there
-            run systemd-sysusers /etc/sysusers.d/campusgrid.conf
-            /etc/systemd/system/campusgrid-worker.service is there
-            run systemctl daemon-reload
-            /etc/campusgrid/config.toml stays as it is
-            run systemctl enable campusgrid-worker.service
-            run systemctl restart campusgrid-worker.service
-            the code to approve: journalctl -u campusgrid-worker -f"#]],
+                /usr/lib/campusgrid/campusgrid-worker is there
+                /usr/local/bin/campusgrid-worker is there
+                /etc/campusgrid/config.toml stays as it is
+                /etc/sysusers.d/campusgrid.conf is there
+                run systemd-sysusers /etc/sysusers.d/campusgrid.conf
+                /etc/systemd/system/campusgrid-worker.service is there
+                run systemctl daemon-reload
+                run systemctl enable campusgrid-worker.service
+                run systemctl restart campusgrid-worker.service
+                the code to approve: journalctl -u campusgrid-worker -f"#]],
         );
     }
 
@@ -295,30 +305,32 @@ mod tests {
             Mode::Say,
             "",
             expect![[r#"
-            write /usr/lib/campusgrid/campusgrid-worker
-            link /usr/local/bin/campusgrid-worker to /usr/lib/campusgrid/campusgrid-worker
-            write /etc/apparmor.d/campusgrid
-            run apparmor_parser --replace /etc/apparmor.d/campusgrid
-            write /etc/sysusers.d/campusgrid.conf
-            run systemd-sysusers /etc/sysusers.d/campusgrid.conf
-            write /etc/systemd/system/campusgrid-worker.service
-            run systemctl daemon-reload
-            not started: no manager is known. Once more with -m HOST -u USER, or write /etc/campusgrid/config.toml and: sudo systemctl enable --now campusgrid-worker"#]],
+                write /usr/lib/campusgrid/campusgrid-worker
+                link /usr/local/bin/campusgrid-worker to /usr/lib/campusgrid/campusgrid-worker
+                write /etc/apparmor.d/campusgrid
+                run apparmor_parser --replace /etc/apparmor.d/campusgrid
+                no manager is known: once more with -m HOST -u USER, or write /etc/campusgrid/config.toml
+                write /etc/sysusers.d/campusgrid.conf
+                run systemd-sysusers /etc/sysusers.d/campusgrid.conf
+                write /etc/systemd/system/campusgrid-worker.service
+                run systemctl daemon-reload
+                then: sudo systemctl enable --now campusgrid-worker"#]],
         );
         assert!(!root.path().join("usr").exists() && !root.path().join("etc/sysusers.d").exists());
     }
 
     #[test]
-    fn without_systemd_only_the_program_is_installed() {
+    fn without_systemd_the_program_and_its_settings_are_installed() {
         let root = tempfile::tempdir().unwrap();
         check(
             root.path(),
             Mode::Do,
             "",
             expect![[r#"
-            write /usr/lib/campusgrid/campusgrid-worker
-            link /usr/local/bin/campusgrid-worker to /usr/lib/campusgrid/campusgrid-worker
-            no systemd: start /usr/lib/campusgrid/campusgrid-worker by whatever starts services here"#]],
+                write /usr/lib/campusgrid/campusgrid-worker
+                link /usr/local/bin/campusgrid-worker to /usr/lib/campusgrid/campusgrid-worker
+                no manager is known: once more with -m HOST -u USER, or write /etc/campusgrid/config.toml
+                no systemd: start /usr/lib/campusgrid/campusgrid-worker --config /etc/campusgrid/config.toml by whatever starts services here"#]],
         );
     }
 

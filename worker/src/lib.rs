@@ -19,4 +19,5 @@ pub mod install;
 pub mod probe;
 pub mod run;
 pub mod spool;
+mod trial;
 mod walls;

@@ -11,8 +11,9 @@
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use campusgrid_protocol::frame;
@@ -52,8 +53,8 @@ impl Spool {
     /// `MakeDirectory`, `ReadSpool`.
     pub fn open(data_dir: &Path) -> Result<(Self, Vec<Ended>), WorkerError> {
         let dir = data_dir.join("spool");
-        fs::create_dir_all(&dir)
-            .map_err(|source| WorkerError::MakeDirectory { path: dir.clone(), source })?;
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+        made.map_err(|source| WorkerError::MakeDirectory { path: dir.clone(), source })?;
         let spool = Self { dir };
         let recovered = spool
             .recover()

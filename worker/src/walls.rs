@@ -1,8 +1,5 @@
 //! What tasks can run in on this machine: the worker's own sandbox, a container engine, or both.
 
-use std::fs::{self, DirBuilder};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,7 +11,6 @@ use campusgrid_sandbox::plan::{Check, Holds};
 use campusgrid_sandbox::sandbox::{Confinement, Sandbox, SandboxConfig};
 use tracing::warn;
 
-use crate::backoff::random;
 use crate::config::{Config, EngineSettings, Pull, Weaker, WithoutSandbox};
 
 /// As root, tasks run as this user and the 255 after it, and our own tools as the one after those.
@@ -33,15 +29,15 @@ const HELPER: &str = "/proc/self/exe";
 /// What works here, tried with real tasks.
 #[derive(Debug)]
 pub(crate) struct Walls {
-    /// With what it holds by itself.
+    /// With what it holds by itself, which is never less than `isolation`.
     pub(crate) sandbox: Option<(Sandbox, Isolation)>,
     pub(crate) engine: Option<Engine>,
-    /// The better of what both hold.
+    /// What a task that asks for no image can count on.
     pub(crate) isolation: Isolation,
     /// What holds, what does not and why, a line each.
     pub(crate) notes: Vec<String>,
     pub(crate) checks: Vec<Check>,
-    /// What jobs can require of the engine by name.
+    /// What jobs can require of the engine by name, the most important first.
     pub(crate) labels: Vec<String>,
 }
 
@@ -80,7 +76,7 @@ impl Walls {
         let has_default = labels.iter().any(|label| label == &format!("image:{DEFAULT_IMAGE}"));
         let (isolation, weight) = level(strength.isolation, has_default);
         let mut walls = Self {
-            sandbox,
+            sandbox: no_weaker(sandbox, isolation),
             engine,
             isolation,
             notes: strength.notes,
@@ -109,6 +105,14 @@ fn level(sandbox: Isolation, has_default_image: bool) -> (Isolation, Holds) {
     (sandbox.max(engine), if needs_engine { Holds::No } else { Holds::Optional })
 }
 
+/// A sandbox that holds what the machine promises, and no other.
+///
+/// Where containers hold better, jobs rely on the image's tools and on limits that a weaker sandbox
+/// may not have, such as that of a GPU's user's memory: none is to end up in it, whatever it accepts.
+fn no_weaker<T>(sandbox: Option<(T, Isolation)>, promised: Isolation) -> Option<(T, Isolation)> {
+    sandbox.filter(|(_, own)| *own >= promised)
+}
+
 /// Finds an engine and tries it.
 pub(crate) async fn connect(
     settings: &EngineSettings,
@@ -134,12 +138,19 @@ pub(crate) async fn connect(
 async fn engine_labels(engine: &Engine) -> Vec<String> {
     let mut labels = vec!["docker".to_owned()];
     match engine.images().await {
-        Ok(images) => labels.extend(images),
+        Ok(images) => labels.extend(by_use(images)),
         Err(error) => {
             warn!("the engine's images are not offered: {:#}", anyhow::Error::new(error));
         }
     }
     labels
+}
+
+/// The default image, without which ordinary jobs do not come, then what stands for many.
+fn by_use(mut images: Vec<String>) -> Vec<String> {
+    let default = format!("image:{DEFAULT_IMAGE}");
+    images.sort_by_key(|label| (*label != default, !label.ends_with('*')));
+    images
 }
 
 /// Nothing that anybody misses.
@@ -152,35 +163,6 @@ fn not_used() -> Check {
 pub(crate) fn instance(data_dir: &Path) -> String {
     let hash = blake3::hash(data_dir.as_os_str().as_encoded_bytes());
     hash.to_hex()[..16].to_owned()
-}
-
-/// A directory that nobody else has, for as long as it is kept.
-#[derive(Debug)]
-pub(crate) struct Scratch {
-    pub(crate) path: PathBuf,
-    /// What containers can be called that must not be mistaken for a worker's.
-    pub(crate) instance: String,
-}
-
-impl Scratch {
-    /// # Errors
-    ///
-    /// When there is no room for one where temporary files go.
-    pub(crate) fn make() -> io::Result<Self> {
-        let instance = format!("trial-{}-{:08x}", std::process::id(), random());
-        let path = std::env::temp_dir().join(format!("campusgrid-{instance}"));
-        // Fails where something of this name is, so that nobody can have made it for us.
-        DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Self { path, instance })
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.path) {
-            warn!("{} stays: {error}", self.path.display());
-        }
-    }
 }
 
 #[cfg(test)]
@@ -199,12 +181,25 @@ mod tests {
     }
 
     #[test]
-    fn a_scratch_directory_is_removed() {
-        let scratch = Scratch::make().unwrap();
-        let path = scratch.path.clone();
-        fs::write(path.join("file"), "").unwrap();
-        drop(scratch);
-        assert!(!path.exists());
+    fn a_weaker_sandbox_is_not_kept_beside_containers() {
+        let kept = |own, has_default| no_weaker(Some(((), own)), level(own, has_default).0);
+        assert_eq!(kept(Isolation::Restricted, true), None);
+        for (own, has_default) in [
+            (Isolation::None, false),
+            (Isolation::Restricted, false),
+            (Isolation::Full, true),
+            (Isolation::Full, false),
+        ] {
+            assert_eq!(kept(own, has_default), Some(((), own)));
+        }
+    }
+
+    #[test]
+    fn of_many_images_those_come_first_that_most_jobs_need() {
+        let images = ["image:a@sha256:1", "image:default", "image:lab/*", "image:sha256:2"];
+        let sorted = by_use(images.map(str::to_owned).to_vec());
+        let expected = ["image:default", "image:lab/*", "image:a@sha256:1", "image:sha256:2"];
+        assert_eq!(sorted, expected);
     }
 
     #[test]

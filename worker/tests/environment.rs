@@ -9,17 +9,19 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use campusgrid_protocol::lock::Lock;
 use campusgrid_protocol::task::Packages;
 use campusgrid_sandbox::sandbox::{Confinement, Sandbox, SandboxConfig};
 use campusgrid_worker::environment::asked::{Asked, Question};
 use campusgrid_worker::environment::flights::Steps;
 use campusgrid_worker::environment::interpreter::{Interpreter, Wanted};
-use campusgrid_worker::environment::lock::Lock;
 use campusgrid_worker::environment::shelf::Environment;
 use campusgrid_worker::environment::workshop::Workshop;
 use campusgrid_worker::environment::{EnvironmentError, Environments, EnvironmentsConfig};
@@ -28,6 +30,8 @@ use tempfile::TempDir;
 
 /// Where `cargo xtask` installs uv, beneath the home directory.
 const UV_OF_XTASK: &str = ".cache/campusgrid/tools/uv/bin/uv";
+
+const FIRST_JOB_UID: u32 = 60_000;
 
 /// The whole way of a job's packages, without a manager.
 struct Place {
@@ -47,21 +51,26 @@ fn uv() -> Option<PathBuf> {
 
 /// The strongest walls that hold here.
 async fn backends(dir: &Path) -> Backends {
-    for confinement in [Confinement::Full, Confinement::None] {
-        let (sandbox, strength) = Sandbox::probe(SandboxConfig {
-            confinement,
-            helper: PathBuf::from(env!("CARGO_BIN_EXE_campusgrid-worker")),
-            scratch: dir.join("scratch"),
-            first_job_uid: 60_000,
-            allow_restricted: false,
-        })
-        .await;
-        if let Some(sandbox) = sandbox {
-            return Backends::new(Some((sandbox, strength.isolation)), None);
-        }
-        eprintln!("without walls, since they do not hold here: {:?}", strength.notes);
+    if let Some(backends) = behind(Confinement::Full, dir).await {
+        return backends;
     }
-    panic!("not even without walls");
+    behind(Confinement::None, dir).await.unwrap()
+}
+
+/// None, with a printed reason, if these walls do not hold here.
+async fn behind(confinement: Confinement, dir: &Path) -> Option<Backends> {
+    let (sandbox, strength) = Sandbox::probe(SandboxConfig {
+        confinement,
+        helper: PathBuf::from(env!("CARGO_BIN_EXE_campusgrid-worker")),
+        scratch: dir.join("scratch"),
+        first_job_uid: FIRST_JOB_UID,
+        allow_restricted: false,
+    })
+    .await;
+    if sandbox.is_none() {
+        eprintln!("without these walls, since they do not hold here: {:?}", strength.notes);
+    }
+    sandbox.map(|sandbox| Backends::new(Some((sandbox, strength.isolation)), None))
 }
 
 impl Place {
@@ -117,7 +126,8 @@ impl Place {
     fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.dir.path().join("environments")).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        names.filter(|name| name != "answers" && name != "workshop").collect()
+        let ours = ["answers", "workshop", "images"];
+        names.filter(|name| !ours.contains(&name.as_str())).collect()
     }
 }
 
@@ -132,7 +142,9 @@ fn environments(
     variables.extend(more.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
     let data_dir = dir.to_owned();
     let fresh = Duration::from_secs(3600);
-    let config = EnvironmentsConfig { data_dir, uv, fresh, max_mib, variables };
+    let (cpu_millis, ram_mib) = (4000, 4096);
+    let config =
+        EnvironmentsConfig { data_dir, uv, fresh, max_mib, cpu_millis, ram_mib, variables };
     Environments::open(config).unwrap()
 }
 
@@ -149,7 +161,7 @@ fn unless_out_of_reach<T>(result: Result<T, EnvironmentError>) -> Option<T> {
             eprintln!("skipped: no package index: {message}");
             None
         }
-        Err(EnvironmentError::Requirements { message }) => panic!("{message}"),
+        Err(error) => panic!("{error}"),
     }
 }
 
@@ -219,6 +231,38 @@ async fn a_lock_is_for_as_many_versions_of_python_as_the_packages_allow() {
 }
 
 #[tokio::test]
+async fn behind_filters_alone_other_users_find_an_environment_by_its_path() {
+    let (Some(uv), Some(elsewhere)) = (uv(), Place::open(&[]).await) else { return };
+    let resolved = elsewhere.resolve(&named(&["six==1.16.0"])).await;
+    let Some(lock) = unless_out_of_reach(resolved) else { return };
+    // Where the user that builds finds it as well.
+    let tools = tempfile::tempdir().unwrap();
+    let reachable = tools.path().join("uv");
+    fs::copy(uv, &reachable).unwrap();
+    let mut place = Place::open_with(Some(reachable), 10_240, &[]).await;
+    for passed in [tools.path(), place.dir.path()] {
+        fs::set_permissions(passed, fs::Permissions::from_mode(0o711)).unwrap();
+    }
+    let restricted = behind(Confinement::Restricted, place.dir.path()).await;
+    let Some(restricted) = restricted else { return };
+    place.backends = restricted;
+    let environment = place.build(&lock).await.unwrap();
+    let as_a_task = |program: &Path, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().uid(FIRST_JOB_UID).gid(FIRST_JOB_UID);
+        command.current_dir("/").output().unwrap()
+    };
+    let python = environment.path().join("bin/python3");
+    let said = as_a_task(&python, &["-c", "import six; print(six.__version__)"]);
+    assert_eq!(String::from_utf8_lossy(&said.stdout), "1.16.0\n", "{said:?}");
+    for closed in [".", "answers", "images", "workshop", "workshop/cache"] {
+        let closed = place.dir.path().join("environments").join(closed);
+        let said = as_a_task(Path::new("/bin/ls"), &[closed.to_str().unwrap()]);
+        assert!(!said.status.success(), "{}: {said:?}", closed.display());
+    }
+}
+
+#[tokio::test]
 async fn the_same_requirements_need_no_index_again() {
     let Some(place) = Place::open(&[]).await else { return };
     let packages = named(&["six==1.16.0"]);
@@ -233,7 +277,6 @@ async fn the_same_requirements_need_no_index_again() {
 async fn what_does_not_exist_or_has_no_wheel_is_the_submitters_fault() {
     let Some(place) = Place::open(&[]).await else { return };
     let hashed = |line: &str| Packages::Hashed { text: format!("{line} --hash=sha256:{:064}", 0) };
-    let python = Some(">=3.99".to_owned());
     for (packages, word) in [
         (named(&["six==99.0"]), "six==99.0"),
         (named(&["docopt==0.6.2"]), "wheel"),
@@ -243,7 +286,6 @@ async fn what_does_not_exist_or_has_no_wheel_is_the_submitters_fault() {
         (hashed("docopt==0.6.2"), "wheel"),
         (hashed("--index-url=https://evil.example"), "not 'name==version'"),
         (Packages::UvLock { text: "version = 7".to_owned() }, "version 7"),
-        (Packages::Names { requirements: Vec::new(), requires_python: python }, "Python >=3.99"),
     ] {
         match place.ready(&packages).await {
             Err(EnvironmentError::Requirements { message }) => {
@@ -253,10 +295,20 @@ async fn what_does_not_exist_or_has_no_wheel_is_the_submitters_fault() {
                 eprintln!("skipped: no package index: {message}");
                 return;
             }
-            Ok(environment) => panic!("{packages:?} came to {}", environment.path().display()),
+            other => panic!("{packages:?} came to {other:?}"),
         }
     }
     assert_eq!(place.names(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_python_that_this_machine_lacks_is_looked_for_elsewhere() {
+    let Some(place) = Place::open(&[]).await else { return };
+    let requires_python = Some(">=3.99".to_owned());
+    let packages = Packages::Names { requirements: Vec::new(), requires_python };
+    let result = place.interpreter(&Asked::check(&packages).unwrap()).await;
+    let Err(EnvironmentError::Machine { message }) = result else { panic!("{result:?}") };
+    assert!(message.contains("requires the label python3.99"), "{message}");
 }
 
 #[tokio::test]
@@ -346,6 +398,38 @@ async fn what_nobody_uses_goes_when_there_is_no_room() {
     assert_eq!(names, kept);
     let cache = place.dir.path().join("environments/workshop/cache");
     assert!(!cache.exists(), "it is worth less than any environment");
+}
+
+#[tokio::test]
+async fn what_a_failed_build_has_downloaded_goes_as_well() {
+    let Some(uv) = uv() else { return };
+    let place = Place::open_with(Some(uv), 0, &[]).await;
+    let text = format!("six==1.16.0 --hash=sha256:{:064}", 0);
+    let failed = place.ready(&Packages::Hashed { text }).await;
+    assert!(failed.is_err(), "{failed:?}");
+    let workshop = place.dir.path().join("environments/workshop");
+    let is_empty = async {
+        while fs::read_dir(&workshop).unwrap().next().is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), is_empty).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_build_that_is_dropped_at_its_end_leaves_a_whole_environment_or_none() {
+    let Some(place) = Place::open(&[]).await else { return };
+    let Some(lock) = unless_out_of_reach(place.resolve(&named(&["six==1.16.0"])).await) else {
+        return;
+    };
+    let mut told = place.steps.subscribe();
+    let nearly = told.wait_for(|step| step.starts_with("putting its packages"));
+    tokio::select! {
+        built = place.build(&lock) => { built.unwrap(); }
+        step = nearly => { step.unwrap(); }
+    }
+    let environment = place.build(&lock).await.unwrap();
+    assert_eq!(python(environment.path(), "import six; print(six.__version__)"), "1.16.0\n");
 }
 
 /// A wheel with a line that every Python runs at its start in whose environment it is.

@@ -6,13 +6,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use campusgrid_container::error::EngineError;
+use campusgrid_container::image::ImagePolicy;
 use campusgrid_sandbox::plan::{Exit, Network};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::rig::{Kind, Rig, Task};
-
-/// What `rig` gives to tasks, and the 256 that those have.
-const BUILDER: u32 = 60_000 + 256;
 
 #[tokio::test]
 async fn our_own_tools_reach_the_network_and_change_what_they_are_given() {
@@ -21,6 +20,7 @@ async fn our_own_tools_reach_the_network_and_change_what_they_are_given() {
     what_one_tool_leaves_the_next_can_use(&rig).await;
     a_family_is_refused(&rig).await;
     a_link_is_not_handed_over(&rig).await;
+    an_image_that_the_owner_has_not_named_has_no_network(&rig).await;
     rig.engine.close().await;
     assert_eq!(rig.containers(), "");
 }
@@ -69,7 +69,8 @@ print([line.split()[1] for line in open('/proc/self/status') if line.startswith(
     let ran = rig.run(tool(task.clone(), &shown)).await;
     assert_eq!(ran.stdout, format!("reached\nwrote\nread\n{held}"), "{}", ran.stderr);
     let made = fs::metadata(shown.join("made")).unwrap();
-    assert_eq!((made.uid(), made.gid(), made.mode() & 0o7777), (BUILDER, BUILDER, 0o600));
+    let builder = rig.server.first_job_uid + 256; // The one after those of tasks.
+    assert_eq!((made.uid(), made.gid(), made.mode() & 0o7777), (builder, builder, 0o600));
 
     task.plan.read_only.push((shown.clone(), "/packages".into()));
     let ran = rig.run(task).await;
@@ -104,4 +105,27 @@ async fn a_link_is_not_handed_over(rig: &Rig) {
     let refused = rig.try_run(task, CancellationToken::new(), |_| {}).await.unwrap_err();
     assert!(matches!(refused, EngineError::Host { .. }), "{refused}");
     assert_eq!(fs::metadata(&real).unwrap().uid(), 0);
+}
+
+async fn an_image_that_the_owner_has_not_named_has_no_network(rig: &Rig) {
+    let id = rig.engine.identity("default").await.unwrap();
+    for (allowed, is_trusted) in [("sha256:*".to_owned(), false), (id.clone(), true)] {
+        let policy = ImagePolicy { allowed: vec![allowed], pull: false };
+        let engine = rig.server.connect(policy).await.0.unwrap();
+        let run = async |network| {
+            let results = tempfile::tempdir().unwrap();
+            let mut plan = Task::sh("true").plan;
+            (plan.network, plan.results) = (network, results.path().to_owned());
+            let (progress, _unheard) = mpsc::channel(4);
+            engine.run(plan, &id, progress, CancellationToken::new()).await
+        };
+        assert_eq!(run(Network::None).await.unwrap().exit, Exit::Code(0));
+        match run(Network::Host).await {
+            Ok(report) => assert_eq!((report.exit, is_trusted), (Exit::Code(0), true)),
+            Err(EngineError::Image { message }) => {
+                assert!(!is_trusted && message.contains("would have the machine's network"));
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
 }

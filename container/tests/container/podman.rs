@@ -6,6 +6,7 @@ use campusgrid_sandbox::plan::Exit;
 
 use crate::limits::memory_that_is_full_of_files_ends_the_task;
 use crate::rig::{Kind, Rig, Task};
+use crate::walls::the_machine_cannot_be_watched_or_its_kernel_filled;
 
 #[tokio::test]
 async fn podman_serves_as_well() {
@@ -29,6 +30,7 @@ async fn podman_serves_as_well() {
     let ran = rig.run(Task::sh("echo x > outputs/x; cat /proc/net/dev | wc -l")).await;
     assert_eq!((ran.stdout.as_str(), ran.report.outputs.len()), ("3\n", 1));
     memory_that_is_full_of_files_ends_the_task(&rig).await;
+    the_machine_cannot_be_watched_or_its_kernel_filled(&rig).await;
     rig.engine.close().await;
     assert_eq!(rig.engine.sweep().await.unwrap(), 0);
 }

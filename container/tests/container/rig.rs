@@ -24,6 +24,8 @@ pub(crate) struct Server {
     kind: Kind,
     child: Child,
     pub(crate) directory: TempDir,
+    /// No two tests that run at once have the same: the kernel counts processes by user.
+    pub(crate) first_job_uid: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +68,11 @@ impl Server {
         }
         let directory = tempfile::Builder::new().prefix("cg-engine-").tempdir().unwrap();
         match Self::spawn(kind, &directory) {
-            Ok(child) => Some(Self { kind, child, directory }),
+            Ok(child) => {
+                // The engine's own number is nobody else's.
+                let first_job_uid = 100_000 + child.id() % 1_000_000 * 512;
+                Some(Self { kind, child, directory, first_job_uid })
+            }
             Err(why) => {
                 eprintln!("skipped: {kind:?} does not start here: {why}");
                 None
@@ -95,6 +101,8 @@ impl Server {
                 command
             }
         };
+        // Podman's monitor leaves a file where it was started when memory runs out.
+        command.current_dir(directory.path());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| error.to_string())?;
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
@@ -136,7 +144,7 @@ impl Server {
             helper: PathBuf::from(env!("CARGO_BIN_EXE_campusgrid-container-helper")),
             state: self.directory.path().join("state"),
             instance: "test".to_owned(),
-            first_job_uid: 60000,
+            first_job_uid: self.first_job_uid,
             images,
             patience: Duration::from_secs(5),
         })

@@ -100,8 +100,7 @@ fn a_machine_that_comes_back_with_fewer_breaks_nothing() {
     let fewer = worker(8, 8).gpu(8);
     world.join(2, join(1, &fewer, attempts(&["1.0#1", "2.0#1", "3.0#1"])));
     world.submit(&one);
-    let fault = WorkerFault::Gpu { message: "it has fallen off the bus".to_owned() };
-    world.end(2, "3.0#1", Outcome::Returned(fault), 0);
+    world.end(2, "3.0#1", Outcome::Returned(WorkerFault::Restarted), 0);
     world.end(2, "1.0#1", Outcome::Succeeded, 0);
     world.note_waiting();
     world.note("with all of them again");
@@ -112,7 +111,7 @@ fn a_machine_that_comes_back_with_fewer_breaks_nothing() {
         session 1 ends: a newer connection of this worker has taken over
         hold:4: ada -> escrow 19
         job 4, 19 held
-        3.0#1 waits again, 2 tries left: a GPU of the worker failed: it has fallen off the bus
+        3.0#1 waits again, 2 tries left: the worker was restarted
         to session 2: stored 3.0#1
         pay:1.0:1: escrow -> bob 18
         refund:1.0: escrow -> ada 1
@@ -203,4 +202,76 @@ fn a_gpu_of_a_machine_that_went_is_free_when_its_lease_is_over() {
         to session 2: welcome, worker-1 of bob
     "#]]
     .assert_eq(&world.log);
+}
+
+/// Whoever plays on his own laptop keeps its GPU from no other task, and costs none a try.
+#[test]
+fn a_gpu_that_its_owner_uses_is_passed_over_until_he_is_done() {
+    let mut world = World::new();
+    world.own(1, &worker(8, 8).gpu(8).gpu(16));
+    let one = job(1, 1).gpus(1, 0).limit_s(60);
+    world.note("he uses the smaller one");
+    world.heartbeat_with_gpus(1, Vec::new(), &[1, 0]);
+    world.submit(&one);
+    world.submit(&one);
+    world.note_waiting();
+    world.note("what a task does on its own GPU is not his doing");
+    world.heartbeat_with_gpus(1, attempts(&["1.0#1"]), &[1, 1]);
+    world.end(1, "1.0#1", Outcome::Succeeded, 0);
+    world.note("he takes the other as well, on which the next has just been started");
+    let fault = WorkerFault::Gpu { message: "GPU 1 is busy".to_owned() };
+    world.end(1, "2.0#1", Outcome::Returned(fault), 0);
+    world.note_waiting();
+    world.wait_s(20);
+    world.heartbeat_with_gpus(1, Vec::new(), &[1, 2]);
+    world.wait_s(10);
+    world.note_waiting();
+    world.note("he has done");
+    world.heartbeat_with_gpus(1, Vec::new(), &[0, 2]);
+    expect![[r#"
+        # he uses the smaller one
+        hold:1: ada -> escrow 19
+        1.0#1 -> worker-1 with GPU 1
+        job 1, 19 held
+        hold:2: ada -> escrow 19
+        job 2, 19 held
+        waits: 1 worker can run it, and it is busy; one has room in 60 s at the latest
+        # what a task does on its own GPU is not his doing
+        pay:1.0:1: escrow -> bob 18
+        refund:1.0: escrow -> ada 1
+        1.0 succeeded; charged 18
+        job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+        2.0#1 -> worker-1 with GPU 1
+        to session 1: stored 1.0#1
+        # he takes the other as well, on which the next has just been started
+        2.0#1 waits again, 3 tries left: a GPU of the worker failed: GPU 1 is busy
+        to session 1: stored 2.0#1
+        waits: a worker has just given it back; it may have it again in 30 s
+        waits: 1 worker can run it, and its GPU is in use by its owner; it starts when that is free
+        # he has done
+        2.0#2 -> worker-1 with GPU 0
+    "#]]
+    .assert_eq(&world.log);
+}
+
+#[test]
+fn owners_who_use_their_gpus_are_counted() {
+    let mut world = World::new();
+    for number in [1, 2] {
+        world.own(number, &worker(8, 8).gpu(8));
+        world.heartbeat_with_gpus(number.into(), Vec::new(), &[1]);
+    }
+    world.submit(&job(1, 1).gpus(1, 0));
+    world.log.clear();
+    world.note_waiting();
+    world.note("more GPUs than the machine has said that it has are none");
+    world.heartbeat_with_gpus(1, Vec::new(), &[1; 100]);
+    world.note("nothing is known any more");
+    world.heartbeat(1, Vec::new());
+    expect![[r#"
+        waits: 2 workers can run it, and their GPUs are in use by their owners; it starts when one is free
+        # more GPUs than the machine has said that it has are none
+        # nothing is known any more
+        1.0#1 -> worker-1 with GPU 0
+    "#]].assert_eq(&world.log);
 }

@@ -258,4 +258,5 @@ pub(super) fn is_room(grid: &Grid, id: WorkerId, link: &Link, shape: &Shape) -> 
         && !link.leaving
         && admits((link.isolation, &link.offer), grid.workers[&id].owner, shape)
         && link.free.fits(&shape.needs)
+        && grid.pauses.end(&(id, shape.clone())).is_none()
 }

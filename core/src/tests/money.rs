@@ -76,7 +76,7 @@ fn a_failure_of_its_own_is_charged() {
         &expect![[r#"
             pay:1.0:1: escrow -> bob 8.5
             refund:1.0: escrow -> ada 9.5
-            1.0 failed: used more than its 1024 MiB of memory; ask for more RAM; charged 8.5
+            1.0 failed: used more than its 1024 MiB of memory, the disk included that is held there; ask for more RAM; charged 8.5
             job 1 is over: 0 succeeded, 1 failed, 0 cancelled
             to session 1: stored 1.0#1
             ada 91.5, bob 108.5, eve 100, escrow 0

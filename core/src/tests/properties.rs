@@ -13,7 +13,7 @@ use crate::input::{Input, Request, WorkerEvent};
 use crate::ledger::AccountId;
 use crate::money::Micros;
 use crate::policy::{Billing, Policy};
-use crate::tests::world::{Machine, Wish, World, end, job, join, policy, worker};
+use crate::tests::world::{Machine, Wish, World, end, job, join, lock_of, policy, worker};
 
 #[derive(Debug, Clone)]
 enum Act {
@@ -42,6 +42,8 @@ enum Act {
     Heartbeat {
         session: Index,
         kept: u8,
+        /// Processes on each GPU.
+        processes: Vec<u16>,
     },
     /// Of an attempt that runs, by the machine that runs it.
     Start {
@@ -80,7 +82,7 @@ fn isolations() -> impl Strategy<Value = Isolation> {
 
 /// What machines offer.
 fn offers() -> impl Strategy<Value = Vec<String>> {
-    let label = prop::sample::select(vec!["R", "python3.11", "python3.12", "python*"]);
+    let label = prop::sample::select(vec!["R", "python3.11", "python3.12", "image:lab/*"]);
     prop::collection::vec(label.prop_map(str::to_owned), 0..3)
 }
 
@@ -91,6 +93,7 @@ fn labels() -> impl Strategy<Value = Vec<&'static str>> {
         vec![],
         vec![],
         vec!["R"],
+        vec!["image:lab/gcc"],
         vec!["python3.12"],
         vec!["R", "python3.11"],
         vec!["julia"],
@@ -105,6 +108,7 @@ fn outcomes() -> impl Strategy<Value = Outcome> {
         1 => Just(Outcome::Returned(WorkerFault::Leaving)),
         2 => Just(Outcome::Returned(WorkerFault::Sandbox { message: "?".to_owned() })),
         1 => Just(Outcome::Returned(WorkerFault::Engine { message: "?".to_owned() })),
+        1 => Just(Outcome::Returned(WorkerFault::Gpu { message: "?".to_owned() })),
     ]
 }
 
@@ -147,11 +151,13 @@ fn acts() -> impl Strategy<Value = Act> {
         3 => (1..4_u64, 0..4_u8).prop_map(|(user, number)| Act::Approve { user, number }),
         1 => (1..4_u64, 1..6_u64).prop_map(|(user, worker)| Act::Remove { user, worker }),
         1 => (1..10_u64).prop_map(|session| Act::Gone { session }),
-        4 => (any::<Index>(), any::<u8>()).prop_map(|(session, kept)| Act::Heartbeat { session, kept }),
+        4 => (any::<Index>(), any::<u8>(), prop::collection::vec(0..2_u16, 0..4)).prop_map(
+            |(session, kept, processes)| Act::Heartbeat { session, kept, processes }
+        ),
         3 => any::<Index>().prop_map(|attempt| Act::Start { attempt }),
         6 => (any::<Index>(), outcomes(), 0..300_u64)
             .prop_map(|(attempt, outcome, run_s)| Act::End { attempt, outcome, run_s }),
-        2 => (any::<Index>(), "[xy]").prop_map(|(attempt, lock)| Act::Lock { attempt, lock }),
+        2 => (any::<Index>(), "(numpy==[12]|numpy|six==1|)").prop_map(|(attempt, lock)| Act::Lock { attempt, lock }),
         2 => lies,
         3 => (0..50_u64).prop_map(|seconds| Act::Wait { seconds }),
         1 => Just(Act::Restart),
@@ -201,12 +207,12 @@ fn act(world: &mut World, act: Act) {
             world.ask(Request::RemoveWorker { user, worker });
         }
         Act::Gone { session } => world.hear(session, WorkerEvent::Gone),
-        Act::Heartbeat { session, kept } => {
+        Act::Heartbeat { session, kept, processes } => {
             let sessions: Vec<_> = world.grid.worker_of_session.clone().into_iter().collect();
             if let Some(&(session_id, worker)) = sessions.get(session.index(sessions.len().max(1)))
             {
                 let attempts = listed(world, Some(worker), kept);
-                world.heartbeat(session_id.0, attempts);
+                world.heartbeat_with_gpus(session_id.0, attempts, &processes);
             }
         }
         Act::Start { attempt } => {
@@ -221,11 +227,12 @@ fn act(world: &mut World, act: Act) {
         }
         Act::Lie { session, attempt, outcome } => {
             world.hear(session, WorkerEvent::Started { attempt });
-            world.hear(session, WorkerEvent::Locked { attempt, lock: "z".to_owned() });
+            world.hear(session, WorkerEvent::Locked { attempt, lock: lock_of("numpy==9") });
             world.hear(session, end(attempt, outcome, u64::MAX));
         }
         Act::Lock { attempt, lock } => {
             if let Some((attempt, session)) = running(world, attempt) {
+                let lock = lock_of(&lock);
                 world.hear(session.0, WorkerEvent::Locked { attempt, lock });
             }
         }

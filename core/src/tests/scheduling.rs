@@ -389,25 +389,26 @@ fn a_silent_machine_gets_nothing_until_it_speaks() {
 fn a_task_that_comes_back_takes_its_old_place() {
     let mut world = placed(&[worker(2, 2)], &[job(1, 1).tasks(4), job(1, 1)]);
     world.log.clear();
-    let fault = WorkerFault::Environment { message: "the disk is full".to_owned() };
+    let fault = WorkerFault::Sandbox { message: "the disk is full".to_owned() };
     world.end(1, "1.0#1", Outcome::Returned(fault), 0);
     world.end(1, "1.1#1", Outcome::Succeeded, 60);
     world.end(1, "1.0#2", Outcome::Succeeded, 60);
     expect![[r#"
-          1.0#1 waits again, 2 tries left: the worker could not build the environment: the disk is full
-          1.0#2 -> worker-1
-          to session 1: stored 1.0#1
-          pay:1.1:1: escrow -> bob 8
-          refund:1.1: escrow -> ada 10
-          1.1 succeeded; charged 8
-          1.2#1 -> worker-1
-          to session 1: stored 1.1#1
-          pay:1.0:2: escrow -> bob 8
-          refund:1.0: escrow -> ada 10
-          1.0 succeeded; charged 8
-          1.3#1 -> worker-1
-          to session 1: stored 1.0#2
-    "#]].assert_eq(&world.log);
+        1.0#1 waits again, 2 tries left: the worker's sandbox failed: the disk is full
+        1.0#2 -> worker-1
+        to session 1: stored 1.0#1
+        pay:1.1:1: escrow -> bob 8
+        refund:1.1: escrow -> ada 10
+        1.1 succeeded; charged 8
+        1.2#1 -> worker-1
+        to session 1: stored 1.1#1
+        pay:1.0:2: escrow -> bob 8
+        refund:1.0: escrow -> ada 10
+        1.0 succeeded; charged 8
+        1.3#1 -> worker-1
+        to session 1: stored 1.0#2
+    "#]]
+    .assert_eq(&world.log);
 }
 
 /// Once the spool of the worker that left made the grid believe that the new one was leaving.

@@ -39,7 +39,9 @@ fn of_change(change: &Change) -> Option<String> {
             let with = if gpus.is_empty() { String::new() } else { format!(" with GPU {gpus}") };
             format!("{attempt} -> worker-{worker}{with}")
         }
-        Change::JobLocked { job, lock, at: _ } => format!("job {job} is locked to {lock}"),
+        Change::JobLocked { job, lock, at: _ } => {
+            format!("job {job} is locked to {}", versions(lock))
+        }
         Change::TaskCancelling { attempt } => format!("{attempt} is to stop"),
         Change::TaskRequeued { attempt, reason, tries_left, at: _ } => {
             format!("{attempt} waits again, {tries_left} tries left: {reason}")
@@ -84,7 +86,7 @@ fn of_message(message: &ToWorker) -> Option<String> {
             Approval::Waiting { code } => format!("welcome, worker-{worker}; show {code}"),
         },
         ToWorker::Approved { owner } => format!("approved by {owner}"),
-        ToWorker::Locked { attempt, lock } => format!("lock of {attempt} is {lock}"),
+        ToWorker::Locked { attempt, lock } => format!("lock of {attempt} is {}", versions(lock)),
         ToWorker::Cancel { attempt } => format!("cancel {attempt}"),
         ToWorker::Drop { attempt } => format!("drop {attempt}"),
         ToWorker::Stored { attempt } => format!("stored {attempt}"),
@@ -103,4 +105,13 @@ fn of_reply(reply: &Reply) -> String {
         Reply::Done => "done".to_owned(),
         Reply::Refused(refusal) => format!("refused: {refusal}"),
     }
+}
+
+/// A lock without its hashes.
+fn versions(lock: &str) -> String {
+    if lock.is_empty() {
+        return "nothing".to_owned();
+    }
+    let version = |line: &str| line.split(" --hash=").next().unwrap_or(line).to_owned();
+    lock.lines().map(version).collect::<Vec<_>>().join(" ")
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use campusgrid_protocol::id::{AttemptId, JobId, SessionId, TaskId, UserId, WorkerId};
 use campusgrid_protocol::message::ToWorker;
-use campusgrid_protocol::resource::{Capacity, Gpu, Isolation, Load, Needs};
+use campusgrid_protocol::resource::{Capacity, Gpu, GpuLoad, Isolation, Load, Needs};
 use campusgrid_protocol::task::{Ended, Outcome, Packages, TaskSpec, Usage, Work};
 
 use crate::durable::Durable;
@@ -184,6 +184,15 @@ pub(super) fn policy() -> Policy {
     }
 }
 
+/// The hash of every package.
+const HASH: &str =
+    " --hash=sha256:0000000000000000000000000000000000000000000000000000000000000000";
+
+/// The lock that says of each word which version a package has.
+pub(super) fn lock_of(versions: &str) -> String {
+    versions.split_whitespace().map(|version| format!("{version}{HASH}\n")).collect()
+}
+
 /// `1.0#2` as an attempt.
 pub(super) fn attempt(text: &str) -> AttemptId {
     text.parse().unwrap()
@@ -320,7 +329,18 @@ impl World {
     }
 
     pub(super) fn heartbeat(&mut self, session: u64, attempts: Vec<AttemptId>) {
-        let load = Load::default();
+        self.heartbeat_with_gpus(session, attempts, &[]);
+    }
+
+    /// A heartbeat that says how many processes compute on each GPU.
+    pub(super) fn heartbeat_with_gpus(
+        &mut self,
+        session: u64,
+        attempts: Vec<AttemptId>,
+        processes: &[u16],
+    ) {
+        let of_gpu = |&processes: &u16| GpuLoad { processes, ..GpuLoad::default() };
+        let load = Load { gpus: processes.iter().map(of_gpu).collect(), ..Load::default() };
         let heartbeat = Heartbeat { sequence: 1, attempts, load };
         self.hear(session, WorkerEvent::Heartbeat(heartbeat));
     }
@@ -329,8 +349,9 @@ impl World {
         self.hear(session, WorkerEvent::Started { attempt: attempt(text) });
     }
 
-    pub(super) fn locked(&mut self, session: u64, text: &str, lock: &str) {
-        let (attempt, lock) = (attempt(text), lock.to_owned());
+    /// Its packages came to these versions.
+    pub(super) fn locked(&mut self, session: u64, text: &str, versions: &str) {
+        let (attempt, lock) = (attempt(text), lock_of(versions));
         self.hear(session, WorkerEvent::Locked { attempt, lock });
     }
 
@@ -429,7 +450,9 @@ impl World {
         for (id, link) in &self.grid.links {
             let empty = BTreeMap::new();
             let occupancy = self.grid.occupancy.get(id).unwrap_or(&empty);
-            assert_eq!(link.free, Free::beside(&link.capacity, occupancy), "room of worker-{id}");
+            let mut free = Free::beside(&link.capacity, occupancy);
+            free.gpus.retain(|gpu| !link.taken.contains(gpu.number));
+            assert_eq!(link.free, free, "room of worker-{id}");
             assert_eq!(self.grid.worker_of_session.get(&link.session), Some(id));
             assert!(self.grid.workers.contains_key(id));
             for shape in self.grid.queue.waiting() {

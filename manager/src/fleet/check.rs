@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use campusgrid_core::gpus::GpuSet;
 use campusgrid_protocol::id::AttemptId;
-use campusgrid_protocol::message::{Join, LABELS_MAX, LOCK_MAX_BYTES, OUTPUTS_MAX};
+use campusgrid_protocol::message::{Join, LABELS_MAX, OUTPUTS_MAX};
 use campusgrid_protocol::resource::{Capacity, Gpu, Load};
 use campusgrid_protocol::task::{Content, Ended, Failure, Log, Outcome, WorkerFault};
 use campusgrid_protocol::text::{check_label, check_offer, check_path, check_user_name};
@@ -55,24 +55,11 @@ pub(super) fn attempts(attempts: &[AttemptId]) -> Result<(), FleetError> {
     count("attempts", attempts.len(), ATTEMPTS_MAX)
 }
 
-/// How busy a machine of this many GPUs is.
-pub(super) fn load(load: &Load, gpus: usize) -> Result<(), FleetError> {
-    match load.gpus.len() {
-        0 => Ok(()),
-        found if found == gpus => Ok(()),
-        found => Err(bad(&format!("the load of {found} GPUs, of which it has {gpus}"))),
-    }
-}
-
-/// What a job's packages came to: plain text, which other workers are to read.
-pub(super) fn lock(lock: &str) -> Result<(), FleetError> {
-    if lock.len() > LOCK_MAX_BYTES {
-        return Err(bad(&format!("a lock of {} bytes, more than {LOCK_MAX_BYTES}", lock.len())));
-    }
-    if lock.contains(|c: char| c.is_control() && c != '\n') {
-        return Err(bad("a lock with control characters"));
-    }
-    Ok(())
+/// How busy a machine of this many GPUs is. That of other GPUs than it said that it has is left out:
+/// a driver that has just lost one is no reason to lose the machine.
+pub(super) fn load(load: Load, gpus: usize) -> Load {
+    let is_of_all = load.gpus.len() == gpus;
+    Load { gpus: if is_of_all { load.gpus } else { Vec::new() }, ..load }
 }
 
 /// A result, but for whether what it refers to is here.

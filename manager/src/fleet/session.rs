@@ -5,7 +5,7 @@ use std::time::Duration;
 use campusgrid_core::input::{Heartbeat, Joined, WorkerEvent};
 use campusgrid_core::worker::KeyHash;
 use campusgrid_protocol::frame;
-use campusgrid_protocol::id::{AttemptId, SessionId, WorkerId};
+use campusgrid_protocol::id::{SessionId, WorkerId};
 use campusgrid_protocol::message::{Approval, ToManager, ToWorker};
 use campusgrid_protocol::task::{Content, Ended, Outcome, WorkerFault};
 use futures_util::{SinkExt, StreamExt};
@@ -132,7 +132,7 @@ impl Session<'_> {
             ToManager::Join(_) => return Err(bad("a second join")),
             ToManager::Heartbeat { sequence, attempts, load } => {
                 check::attempts(&attempts)?;
-                check::load(&load, self.gpus)?;
+                let load = check::load(load, self.gpus);
                 WorkerEvent::Heartbeat(Heartbeat { sequence, attempts, load })
             }
             ToManager::Preparing { attempt, step } => {
@@ -142,7 +142,7 @@ impl Session<'_> {
                 }
                 return Ok(());
             }
-            ToManager::Locked { attempt, lock } => self.acceptable_lock(attempt, lock),
+            ToManager::Locked { attempt, lock } => WorkerEvent::Locked { attempt, lock },
             ToManager::Started { attempt } => {
                 if let Some(worker) = self.worker {
                     self.fleet.live.set_step(worker, attempt, String::new()); // It runs.
@@ -163,16 +163,6 @@ impl Session<'_> {
             }
         };
         self.fleet.report(self.id, event).await
-    }
-
-    /// A lock that cannot be stored counts as the worker's fault as well: it would wait for an answer
-    /// for as long as its lease is renewed.
-    fn acceptable_lock(&self, attempt: AttemptId, lock: String) -> WorkerEvent {
-        let Err(error) = check::lock(&lock) else { return WorkerEvent::Locked { attempt, lock } };
-        tracing::warn!(session = self.id.0, %attempt, %error, "refused a list of packages");
-        let message = format!("its list of packages was refused: {error}");
-        let fault = WorkerFault::Environment { message };
-        WorkerEvent::Ended(Box::new(Ended::empty(attempt, Outcome::Returned(fault))))
     }
 
     /// A result that cannot be stored counts as the worker's fault: turned away, it would come back

@@ -64,7 +64,7 @@ fn migrations_are_what_they_were() {
         .iter()
         .map(|sql| blake3::hash(sql.as_bytes()).to_hex()[..16].to_owned())
         .collect();
-    assert_eq!(hashes, ["7e78b02c56ace1d3", "67f4b17764aabeac"]);
+    assert_eq!(hashes, ["7e78b02c56ace1d3", "4f2323e821d87e11"]);
 }
 
 #[test]
@@ -167,7 +167,8 @@ fn a_lock_and_granted_gpus_are_kept_and_shown() {
     let new = Submission { user: UserId(1), key: None, name: "locked".to_owned(), spec };
     let submit = Input::Request { ticket: Ticket(0), request: Request::Submit(new) };
     apply(&mut grid, &mut store, submit);
-    let (attempt, lock) = ("2.0#1".parse().unwrap(), "numpy==2.1 \\\n  --hash=x\n".to_owned());
+    let attempt = "2.0#1".parse().unwrap();
+    let lock = format!("numpy==2.1 --hash=sha256:{}\n", "0".repeat(64));
     report(&mut grid, &mut store, WorkerEvent::Locked { attempt, lock: lock.clone() });
     let loaded = store.load().unwrap();
     assert_eq!(loaded, grid.durable());
@@ -208,8 +209,11 @@ fn a_database_of_version_1_is_brought_up_to_date() {
         words.push_str(&format!("{} {:?} {leases:?} {:?}\n", job.name, job.lock, job.spec.work));
         let TaskSpec { labels, image, shared_tmp, isolation, .. } = &*job.spec;
         assert_eq!((labels.len(), image.as_ref(), *shared_tmp), (0, None, false));
-        assert_eq!(*isolation, Isolation::Full);
+        assert_eq!(*isolation, Isolation::Docker);
     }
+    let full = "SELECT count(*) FROM job WHERE json_extract(spec, '$.isolation') = 'full'";
+    let full: u64 = store.connection.query_row(full, [], |row| row.get(0)).unwrap();
+    assert_eq!(full, 0, "nor has any that has ended");
     let reader = read::Reader { connection: store.connection };
     let viewer = read::Viewer { user: UserId(1), operator: false };
     for id in 1..=3 {

@@ -3,7 +3,7 @@
 //! Only packages and versions of Python are taken. Tables of tools are not: where packages come from
 //! is for the owners of machines to say.
 
-use campusgrid_protocol::rest::submit::check_names;
+use campusgrid_protocol::rest::packages::check_names;
 use campusgrid_protocol::rest::{FieldError, REQUIREMENTS_MAX};
 use serde::Deserialize;
 

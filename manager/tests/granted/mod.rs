@@ -82,7 +82,7 @@ fn a_job_waits_for_a_machine_that_offers_what_it_requires() {
     let words = "no connected worker offers R; it starts as soon as one that does connects";
     assert_eq!(waiting, words);
 
-    let labels = ["R", "python3.*", "image:default"].map(str::to_owned).to_vec();
+    let labels = ["R", "python3.12", "image:default"].map(str::to_owned).to_vec();
     let able = Join { labels, isolation: Isolation::Docker, ..introduction(2) };
     let mut able = FakeWorker::join_for(&grid, &bob, able);
     assert_eq!(started(&mut able).0, "1.0#1");
@@ -123,8 +123,8 @@ fn gpus_are_granted_by_number_and_stay_so_when_the_manager_dies() {
     submit(&grid, &ada, json!({"gpus": 2}));
     worker.beat(&[id("1.0#1"), id("2.0#1"), id("3.0#1")]);
     ends(&mut worker, "1.0#1", Outcome::Succeeded);
-    let gone = WorkerFault::Gpu { message: "it does not answer".to_owned() };
-    worker.send(&ToManager::Ended(Box::new(Ended::empty(id("2.0#1"), Outcome::Returned(gone)))));
+    let gone = Outcome::Returned(WorkerFault::Restarted);
+    worker.send(&ToManager::Ended(Box::new(Ended::empty(id("2.0#1"), gone))));
     // What came back is at its old place, before the one that needs two.
     let told = [worker.receive(), worker.receive()];
     let stored = ToWorker::Stored { attempt: id("2.0#1") };
@@ -137,6 +137,10 @@ fn gpus_are_granted_by_number_and_stay_so_when_the_manager_dies() {
     let attempts = job["task_list"][0]["attempts"].clone();
     assert_eq!((&attempts[0]["gpus"], &attempts[1]["gpus"]), (&json!([1]), &json!([1])));
     grid.fsck();
+}
+
+fn lock_of(version: &str) -> String {
+    format!("numpy=={version} --hash=sha256:{}\n", "0".repeat(64))
 }
 
 #[test]
@@ -152,11 +156,12 @@ fn the_first_lock_is_everybodys_and_outlives_the_manager() {
     assert_eq!(started(&mut two), ("1.1#1".to_owned(), Vec::new(), None));
 
     let drop = ToWorker::Drop { attempt: id("1.0#1") };
-    assert_eq!(says_lock(&mut two, "1.0#1", "evil==1"), drop, "of somebody else's attempt");
-    let first = "numpy==2.1 \\\n    --hash=sha256:00\n";
+    assert_eq!(says_lock(&mut two, "1.0#1", &lock_of("1")), drop, "of somebody else's attempt");
+    let first = &*lock_of("2.1");
     let told = |text: &str| ToWorker::Locked { attempt: id(text), lock: first.into() };
-    assert_eq!(says_lock(&mut two, "1.1#1", first), told("1.1#1"));
-    assert_eq!(says_lock(&mut one, "1.0#1", "numpy==2.0\n"), told("1.0#1"));
+    let continued = first.replace(" --", " \\\n    --");
+    assert_eq!(says_lock(&mut two, "1.1#1", &continued), told("1.1#1"), "it is written anew");
+    assert_eq!(says_lock(&mut one, "1.0#1", &lock_of("2.0")), told("1.0#1"));
     let (_, detail) = grid.get(&ada, &format!("jobs/{job}"));
     assert_eq!(detail["has_lock"], true);
     assert_eq!(grid.text(&ada, &format!("jobs/{job}/lock")), first);
@@ -165,26 +170,28 @@ fn the_first_lock_is_everybodys_and_outlives_the_manager() {
     grid.start_manager();
     let attempts = vec![id("1.0#1")];
     let (mut one, _) = FakeWorker::connect(grid.port, Join { attempts, ..introduction(1) });
-    assert_eq!(says_lock(&mut one, "1.0#1", "numpy==1.0\n"), told("1.0#1"));
+    assert_eq!(says_lock(&mut one, "1.0#1", &lock_of("1.0")), told("1.0#1"));
     ends(&mut one, "1.0#1", Outcome::Succeeded);
     assert_eq!(started(&mut one), ("1.2#1".to_owned(), Vec::new(), Some(first.to_owned())));
 }
 
 #[test]
-fn a_lock_that_nobody_could_read_comes_back_as_the_workers_fault() {
+fn a_lock_that_cannot_be_the_jobs_is_the_workers_fault_and_another_is_asked() {
     let grid = Grid::start("lock-form");
     let (ada, bob) = (grid.register("ada"), grid.register("bob"));
     let mut worker = FakeWorker::join_for(&grid, &bob, introduction(1));
     let python = json!({"kind": "python", "source": "1", "requirements": ["numpy"]});
     let job = submit(&grid, &ada, python);
     assert_eq!(started(&mut worker).0, "1.0#1");
-    let answer = says_lock(&mut worker, "1.0#1", "numpy==2.1\u{1b}[2J");
-    assert_eq!(answer, ToWorker::Stored { attempt: id("1.0#1") });
-    assert_eq!(started(&mut worker), ("1.0#2".to_owned(), Vec::new(), None));
+    let answer = says_lock(&mut worker, "1.0#1", "--index-url=https://evil.example");
+    assert_eq!(answer, ToWorker::Drop { attempt: id("1.0#1") });
+    let mut other = FakeWorker::join_for(&grid, &bob, introduction(2));
+    assert_eq!(started(&mut other), ("1.0#2".to_owned(), Vec::new(), None));
     let (_, detail) = grid.get(&ada, &format!("jobs/{job}"));
     let outcome = detail["task_list"][0]["attempts"][0]["outcome"].as_str().unwrap().to_owned();
-    let words = "its list of packages was refused: the worker sent a lock with control characters";
-    assert!(outcome.ends_with(words), "{outcome}");
+    let words =
+        "its list of packages was refused: line 1, '--index-url=https://evil.example', is not";
+    assert!(outcome.contains(words), "{outcome}");
     grid.fsck();
 }
 
@@ -200,7 +207,28 @@ fn a_machine_that_says_too_much_is_not_listened_to() {
     let capacity = Capacity { gpus, ..introduction(1).capacity };
     assert!(FakeWorker::is_refused(grid.port, Join { capacity, ..introduction(1) }));
     let mut worker = FakeWorker::join_for(&grid, &bob, introduction(1));
-    let load = Load { gpus: vec![GpuLoad::default()], ..Load::default() };
-    worker.send(&ToManager::Heartbeat { sequence: 1, attempts: Vec::new(), load });
+    worker.send(&ToManager::Join(Box::new(introduction(1))));
     assert!(worker.is_closed());
+}
+
+/// The driver of a laptop may lose a GPU, and its owner may play.
+#[test]
+fn what_a_machine_says_of_its_gpus_is_believed_as_far_as_it_can_be() {
+    let grid = Grid::start("gpu-loads");
+    let (ada, bob) = (grid.register("ada"), grid.register("bob"));
+    let capacity = Capacity { gpus: vec![gpu(8000)], ..introduction(1).capacity };
+    let mut worker = FakeWorker::join_for(&grid, &bob, Join { capacity, ..introduction(1) });
+    let beat = |processes: &[u16]| {
+        let of_gpu = |&processes: &u16| GpuLoad { processes, ..GpuLoad::default() };
+        let load = Load { gpus: processes.iter().map(of_gpu).collect(), ..Load::default() };
+        ToManager::Heartbeat { sequence: 1, attempts: Vec::new(), load }
+    };
+    worker.send(&beat(&[1]));
+    // Its answer comes after the heartbeat has been heard.
+    assert_eq!(says_lock(&mut worker, "9.0#1", ""), ToWorker::Drop { attempt: id("9.0#1") });
+    submit(&grid, &ada, json!({"gpus": 1}));
+    submit(&grid, &ada, json!({}));
+    assert_eq!(started(&mut worker).0, "2.0#1", "its owner uses the GPU");
+    worker.send(&beat(&[1, 1]));
+    assert_eq!(started(&mut worker), ("1.0#1".to_owned(), vec![0], None), "of two, it has one");
 }

@@ -1,13 +1,13 @@
 //! What of a submit is wrong, and what its tasks are if nothing is.
 
 use super::{
-    FEATURES_MAX, FLAGS_MAX, FieldError, REQUIREMENTS_MAX, SOURCE_MAX_BYTES, Submit, TASKS_MAX,
-    TEXTS_MAX_BYTES, UV_LOCK_MAX_BYTES, WorkKind, check_text, field,
+    FEATURES_MAX, FLAGS_MAX, FieldError, SOURCE_MAX_BYTES, Submit, TASKS_MAX, TEXTS_MAX_BYTES,
+    UV_LOCK_MAX_BYTES, WorkKind, check_text, field, packages, quoted,
 };
 use crate::compiler_flag::check_compiler_flag;
 use crate::message::LOCK_MAX_BYTES;
 use crate::resource::{Isolation, Needs};
-use crate::task::{Packages, TaskSpec, Work};
+use crate::task::{TaskSpec, Work};
 use crate::text::{check_feature, check_image, check_label};
 
 impl Submit {
@@ -46,7 +46,7 @@ impl Submit {
         };
         let work = match self.kind {
             WorkKind::Python => {
-                let packages = packages(self.requirements, self.uv_lock);
+                let packages = packages::packages(&self.requirements, self.uv_lock);
                 Work::Python { source: self.source, packages }
             }
             WorkKind::C => Work::C { source: self.source, flags: self.flags },
@@ -71,7 +71,7 @@ impl Submit {
 
     /// Whether `requirements` name anything: comments do not.
     pub fn names_packages(&self) -> bool {
-        !without_comments(&self.requirements).is_empty()
+        !packages::requirements(&self.requirements).is_empty()
     }
 
     /// What a machine must offer, and how it must confine the task.
@@ -138,109 +138,43 @@ impl Submit {
                 errors.push(field("uv_lock", "must not contain control characters"));
             }
         }
-        if is_hashed(&self.requirements) {
-            let bytes: usize = self.requirements.iter().map(|line| line.len() + 1).sum();
-            self.check_packages_text(errors, "requirements", bytes, LOCK_MAX_BYTES);
-            // The worker checks the whole grammar; what is told here is the common mistake.
-            let lines = without_comments(&self.requirements);
-            if let Some(bad) = lines.iter().find(|line| !is_hashed_line(line)) {
-                let message =
-                    format!("{} is not a package of one version or its hash", quoted(bad));
-                errors.push(field("requirements", &message));
-            }
+        if let Err(error) = packages::check_lines(&self.requirements) {
+            errors.push(error);
             return;
         }
-        errors.extend(check_names("requirements", &without_comments(&self.requirements)));
+        let requirements = packages::requirements(&self.requirements);
+        if !packages::are_hashed(&requirements) {
+            errors.extend(packages::check_names("requirements", &requirements));
+            return;
+        }
+        let bytes: usize = self.requirements.iter().map(|line| line.len() + 1).sum();
+        if self.check_packages_text(errors, "requirements", bytes, LOCK_MAX_BYTES) {
+            errors.extend(packages::check_hashed(&self.requirements).err());
+        }
     }
 
-    /// Packages that are given as a text, which has to fit a message together with the source.
+    /// Packages that are given as a text, which has to fit a message together with the source; yields
+    /// whether it does.
     fn check_packages_text(
         &self,
         errors: &mut Vec<FieldError>,
         name: &str,
         bytes: usize,
         max: usize,
-    ) {
-        if bytes > max || bytes + self.source.len() > TEXTS_MAX_BYTES {
+    ) -> bool {
+        let fits = bytes <= max && bytes + self.source.len() <= TEXTS_MAX_BYTES;
+        if !fits {
             let message =
                 format!("must be at most {max} bytes, and {TEXTS_MAX_BYTES} with the source");
             errors.push(field(name, &message));
         }
+        fits
     }
-}
-
-/// What somebody typed, as part of a sentence: its beginning, and nothing that moves a cursor.
-fn quoted(text: &str) -> String {
-    let beginning: String = text.chars().take(100).collect();
-    format!("{beginning:?}")
 }
 
 /// Control characters that no text file of packages has.
 fn is_odd(c: char) -> bool {
     c.is_control() && !matches!(c, '\n' | '\r' | '\t')
-}
-
-/// Whether a line can be one of a requirements file with hashes. A package may take several lines.
-fn is_hashed_line(line: &str) -> bool {
-    let begins = line.starts_with(|c: char| c.is_ascii_alphanumeric());
-    (begins || line.starts_with("--hash="))
-        && !line.contains("://")
-        && !line.contains(char::is_control)
-}
-
-/// What is wrong with requirements that are to be names of packages, as said of this field.
-pub fn check_names(name: &str, requirements: &[&str]) -> Vec<FieldError> {
-    if requirements.len() > REQUIREMENTS_MAX {
-        // One complaint about each of a million would be a long answer.
-        return vec![field(name, &format!("must be at most {REQUIREMENTS_MAX}"))];
-    }
-    let mut errors = Vec::new();
-    for requirement in requirements {
-        if requirement.len() > 200 || requirement.contains(|c: char| c.is_control()) {
-            let message = "each must have at most 200 bytes and no control characters";
-            errors.push(field(name, message));
-            continue;
-        }
-        // The worker checks the whole grammar; what is told here is the common mistake.
-        let is_named = requirement.starts_with(|c: char| c.is_ascii_alphanumeric());
-        if !is_named || requirement.contains("://") || requirement.contains(" --") {
-            let message = format!("{} is not the name of a package", quoted(requirement));
-            errors.push(field(name, &message));
-        }
-    }
-    errors
-}
-
-/// What a job's packages are, from the fields of a submit.
-fn packages(requirements: Vec<String>, uv_lock: Option<String>) -> Packages {
-    if let Some(text) = uv_lock {
-        return Packages::UvLock { text };
-    }
-    if is_hashed(&requirements) {
-        return Packages::Hashed { text: requirements.join("\n") + "\n" };
-    }
-    let requirements: Vec<String> =
-        without_comments(&requirements).into_iter().map(str::to_owned).collect();
-    if requirements.is_empty() {
-        Packages::None
-    } else {
-        Packages::Names { requirements, requires_python: None }
-    }
-}
-
-/// Whether the lines are those of a requirements file that pins what it names by hashes.
-fn is_hashed(lines: &[String]) -> bool {
-    lines.iter().any(|line| line.contains("--hash="))
-}
-
-/// The lines of a requirements file that name something, without the comments at their ends.
-fn without_comments(lines: &[String]) -> Vec<&str> {
-    lines.iter().map(|line| uncommented(line)).filter(|line| !line.is_empty()).collect()
-}
-
-fn uncommented(line: &str) -> &str {
-    let line = line.trim();
-    if line.starts_with('#') { "" } else { line.split(" #").next().unwrap_or(line).trim_end() }
 }
 
 fn check_range(errors: &mut Vec<FieldError>, name: &str, value: u32, min: u32, max: u32) {

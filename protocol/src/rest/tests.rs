@@ -172,18 +172,30 @@ fn requirements_are_names_of_packages() {
         "./local",
         "git+https://example.org/x",
         "x @ https://example.org/x.whl",
+        "numpy --no-binary :all:",
+        "six===",
+        "numpy>=2 <3",
+        "scipy#1",
         "a\nb",
+        "a # b\nc",
+        "a\tb",
         &long,
     ];
     check(
         bad.map(|requirement| python(&[requirement])),
         &expect![[r#"
             untitled: TaskSpec { work: Python { source: "1", packages: None }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1 }
-            requirements: "-r /etc/passwd" is not the name of a package
-            requirements: "--index-url=x" is not the name of a package
-            requirements: "./local" is not the name of a package
-            requirements: "git+https://example.org/x" is not the name of a package
-            requirements: "x @ https://example.org/x.whl" is not the name of a package
+            requirements: "-r /etc/passwd" has an option; options such as -r and --index-url are not taken
+            requirements: "--index-url=x" has an option; options such as -r and --index-url are not taken
+            requirements: "./local" is not a package's name with an optional version, such as "numpy" or "scikit-learn>=1.4,<2"; addresses and paths are not taken
+            requirements: "git+https://example.org/x" is not a package's name with an optional version, such as "numpy" or "scikit-learn>=1.4,<2"; addresses and paths are not taken
+            requirements: "x @ https://example.org/x.whl" is not a package's name with an optional version, such as "numpy" or "scikit-learn>=1.4,<2"; addresses and paths are not taken
+            requirements: "numpy --no-binary :all:" has an option; options such as -r and --index-url are not taken
+            requirements: "six===" is not a package's name with an optional version, such as "numpy" or "scikit-learn>=1.4,<2"; addresses and paths are not taken
+            requirements: "numpy>=2 <3" is not a package's name with an optional version, such as "numpy" or "scikit-learn>=1.4,<2"; addresses and paths are not taken
+            requirements: "scipy#1" is not a package's name with an optional version, such as "numpy" or "scikit-learn>=1.4,<2"; addresses and paths are not taken
+            requirements: must not contain control characters, as "a\nb" does
+            requirements: must not contain control characters, as "a # b\nc" does
             requirements: each must have at most 200 bytes and no control characters
             requirements: each must have at most 200 bytes and no control characters
         "#]],
@@ -201,7 +213,7 @@ fn requirements_are_names_of_packages() {
 
 #[test]
 fn comments_of_a_requirements_file_are_left_out() {
-    let lines = ["# for the model", "", "  numpy==2.1  # pinned", "scipy#1", " # end"];
+    let lines = ["# for the model", "", "  numpy==2.1  # pinned", "scipy\t# see --hash=", " # end"];
     check(
         [
             json!({"kind": "python", "source": "1", "requirements": lines}),
@@ -209,9 +221,34 @@ fn comments_of_a_requirements_file_are_left_out() {
             json!({"kind": "shell", "source": "1", "requirements": ["# nothing"]}),
         ],
         &expect![[r#"
-            untitled: TaskSpec { work: Python { source: "1", packages: Names { requirements: ["numpy==2.1", "scipy#1"], requires_python: None } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1 }
+            untitled: TaskSpec { work: Python { source: "1", packages: Names { requirements: ["numpy==2.1", "scipy"], requires_python: None } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1 }
             untitled: TaskSpec { work: Python { source: "1", packages: None }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1 }
             requirements: are for Python jobs only
+        "#]],
+    );
+}
+
+#[test]
+fn lines_of_a_requirements_file_are_continued() {
+    let names = |lines: &[&str]| {
+        let lines: Vec<String> = lines.iter().map(|&line| line.to_owned()).collect();
+        super::packages::requirements(&lines)
+    };
+    assert_eq!(names(&["six>=1 \\", "  # trailing", "numpy"]), ["six>=1", "numpy"]);
+    assert_eq!(names(&["six \\", "    >=1, \\", "<2", "numpy"]), ["six >=1, <2", "numpy"]);
+    assert_eq!(names(&["six>=1 \\", "", "numpy # note \\", "scipy"]), ["six>=1", "numpy", "scipy"]);
+    assert_eq!(names(&["\\", "six\\"]), ["six"]);
+    assert_eq!(names(&["\\", "# \\", " "]), [""; 0]);
+    check(
+        [
+            json!({"kind": "python", "source": "1", "requirements": ["tzdata ; \\", "os_name == 'x'"]}),
+            json!({"kind": "python", "source": "1", "requirements": ["six \\", "numpy"]}),
+            json!({"kind": "python", "source": "1", "requirements": ["six \\", "-r other.txt"]}),
+        ],
+        &expect![[r#"
+            untitled: TaskSpec { work: Python { source: "1", packages: Names { requirements: ["tzdata ; os_name == 'x'"], requires_python: None } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1 }
+            requirements: "six numpy" is not a package's name with an optional version, such as "numpy" or "scikit-learn>=1.4,<2"; addresses and paths are not taken
+            requirements: "six -r other.txt" has an option; options such as -r and --index-url are not taken
         "#]],
     );
 }
@@ -235,21 +272,27 @@ fn requirements_with_hashes_are_taken_as_they_are() {
         "--no-binary",
         "x @ https://example.org/x.whl",
         "./x.whl",
+        "numpy",
+        "--hash=md5:00",
         "x==1\nx==2",
+        "# \u{1b}[2J",
         "x==1\0",
     ];
     let bad = bad.map(|line| python(&[&whole, line]));
     check(
         bad,
-        &expect![[r#"
-        requirements: "-r /etc/passwd" is not a package of one version or its hash
-        requirements: "--index-url=https://example.org" is not a package of one version or its hash
-        requirements: "--no-binary" is not a package of one version or its hash
-        requirements: "x @ https://example.org/x.whl" is not a package of one version or its hash
-        requirements: "./x.whl" is not a package of one version or its hash
-        requirements: "x==1\nx==2" is not a package of one version or its hash
-        requirements: "x==1\0" is not a package of one version or its hash
-    "#]],
+        &expect![[r##"
+            requirements: with hashes cannot be taken: line 2, '-r /etc/passwd', is not 'name==version' with an optional marker and at least one --hash=sha256:…; options, addresses and paths are not taken
+            requirements: with hashes cannot be taken: line 2, '--index-url=https://example.org', is not 'name==version' with an optional marker and at least one --hash=sha256:…; options, addresses and paths are not taken
+            requirements: with hashes cannot be taken: line 2, '--no-binary', is not 'name==version' with an optional marker and at least one --hash=sha256:…; options, addresses and paths are not taken
+            requirements: with hashes cannot be taken: line 2, 'x @ https://example.org/x.whl', is not 'name==version' with an optional marker and at least one --hash=sha256:…; options, addresses and paths are not taken
+            requirements: with hashes cannot be taken: line 2, './x.whl', is not 'name==version' with an optional marker and at least one --hash=sha256:…; options, addresses and paths are not taken
+            requirements: with hashes cannot be taken: line 2, 'numpy', is not 'name==version' with an optional marker and at least one --hash=sha256:…; options, addresses and paths are not taken
+            requirements: with hashes cannot be taken: line 2, '--hash=md5:00', is not 'name==version' with an optional marker and at least one --hash=sha256:…; options, addresses and paths are not taken
+            requirements: must not contain control characters, as "x==1\nx==2" does
+            requirements: must not contain control characters, as "# \u{1b}[2J" does
+            requirements: must not contain control characters, as "x==1\0" does
+        "##]],
     );
 }
 
@@ -351,7 +394,10 @@ fn the_largest_job_and_its_lock_fit_a_message() {
     let names = || json!(vec!["a".repeat(200); REQUIREMENTS_MAX]);
     let uv_lock = |bytes: usize| json!("a".repeat(bytes));
     // A line and its end.
-    let hashed = |bytes: usize| json!([format!("a{} --hash=", "b".repeat(bytes - 10))]);
+    let hashed = |bytes: usize| {
+        let package = format!("a==1 --hash=sha256:{} #", "0".repeat(64));
+        json!([package.clone() + &"x".repeat(bytes - package.len() - 1)])
+    };
     let (lock_max, uv_max) = (LOCK_MAX_BYTES, UV_LOCK_MAX_BYTES);
     let flags = vec![format!("-D{}", "X".repeat(98)); FLAGS_MAX];
     let c = json!({"kind": "c", "source": "a".repeat(SOURCE_MAX_BYTES), "flags": flags,

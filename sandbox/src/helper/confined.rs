@@ -23,25 +23,27 @@ use super::shelf::{Shelf, hold_mounts};
 use super::view::{self, SHARED_TMP, make_directory};
 use super::{host, io_failed, kernel};
 
-/// What our own directories and small files in the scratch space take of its limits.
-const OUR_BYTES: u64 = 64 * 1024;
-const OUR_FILES: u64 = 64;
 /// What /proc tells of the machine beyond what programs need; some kernels lack some of it.
-const MASKED: [&str; 14] = [
+const MASKED: [&str; 19] = [
     "acpi",
     "asound",
+    "diskstats",
     "interrupts",
     "kcore",
     "key-users",
     "keys",
     "latency_stats",
     "locks",
+    "pressure",
     "sched_debug",
+    "schedstat",
     "scsi",
     "softirqs",
     "sysrq-trigger",
     "timer_list",
     "timer_stats",
+    "vmstat",
+    "zoneinfo",
 ];
 
 /// A room with namespaces.
@@ -141,7 +143,7 @@ impl Confined {
                 })?;
             }
         }
-        let (bytes, files) = (bytes.saturating_add(OUR_BYTES), files.saturating_add(OUR_FILES));
+        let (bytes, files) = view::with_ours(bytes, files);
         host("mount the scratch space", view::mount_space(SCRATCH, owner, bytes, files))
     }
 

@@ -1,22 +1,21 @@
 //! A room without namespaces: tasks of a user of their own, behind filters of the kernel.
 //!
 //! Landlock decides what they may open, the filter of system calls keeps them from sockets and from
-//! what all programs of a machine share, cgroups hold the limits. Scratch space is a directory on
-//! the machine's disk, whose size is looked at twice a second: in between a task can exceed its
-//! limit by as much as it can write in that time.
+//! what all programs of a machine share, cgroups hold the limits. Only the helper has a namespace of
+//! its own, for mounts: the scratch space is in it, and gone when the helper is.
 
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
-use nix::sched::CloneFlags;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{chdir, dup2_stderr, dup2_stdout, pipe2};
 
-use crate::order::{Full, Order};
+use crate::order::Order;
 use crate::plan::{Network, SandboxError};
 
 use super::filter::{self, Around};
@@ -26,7 +25,7 @@ use super::landlock::Rules;
 use super::link::Streams;
 use super::privileges::{User, become_user, die_with_parent, keep_to, limit_resources};
 use super::program::Program;
-use super::view::{DEVICES, ETC, ETC_OF_NETWORK, SYSTEM};
+use super::view::{self, DEVICES, ETC, ETC_OF_NETWORK, SYSTEM};
 use super::{chain, host, io_failed};
 
 /// What programs want to know of the machine and of themselves, where not all of /proc can be
@@ -70,27 +69,21 @@ impl Filtered {
         &self.directory
     }
 
-    /// What is used up of the scratch space.
-    pub(super) fn full(&self, order: &Order) -> Full {
-        let (mut bytes, mut files) = (0, 0);
-        let mut waiting = vec![self.directory.clone()];
-        while let Some(directory) = waiting.pop() {
-            for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-                let Ok(metadata) = entry.metadata() else { continue };
-                bytes += metadata.blocks() * 512;
-                files += 1;
-                if bytes >= order.scratch_bytes {
-                    return Full::Bytes;
-                }
-                if files >= order.scratch_files {
-                    return Full::Files;
-                }
-                if metadata.is_dir() {
-                    waiting.push(entry.path());
-                }
-            }
-        }
-        Full::Not
+    /// Mounts the scratch space, where nobody but the helper, the task and who looks through the
+    /// helper's entry in /proc sees it.
+    ///
+    /// # Errors
+    ///
+    /// `Host`.
+    pub(super) fn mount_scratch(&self, order: &Order) -> Result<(), SandboxError> {
+        io_failed("make the task's directory", fs::create_dir_all(&self.directory))?;
+        host("make a mount namespace", unshare(CloneFlags::CLONE_NEWNS))?;
+        let flags = MsFlags::MS_REC | MsFlags::MS_SLAVE;
+        let separated = mount(None::<&str>, "/", None::<&str>, flags, None::<&str>);
+        host("keep our mounts to ourselves", separated)?;
+        let (bytes, files) = view::with_ours(order.scratch_bytes, order.scratch_files);
+        let mounted = view::mount_space(&self.directory, self.user().ids(), bytes, files);
+        host("mount the scratch space", mounted)
     }
 
     /// Starts a step.

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, umount2};
@@ -76,11 +75,8 @@ impl Room {
                     // The machine's, which is where programs look otherwise, is closed to it.
                     order.environment.push(("TMPDIR".to_owned(), "/tmp".to_owned()));
                 }
+                filtered.mount_scratch(&order)?;
                 let directory = filtered.directory().to_path_buf();
-                io_failed("make the task's directory", fs::create_dir_all(&directory))?;
-                let (uid, gid) = filtered.user().ids();
-                let owned = chown(&directory, Some(uid), Some(gid));
-                io_failed("hand the task's directory over", owned)?;
                 for (path, _) in &order.shown.read_write {
                     let handed = hand_over(path, filtered.user());
                     io_failed("hand over what the task may change", handed)?;
@@ -101,17 +97,17 @@ impl Room {
     }
 
     /// What is used up of the scratch space.
-    pub(super) fn full(&self, order: &Order) -> Full {
-        let confined = match self {
-            Self::Confined(confined) => confined,
-            Self::Filtered(filtered) => return filtered.full(order),
-            Self::Bare { .. } => return Full::Not, // It is the machine's own.
+    pub(super) fn full(&self) -> Full {
+        let spaces = match self {
+            Self::Confined(confined) if confined.has_shared_tmp() => {
+                vec![Path::new(SCRATCH), Path::new(SHARED_TMP)]
+            }
+            Self::Confined(_) => vec![Path::new(SCRATCH)],
+            Self::Filtered(filtered) => vec![filtered.directory()],
+            Self::Bare { .. } => Vec::new(), // It is the machine's own.
         };
-        let shared = confined.has_shared_tmp().then_some(SHARED_TMP);
-        let spaces =
-            [Some(SCRATCH), shared].into_iter().flatten().filter_map(|space| statvfs(space).ok());
         let mut full = Full::Not;
-        for space in spaces {
+        for space in spaces.into_iter().filter_map(|space| statvfs(space).ok()) {
             if space.blocks_available() == 0 {
                 return Full::Bytes;
             }

@@ -11,7 +11,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 
 use crate::clock::Stopwatch;
-use crate::order::{Ending, Event, Full, Order};
+use crate::order::{Ending, Event, Order};
 use crate::plan::SandboxError;
 
 use super::init;
@@ -24,9 +24,6 @@ use super::{bare, host, io_failed};
 
 /// How long what is dying of its own may take before it is looked for and killed.
 const DYING_MS: u16 = 20;
-
-/// How often a scratch space is looked at that has no limit of its own.
-const LOOK_MS: u16 = 500;
 
 /// A task and what it runs in.
 pub(super) struct Task<'a> {
@@ -70,18 +67,18 @@ impl Children {
         let (ending, used) = match room {
             Room::Confined(confined) => {
                 let started = init::start(confined, order, argv, streams)?;
-                let Death { used, .. } = self.watch(link, started.first, task)?;
+                let Death { used, .. } = self.watch(link, started.first, room)?;
                 let untold = if link.is_stopped() { Ending::Killed } else { Ending::Lost };
                 (started.ending()?.unwrap_or(untold), used)
             }
             Room::Filtered(filtered) => {
                 let started = filtered.start(order, argv, streams)?;
-                let Death { ending, used, .. } = self.watch(link, started.first, task)?;
+                let Death { ending, used, .. } = self.watch(link, started.first, room)?;
                 (started.ending()?.unwrap_or(ending), used)
             }
             Room::Bare { directory } => match bare::spawn(order, directory, argv, streams) {
                 Ok(child) => {
-                    let Death { ending, used, .. } = self.watch(link, child, task)?;
+                    let Death { ending, used, .. } = self.watch(link, child, room)?;
                     (ending, used)
                 }
                 Err(error) => (cannot_start(streams, &argv[0], &error)?, Used::default()),
@@ -94,27 +91,18 @@ impl Children {
     }
 
     /// Waits for the death of `child`, doing what the daemon commands meanwhile.
-    fn watch(&mut self, link: &mut Link, child: Pid, task: &Task) -> Result<Death, SandboxError> {
-        let (polite, look) = match task.room {
-            Room::Confined(_) => (Depth::BelowInit, PollTimeout::NONE),
-            Room::Filtered(_) => (Depth::All, PollTimeout::from(LOOK_MS)),
-            Room::Bare { .. } => (Depth::All, PollTimeout::NONE),
+    fn watch(&mut self, link: &mut Link, child: Pid, room: &Room) -> Result<Death, SandboxError> {
+        let polite = match room {
+            Room::Confined(_) => Depth::BelowInit,
+            Room::Filtered(_) | Room::Bare { .. } => Depth::All,
         };
-        let mut looked = Stopwatch::start();
         loop {
             let mut ready = [
                 PollFd::new(link.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.deaths.as_fd(), PollFlags::POLLIN),
             ];
-            host("wait for the task", poll(&mut ready, look))?;
+            host("wait for the task", poll(&mut ready, PollTimeout::NONE))?;
             let commanded = ready[0].any().unwrap_or(true);
-            // A task whose processes die all the time must not keep us from looking.
-            if look != PollTimeout::NONE && looked.passed().as_millis() >= u128::from(LOOK_MS) {
-                looked = Stopwatch::start();
-                if task.room.full(task.order) != Full::Not {
-                    signal_descendants(Signal::SIGKILL, Depth::All);
-                }
-            }
             if commanded {
                 match link.command() {
                     Command::Terminate => signal_descendants(Signal::SIGTERM, polite),

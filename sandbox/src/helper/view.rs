@@ -9,12 +9,14 @@ use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use nix::NixPath;
 use nix::libc::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::{chdir, pivot_root};
 
 use crate::order::{LANE, SCRATCH};
 use crate::plan::{Network, SandboxError};
+use crate::stat::{self, STAT};
 
 use super::privileges::User;
 use super::{host, io_failed, kernel};
@@ -33,6 +35,10 @@ pub(super) const SHARED_TMP: &str = "/.lane/tmp";
 const WORKBENCH: &str = "/sys";
 /// Bytes and files of our own in the view and beside the scratch space.
 const SMALL: &str = "mode=0755,size=1m,nr_inodes=1k";
+
+/// What our own directories and small files in the scratch space take of its limits.
+const OUR_BYTES: u64 = 64 * 1024;
+const OUR_FILES: u64 = 64;
 
 /// Of the machine's /etc only what programs need to start: no names of people, no secrets.
 pub(super) const ETC: [&str; 12] = [
@@ -62,6 +68,10 @@ const DEVICE_LINKS: [(&str, &str); 4] = [
     ("/proc/self/fd/2", "stderr"),
 ];
 
+/// Where files lie that tasks find in /proc instead of the kernel's own, and which those are.
+const TOLD: &str = "/.told";
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
 const NONE: Option<&str> = None;
 
 /// Builds the view and makes it the root of this mount namespace. Returns the places in it that
@@ -76,6 +86,7 @@ pub(super) fn build(user: User, network: Network) -> Result<Vec<PathBuf>, Sandbo
     let mut view = View { root, readable: Vec::new() };
     view.show_system()?;
     io_failed("write the tasks' /etc", view.write_etc(user, network))?;
+    io_failed("write what tasks are told of the machine", view.write_told())?;
     view.show_etc(network)?;
     view.show_devices()?;
     for (name, mode) in [("proc", 0o555), ("job", 0o755), ("tmp", 0o755), (&LANE[1..], 0o700)] {
@@ -157,6 +168,18 @@ impl View<'_> {
         Ok(())
     }
 
+    /// What programs read of /proc that must not let a task watch the owner, each interrupt of a
+    /// keyboard being counted there: as it was when the lane was made, or empty.
+    fn write_told(&self) -> io::Result<()> {
+        let told = self.root.join(&TOLD[1..]);
+        make_directory(&told, 0o755)?;
+        let boot_id = "00000000-0000-0000-0000-000000000000\n".to_owned();
+        for (path, content) in [(STAT, stat::still()?), (BOOT_ID, boot_id)] {
+            fs::write(told.join(name_of(path)), content)?;
+        }
+        Ok(())
+    }
+
     fn show_devices(&mut self) -> Result<(), SandboxError> {
         let dev = self.root.join("dev");
         io_failed("make the tasks' /dev", make_directory(&dev, 0o755))?;
@@ -188,6 +211,10 @@ impl View<'_> {
     }
 }
 
+fn name_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
 /// A place where a directory or a file can be mounted.
 pub(super) fn make_place(is_directory: bool, place: &Path) -> io::Result<()> {
     if is_directory { make_directory(place, 0o755) } else { fs::write(place, "") }
@@ -204,9 +231,14 @@ fn mount_small(target: &Path) -> nix::Result<()> {
     mount(Some("tmpfs"), target, Some("tmpfs"), flags, Some(SMALL))
 }
 
+/// These many bytes and files, and what our own directories and small files take of them.
+pub(super) fn with_ours(bytes: u64, files: u64) -> (u64, u64) {
+    (bytes.saturating_add(OUR_BYTES), files.saturating_add(OUR_FILES))
+}
+
 /// Mounts an empty space of this size, which belongs to the task.
-pub(super) fn mount_space(
-    target: &str,
+pub(super) fn mount_space<P: NixPath + ?Sized>(
+    target: &P,
     (uid, gid): (u32, u32),
     bytes: u64,
     files: u64,
@@ -243,6 +275,11 @@ pub(super) fn finish(shared_tmp: bool, masked: &[PathBuf]) -> Result<(), Sandbox
         let empty = if path.is_dir() { LANE } else { "/dev/null" };
         let bound = mount(Some(empty), path.as_path(), NONE, MsFlags::MS_BIND, NONE);
         host("mask what /proc tells of the machine", bound)?;
+    }
+    for path in [STAT, BOOT_ID] {
+        let told = format!("{TOLD}/{}", name_of(path));
+        let bound = mount(Some(told.as_str()), path, NONE, MsFlags::MS_BIND, NONE);
+        host("tell tasks less of the machine than /proc does", bound)?;
     }
     host("go to the task's directory", chdir("/job"))
 }

@@ -90,8 +90,10 @@ impl Keeping {
     }
 
     fn clear(&mut self, mut lane: Lane) {
-        lane.end();
-        self.taken.remove(&lane.number);
+        // A number whose lane has left something is not given to another.
+        if lane.end() {
+            self.taken.remove(&lane.number);
+        }
     }
 
     /// Has a lane made by a thread of its own: most of the time that takes is waiting for the

@@ -95,11 +95,7 @@ pub(super) fn restricted(first_job_uid: u32) -> Vec<Check> {
         row("network", Holds::Yes, "no sockets at all"),
         row("system calls", Holds::Yes, "only those that programs need, and none that share"),
         row("user of its own", Holds::Yes, format!("each task has one, from uid {first_job_uid}")),
-        row(
-            "scratch space",
-            Holds::Optional,
-            "on the disk, looked at twice a second: a task can go over for that long",
-        ),
+        row("scratch space", Holds::Yes, "bytes and files are hard limits; both count as memory"),
     ]
 }
 

@@ -8,7 +8,9 @@ use nix::unistd::Uid;
 
 use crate::helper::kernel::landlock_abi;
 use crate::helper::landlock::ABI_SCOPES;
+use crate::keeper::LANES_MAX;
 use crate::plan::{Check, Holds, SandboxError};
+use crate::users::whose;
 
 /// A row that does not hold.
 fn missing(what: &str, found: String, mend: impl Into<String>) -> Check {
@@ -18,6 +20,15 @@ fn missing(what: &str, found: String, mend: impl Into<String>) -> Check {
 /// A row for which nobody knows a command.
 pub(super) fn hopeless(what: &str, found: String) -> Check {
     Check { what: what.to_owned(), state: Holds::No, found, mend: None }
+}
+
+/// Refuses uids for tasks that are somebody's already.
+pub(super) fn check_users(first_job_uid: u32) -> Result<(), Vec<Check>> {
+    // One after those of tasks is the worker's tools'.
+    let mend = "sudo usermod --uid … NAME, or start the worker as an ordinary user, whose tasks \
+                need no uids of their own";
+    let taken = whose(first_job_uid, LANES_MAX + 1);
+    taken.map_or(Ok(()), |found| Err(vec![missing("user of its own", found, mend)]))
 }
 
 /// What walls without namespaces need; all rows that do not hold.

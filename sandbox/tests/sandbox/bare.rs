@@ -1,9 +1,11 @@
 //! Tasks without walls: what still holds for the owner's own.
 
+use std::fs::{self, File};
 use std::time::Duration;
 
-use campusgrid_sandbox::plan::Exit;
+use campusgrid_sandbox::plan::{Exit, Progress};
 use campusgrid_sandbox::sandbox::Confinement;
+use tokio_util::sync::CancellationToken;
 
 use crate::rig::{Rig, Task};
 
@@ -28,4 +30,24 @@ async fn time_limits_hold_for_what_went_to_the_background() {
     let ran = rig.run(Task::sh(script).wall(Duration::from_millis(200))).await;
     assert_eq!(ran.report.exit, Exit::TimeLimit);
     assert_eq!(ran.stdout, "on\n");
+}
+
+#[tokio::test]
+async fn who_holds_a_stream_open_does_not_hold_us() {
+    let Some(rig) = Rig::new(Confinement::None).await else { return };
+    let gate = rig.directory.0.join("gate");
+    let task =
+        Task::sh(&format!("echo $$; while [ ! -e {} ]; do sleep 0.02; done", gate.display()));
+    let mut held = None;
+    let ran = rig.try_run(task, CancellationToken::new(), |progress| {
+        if let Progress::Printed { bytes, .. } = progress {
+            let pid = String::from_utf8_lossy(bytes);
+            let stdout = format!("/proc/{}/fd/1", pid.trim());
+            held = Some(File::options().write(true).open(stdout).unwrap());
+            fs::write(&gate, "").unwrap();
+        }
+    });
+    let ran = tokio::time::timeout(Duration::from_secs(10), ran).await.unwrap().unwrap();
+    assert_eq!(ran.report.exit, Exit::Code(0));
+    assert!(held.is_some());
 }

@@ -56,6 +56,13 @@ async fn limits_hold_without_namespaces() {
 for n in range(100): open(f'/job/{n}'.replace('/job', '.'), 'wb').write(bytes(1 << 20))
 time.sleep(100)";
     assert_eq!(rig.run(Task::python(fill)).await.report.exit, Exit::ScratchFull);
+    let hide = "import os
+for n in range(100):
+    os.makedirs('d' * 250); os.chdir('d' * 250)
+    file = open('x', 'wb'); os.unlink('x'); os.set_inheritable(os.dup(file.fileno()), True)
+    file.write(bytes(1 << 20))";
+    let ran = rig.run(Task::python(hide)).await;
+    assert!(ran.stderr.contains("No space left on device"), "{}", ran.stderr);
     let daemon = "trap '' TERM; (setsid sleep 1000 &) ; echo on; sleep 1000";
     let ran = rig.run(Task::sh(daemon).wall(Duration::from_millis(300))).await;
     assert_eq!((ran.report.exit, ran.stdout.as_str()), (Exit::TimeLimit, "on\n"));

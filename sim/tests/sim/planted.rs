@@ -97,7 +97,7 @@ fn heartbeats_that_list_nothing() {
 
 #[test]
 fn an_old_result_counted_for_the_attempt_that_runs() {
-    is_caught(Bug::FencingOff, &[Oracle::ResultIsTrue], 120);
+    is_caught(Bug::FencingOff, &[Oracle::ResultIsTrue], 300);
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub enum Format {
 #[derive(Serialize)]
 struct Document<'a> {
     level: Isolation,
-    /// Whether other people's jobs can run.
+    /// Whether other people's jobs can run, be it those alone that accept this level.
     fit: bool,
     checks: Vec<Row<'a>>,
 }
@@ -89,7 +89,7 @@ fn table(findings: &Findings) -> String {
     let verdict = match findings.isolation {
         Isolation::Full => "full: anybody's jobs run here, behind walls of their own",
         Isolation::Docker => "docker: anybody's jobs run here, in containers",
-        Isolation::Restricted => "restricted: only jobs that accept weaker walls",
+        Isolation::Restricted => "restricted: only jobs that accept weaker walls run here",
         Isolation::None => "none: nobody else's jobs can run here",
     };
     let _ = writeln!(text, "\nLevel {verdict}.");
@@ -163,6 +163,13 @@ mod tests {
             1 thing is missing; what stands behind "mend:" brings them.
         "#]]
         .assert_eq(&text);
+    }
+
+    #[test]
+    fn a_machine_that_may_be_weaker_is_fit_for_those_who_accept_it() {
+        let findings = findings(Isolation::Restricted);
+        let said = "Level restricted: only jobs that accept weaker walls run here.";
+        assert!(findings.is_fit() && table(&findings).contains(said));
     }
 
     #[test]

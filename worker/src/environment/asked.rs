@@ -1,11 +1,11 @@
 //! What a job asks for, checked: nothing, a lock, or a question that makes one.
 
+use campusgrid_protocol::lock::Lock;
+use campusgrid_protocol::python::Specifiers;
 use campusgrid_protocol::task::Packages;
 
 use super::interpreter::Interpreter;
-use super::lock::Lock;
 use super::requirements::Requirements;
-use super::specifiers::Specifiers;
 use super::uv_lock::Project;
 use super::{EnvironmentError, hash, telling};
 
@@ -85,12 +85,15 @@ impl Asked {
 impl Question {
     /// All that the answer depends on.
     pub(super) fn key(&self, interpreter: &Interpreter) -> blake3::Hash {
+        // What uv answers in a stranger's image is what that image wants it to.
+        let image = interpreter.image.clone().unwrap_or_default();
         hash(&match self {
             Self::Names { requirements, python } => {
                 let python = python.as_ref().map(Specifiers::to_string).unwrap_or_default();
-                vec![requirements.text().to_owned(), python, interpreter.version.1.to_string()]
+                let minor = interpreter.version.1.to_string();
+                vec![requirements.text().to_owned(), python, minor, image]
             }
-            Self::UvLock { text, .. } => vec![text.clone()],
+            Self::UvLock { text, .. } => vec![text.clone(), image],
         })
     }
 

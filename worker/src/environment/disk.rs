@@ -41,6 +41,11 @@ pub(super) async fn until_too_full(path: &Path, max_bytes: u64) -> DiskError {
     }
 }
 
+/// Whether hardly anything is left of the file system of `path`; one that cannot be asked is not full.
+pub(super) fn is_full(path: &Path) -> bool {
+    free_bytes(path).is_ok_and(|free| free < RESERVE_BYTES)
+}
+
 fn judge(before: u64, free: u64, max_bytes: u64) -> Option<DiskError> {
     if free < RESERVE_BYTES {
         return Some(DiskError::Full);

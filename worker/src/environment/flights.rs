@@ -15,13 +15,47 @@ type Key = [u8; 32];
 /// What is being made right now, by what it is made of.
 #[derive(Debug)]
 pub(super) struct Flights<T> {
-    flights: Mutex<BTreeMap<Key, Arc<Flight<T>>>>,
+    flights: Mutex<BTreeMap<Key, Boarded<T>>>,
+}
+
+/// A flight, and how many wait for its end.
+#[derive(Debug)]
+struct Boarded<T> {
+    flight: Arc<Flight<T>>,
+    seats: usize,
 }
 
 #[derive(Debug)]
 struct Flight<T> {
     result: OnceCell<Result<T, EnvironmentError>>,
     steps: Steps,
+}
+
+/// One who waits; a flight is forgotten with its end, or with the last of them.
+struct Seat<'a, T> {
+    flights: &'a Flights<T>,
+    key: Key,
+    flight: Arc<Flight<T>>,
+}
+
+impl<T> Drop for Seat<'_, T> {
+    fn drop(&mut self) {
+        let mut flights = self.flights.lock();
+        if let Some(boarded) = flights.get_mut(&self.key)
+            && Arc::ptr_eq(&boarded.flight, &self.flight)
+        {
+            boarded.seats -= 1;
+            if boarded.seats == 0 || self.flight.result.initialized() {
+                flights.remove(&self.key);
+            }
+        }
+    }
+}
+
+impl<T> Flights<T> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Boarded<T>>> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl<T: Clone> Flights<T> {
@@ -43,16 +77,16 @@ impl<T: Clone> Flights<T> {
         steps: &Steps,
         work: impl FnOnce(Steps) -> W,
     ) -> Result<T, EnvironmentError> {
-        let new = || Arc::new(Flight { result: OnceCell::new(), steps: Steps::default() });
-        let flight = Arc::clone(self.flights().entry(key).or_insert_with(new));
+        let seat = self.take_seat(key);
+        let flight = &*seat.flight;
         let mut told = flight.steps.subscribe();
         told.mark_changed(); // Who comes late wants to know, too.
         let result = flight.result.get_or_init(|| work(flight.steps.clone()));
         tokio::pin!(result);
-        let result = loop {
+        loop {
             tokio::select! {
                 biased;
-                result = &mut result => break result.clone(),
+                result = &mut result => return result.clone(),
                 Ok(()) = told.changed() => {
                     let step = told.borrow_and_update().clone();
                     if !step.is_empty() {
@@ -60,16 +94,17 @@ impl<T: Clone> Flights<T> {
                     }
                 }
             }
-        };
-        let mut flights = self.flights();
-        if flights.get(&key).is_some_and(|current| Arc::ptr_eq(current, &flight)) {
-            flights.remove(&key);
         }
-        result
     }
 
-    fn flights(&self) -> MutexGuard<'_, BTreeMap<Key, Arc<Flight<T>>>> {
-        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    fn take_seat(&self, key: Key) -> Seat<'_, T> {
+        let mut flights = self.lock();
+        let boarded = flights.entry(key).or_insert_with(|| {
+            let flight = Flight { result: OnceCell::new(), steps: Steps::default() };
+            Boarded { flight: Arc::new(flight), seats: 0 }
+        });
+        boarded.seats += 1;
+        Seat { flights: self, key, flight: Arc::clone(&boarded.flight) }
     }
 }
 
@@ -124,6 +159,23 @@ mod tests {
         }
         never.set(flights.join(KEY, &steps, pending));
         assert_eq!(other.await, Ok(2));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_kept_once_nobody_waits_any_more() {
+        let flights = Flights::<u8>::new();
+        let steps = Steps::default();
+        {
+            let never = flights.join(KEY, &steps, |_| std::future::pending());
+            tokio::pin!(never);
+            tokio::select! {
+                biased;
+                never = &mut never => panic!("{never:?}"),
+                () = tokio::task::yield_now() => {}
+            }
+            assert_eq!(flights.lock().len(), 1);
+        }
+        assert_eq!(flights.lock().len(), 0, "its only waiter was cancelled");
     }
 
     #[tokio::test]

@@ -8,12 +8,13 @@ use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use campusgrid_protocol::python::{PythonVersion, Specifiers};
+use campusgrid_protocol::text::DEFAULT_IMAGE;
 use campusgrid_sandbox::plan::Network;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::specifiers::{PythonVersion, Specifiers};
-use super::workshop::{Chore, Failed, Workshop};
+use super::workshop::{Chore, Failed, Share, Workshop, not_run, unfit};
 use super::{EnvironmentError, fingerprint};
 use crate::run::backend::Surroundings;
 
@@ -22,6 +23,9 @@ const DIRECTORY: &str = "/usr/bin";
 
 /// How a label names an interpreter: `python3.12`.
 const LABEL: &str = "python3.";
+
+/// Labels name minor versions below this one.
+const MINOR_END: u32 = 100;
 
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
@@ -36,6 +40,8 @@ pub struct Interpreter {
     pub version: PythonVersion,
     /// Changes whenever it is upgraded.
     pub(super) fingerprint: String,
+    /// The content of the image that it is part of; `None` for this machine's own.
+    pub(super) image: Option<String>,
 }
 
 /// What a job says about its interpreter.
@@ -70,7 +76,8 @@ impl Interpreters {
     ///
     /// # Errors
     ///
-    /// `Requirements` if what the program says rules out all that there are, else `Machine`.
+    /// `Requirements` if what the program says rules out all that it may run on anywhere, `Image` if a
+    /// job's image has none, else `Machine` or `Engine`.
     pub(super) async fn choose(
         &self,
         workshop: Workshop<'_>,
@@ -86,20 +93,22 @@ impl Interpreters {
             }
             Surroundings::Image(image) => {
                 let program = named(wanted.labels).unwrap_or("python3");
-                there.extend(self.ask_inside(workshop, results, image, program).await?);
+                there.push(self.ask_inside(workshop, results, image, program).await?);
             }
         }
-        choose(there, wanted)
+        choose(there, workshop.surroundings, wanted)
     }
 
-    /// The interpreter of an image; none if it has none.
+    /// The interpreter of an image.
     async fn ask_inside(
         &self,
         workshop: Workshop<'_>,
         results: &Path,
         image: &str,
         program: &str,
-    ) -> Result<Option<Interpreter>, EnvironmentError> {
+    ) -> Result<Interpreter, EnvironmentError> {
+        let identity = workshop.backends.identity(image).await;
+        let identity = identity.map_err(|error| not_run("python", error).of_machine())?;
         let mut argv = vec![program.to_owned()];
         argv.extend(QUESTION.map(str::to_owned));
         let variables =
@@ -109,6 +118,7 @@ impl Interpreters {
             files: Vec::new(),
             argv,
             limit: ANSWER_LIMIT,
+            share: Share::SMALL,
             network: Network::None,
             environment: &variables,
             read_only: Vec::new(),
@@ -117,16 +127,18 @@ impl Interpreters {
         };
         let said = match workshop.run(chore, |_| {}).await {
             Ok(said) => said,
-            Err(Failed::Said { .. }) => return Ok(None),
-            Err(failed @ Failed::Cut { .. }) => return Err(failed.of_machine()),
+            Err(Failed::Said { .. }) => String::new(),
+            Err(failed @ (Failed::Cut { .. } | Failed::Surroundings(_))) => {
+                return Err(failed.of_machine());
+            }
         };
         let interpreter = || {
             let (version, path) = said.trim().split_once(' ')?;
             let version = PythonVersion::parse(version)?;
-            let fingerprint = format!("{image} {path} {version}");
-            Some(Interpreter { path: path.to_owned(), version, fingerprint })
+            let fingerprint = format!("{identity} {path} {version}");
+            Some(Interpreter { path: path.to_owned(), version, fingerprint, image: Some(identity) })
         };
-        Ok(interpreter())
+        interpreter().ok_or_else(|| unfit(image, &format!("has no {program} that works")))
     }
 
     /// None if it is not there or does not work.
@@ -146,7 +158,8 @@ impl Interpreters {
                 version
             }
         };
-        Some(Interpreter { path: path.to_str()?.to_owned(), version, fingerprint })
+        let path = path.to_str()?.to_owned();
+        Some(Interpreter { path, version, fingerprint, image: None })
     }
 
     fn versions(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, PythonVersion>> {
@@ -174,6 +187,7 @@ fn candidates(named: Option<&str>) -> Vec<PathBuf> {
 /// The first of those that are there that fits.
 pub(super) fn choose(
     there: Vec<Interpreter>,
+    surroundings: Surroundings<'_>,
     wanted: Wanted<'_>,
 ) -> Result<Interpreter, EnvironmentError> {
     if there.is_empty() {
@@ -190,11 +204,19 @@ pub(super) fn choose(
     };
     let mut fits = there.into_iter().filter(|each| holds(wanted.program, each)).peekable();
     if let (None, Some(program)) = (fits.peek(), wanted.program) {
+        let needs = format!("it says that it needs Python {program}");
+        if is_the_same_everywhere(surroundings, wanted.labels, program) {
+            let message = format!("{needs}, and what it asks to run on has {versions}");
+            return Err(EnvironmentError::Requirements { message });
+        }
+        // Other machines may have it, so this must not end the job.
+        let label = (0..MINOR_END).find(|&minor| program.hold_for_minor(minor));
+        let label = label.map_or("a version".to_owned(), |minor| format!("{LABEL}{minor}"));
         let message = format!(
-            "it says that it needs Python {program}, and the worker has {versions}; a job that \
-             requires a label such as python3.12 runs where there is that version"
+            "{needs}, and this worker has {versions}; a job that requires the label {label} runs only \
+             where there is that"
         );
-        return Err(EnvironmentError::Requirements { message });
+        return Err(EnvironmentError::Machine { message });
     }
     fits.find(|each| holds(wanted.lock, each)).ok_or_else(|| {
         let lock = wanted.lock.map(Specifiers::to_string).unwrap_or_default();
@@ -205,20 +227,47 @@ pub(super) fn choose(
     })
 }
 
+/// Whether an interpreter that does not fit is what every worker has for the job: that of its image, or
+/// the one version that it requires by a label.
+fn is_the_same_everywhere(
+    surroundings: Surroundings<'_>,
+    labels: &[String],
+    program: &Specifiers,
+) -> bool {
+    match surroundings {
+        Surroundings::Image(image) if image != DEFAULT_IMAGE => true,
+        Surroundings::Image(_) | Surroundings::Machine => {
+            let minor = named(labels).and_then(|label| label.strip_prefix(LABEL)?.parse().ok());
+            minor.is_some_and(|minor| !program.hold_for_minor(minor))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn interpreter(minor: u32) -> Interpreter {
         let path = format!("/usr/bin/python3.{minor}");
-        Interpreter { path, version: PythonVersion(3, minor, 4), fingerprint: String::new() }
+        let version = PythonVersion(3, minor, 4);
+        Interpreter { path, version, fingerprint: String::new(), image: None }
     }
 
     fn check(program: &str, lock: &str) -> Result<u32, EnvironmentError> {
+        check_on(Surroundings::Machine, &[], program, lock)
+    }
+
+    fn check_on(
+        surroundings: Surroundings<'_>,
+        labels: &[&str],
+        program: &str,
+        lock: &str,
+    ) -> Result<u32, EnvironmentError> {
         let specifiers = |text: &str| Specifiers::parse(text).filter(|_| !text.is_empty());
         let (program, lock) = (specifiers(program), specifiers(lock));
-        let wanted = Wanted { labels: &[], program: program.as_ref(), lock: lock.as_ref() };
-        choose(vec![interpreter(11), interpreter(13), interpreter(9)], wanted)
+        let labels: Vec<String> = labels.iter().map(|&label| label.to_owned()).collect();
+        let wanted = Wanted { labels: &labels, program: program.as_ref(), lock: lock.as_ref() };
+        choose(vec![interpreter(11), interpreter(13), interpreter(9)], surroundings, wanted)
             .map(|interpreter| interpreter.version.1)
     }
 
@@ -232,15 +281,30 @@ mod tests {
     }
 
     #[test]
-    fn who_answers_for_a_mismatch_depends_on_who_says_what_is_needed() {
-        let submitters = check(">=3.14", "").unwrap_err();
-        assert!(matches!(&submitters, EnvironmentError::Requirements { .. }), "{submitters}");
-        let words = "needs Python >=3.14, and the worker has 3.11.4 and 3.13.4 and 3.9.4";
-        assert!(submitters.to_string().contains(words), "{submitters}");
+    fn what_another_worker_may_have_does_not_end_a_job() {
+        let ours = check(">=3.14", "").unwrap_err();
+        assert!(matches!(&ours, EnvironmentError::Machine { .. }), "{ours}");
+        let words = "needs Python >=3.14, and this worker has 3.11.4 and 3.13.4 and 3.9.4; a job \
+                     that requires the label python3.14 runs";
+        assert!(ours.to_string().contains(words), "{ours}");
         let ours = check("", ">=3.14").unwrap_err();
         assert!(matches!(&ours, EnvironmentError::Machine { .. }), "{ours}");
-        let none = choose(Vec::new(), Wanted { labels: &[], program: None, lock: None });
+        let wanted = Wanted { labels: &[], program: None, lock: None };
+        let none = choose(Vec::new(), Surroundings::Machine, wanted);
         assert!(matches!(none, Err(EnvironmentError::Machine { .. })));
+        let default = check_on(Surroundings::Image(DEFAULT_IMAGE), &[], ">=3.14", "").unwrap_err();
+        assert!(matches!(&default, EnvironmentError::Machine { .. }), "{default}");
+    }
+
+    #[test]
+    fn what_is_the_same_on_all_workers_ends_a_job_at_once() {
+        for (surroundings, labels) in [
+            (Surroundings::Image("docker.io/library/python:3.11"), [].as_slice()),
+            (Surroundings::Machine, &["python3.11"]),
+        ] {
+            let submitters = check_on(surroundings, labels, ">=3.14", "").unwrap_err();
+            assert!(matches!(&submitters, EnvironmentError::Requirements { .. }), "{submitters}");
+        }
     }
 
     #[test]

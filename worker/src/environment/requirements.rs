@@ -1,11 +1,8 @@
-//! Requirements as a stranger wrote them, checked line by line before any tool reads them.
-//!
-//! Taken is what PEP 508 calls a name-based requirement: a name, extras, version specifiers and a
-//! marker. Everything else that a requirements file may hold, such as options, paths and addresses,
-//! would let a stranger choose what this machine reads and from where.
+//! Requirements as a stranger wrote them, checked line by line before any tool reads them: no more of
+//! them than a job may have, and nothing but names of packages.
 
-/// A job may name at most this many packages.
-pub const LINES_MAX: usize = 50;
+use campusgrid_protocol::requirement::Requirement;
+use campusgrid_protocol::rest::REQUIREMENTS_MAX;
 
 /// Characters of one requirement.
 pub const LINE_MAX: usize = 200;
@@ -13,7 +10,7 @@ pub const LINE_MAX: usize = 200;
 /// Why requirements are refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequirementsError {
-    #[error("{found} requirements are more than {LINES_MAX}")]
+    #[error("{found} requirements are more than {REQUIREMENTS_MAX}")]
     TooMany { found: usize },
     #[error("a requirement of {found} characters is longer than {LINE_MAX}")]
     TooLong { found: usize },
@@ -39,7 +36,7 @@ impl Requirements {
     pub fn check(lines: &[String]) -> Result<Self, RequirementsError> {
         let lines: Vec<&str> =
             lines.iter().map(|line| line.trim()).filter(|line| !line.is_empty()).collect();
-        if lines.len() > LINES_MAX {
+        if lines.len() > REQUIREMENTS_MAX {
             return Err(RequirementsError::TooMany { found: lines.len() });
         }
         let mut text = String::new();
@@ -48,7 +45,7 @@ impl Requirements {
             if found > LINE_MAX {
                 return Err(RequirementsError::TooLong { found });
             }
-            if !is_requirement(line) {
+            if Requirement::parse(line).is_none() {
                 let line = line.chars().filter(|c| !c.is_control()).collect();
                 return Err(RequirementsError::NotAName { line });
             }
@@ -74,57 +71,6 @@ impl Requirements {
     }
 }
 
-fn is_requirement(line: &str) -> bool {
-    let (line, marker) = match line.split_once(';') {
-        Some((line, marker)) => (line, Some(marker)),
-        None => (line, None),
-    };
-    let end = line.find(|c| !is_name_char(c)).unwrap_or(line.len());
-    let (name, rest) = line.split_at(end);
-    let Some(rest) = without_extras(rest.trim()) else { return false };
-    is_name(name) && are_specifiers(rest.trim()) && marker.is_none_or(is_marker)
-}
-
-fn is_name_char(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
-}
-
-pub(super) fn is_name(name: &str) -> bool {
-    let alphanumeric = |c: char| c.is_ascii_alphanumeric();
-    name.chars().all(is_name_char) && name.starts_with(alphanumeric) && name.ends_with(alphanumeric)
-}
-
-/// What follows `[extra, other]`, or all of it if there are no extras.
-pub(super) fn without_extras(rest: &str) -> Option<&str> {
-    let Some(rest) = rest.strip_prefix('[') else { return Some(rest) };
-    let (extras, rest) = rest.split_once(']')?;
-    extras.split(',').all(|extra| is_name(extra.trim())).then_some(rest)
-}
-
-fn are_specifiers(rest: &str) -> bool {
-    let rest = rest.strip_prefix('(').and_then(|inner| inner.strip_suffix(')')).unwrap_or(rest);
-    rest.is_empty() || rest.split(',').all(|specifier| is_specifier(specifier.trim()))
-}
-
-fn is_specifier(specifier: &str) -> bool {
-    let version = ["===", "==", "~=", "!=", "<=", ">=", "<", ">"]
-        .iter()
-        .find_map(|operator| specifier.strip_prefix(operator));
-    let version_char =
-        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '*' | '+' | '!' | '-');
-    version.map(str::trim).is_some_and(|version| {
-        version.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && version.chars().all(version_char)
-    })
-}
-
-/// A marker's grammar is left to uv; here only what could begin anything but a marker is refused.
-pub(super) fn is_marker(marker: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || " \"'()<>=!~._,+*-".contains(c);
-    let marker = marker.trim();
-    !marker.is_empty() && marker.chars().all(plain) && !marker.contains(" -")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,61 +80,23 @@ mod tests {
     }
 
     #[test]
-    fn names_versions_extras_and_markers_are_taken() {
-        for line in [
-            "numpy",
-            "scikit-learn>=1.4,<2",
-            "zope.interface == 6.*",
-            "requests[socks, use_chardet_on_py3] ~= 2.31",
-            "torch (==2.1.0+cpu)",
-            "tzdata; sys_platform == 'win32' and (python_version < \"3.12\")",
-            "a===1!2.0-beta_1",
-            "  padded  ",
-            "uvloop ; platform_machine != 'x86-64'",
-        ] {
-            assert_eq!(check(line).map(|r| r.len()), Ok(1), "{line}");
-        }
+    fn lines_are_trimmed_and_blank_ones_passed_over() {
+        let lines = ["", "  numpy>=2  ", "\t", "six"].map(str::to_owned);
+        let requirements = Requirements::check(&lines).unwrap();
+        assert_eq!((requirements.text(), requirements.len()), ("numpy>=2\nsix\n", 2));
         assert!(check("  ").unwrap().is_empty());
     }
 
     #[test]
-    fn whatever_else_a_requirements_file_may_hold_is_refused() {
-        for line in [
-            "-r /etc/passwd",
-            "--index-url=http://evil.example/simple",
-            "-e .",
-            "numpy --index-url http://evil.example",
-            "numpy; python_version > '3' --hash=sha256:00",
-            "pkg @ http://evil.example/pkg.whl",
-            "git+https://evil.example/x",
-            "./wheel.whl",
-            "/tmp/wheel.whl",
-            "file:///etc/passwd",
-            "C:\\wheel.whl",
-            "numpy\n--index-url http://evil.example",
-            "numpy\r-e .",
-            "numpy # comment",
-            "num py",
-            "numpy==",
-            "numpy==${HOME}",
-            "numpy>=1 <2",
-            "numpy[",
-            "numpy[a b]",
-            "numpy[]",
-            "-numpy",
-            "numpy-",
-            "numpy;",
-            "numpy==1\\",
-            "nümpy",
-            "numpy==-1",
-        ] {
-            assert!(check(line).is_err(), "{line}");
-        }
+    fn what_is_no_name_is_refused_and_shown_without_what_moves_a_cursor() {
+        let line = "numpy--index-url http://evil.example".to_owned();
+        let error = check("numpy\n--index-url http://evil.example");
+        assert_eq!(error, Err(RequirementsError::NotAName { line }));
     }
 
     #[test]
     fn number_and_length_are_limited() {
-        let many = vec!["numpy".to_owned(); LINES_MAX + 1];
+        let many = vec!["numpy".to_owned(); REQUIREMENTS_MAX + 1];
         assert_eq!(Requirements::check(&many), Err(RequirementsError::TooMany { found: 51 }));
         let long = "n".repeat(LINE_MAX + 1);
         assert_eq!(check(&long), Err(RequirementsError::TooLong { found: 201 }));

@@ -4,24 +4,38 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::fcntl::OFlag;
+use nix::unistd::{Gid, Uid};
+use tokio::sync::{RwLock, RwLockReadGuard};
 use tracing::{info, warn};
 
+use super::building::sweep;
 use crate::clock;
 
 /// Begins the name of what is on its way out.
-pub(super) const OLD: &str = ".old-";
+const OLD: &str = ".old-";
 
 /// Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Shelf {
     dir: Arc<Path>,
-    max_bytes: u64,
+    cache: Cache,
     in_use: Arc<InUse>,
+    /// Held by whoever takes things away: two would trip over each other's trees.
+    making_room: Arc<Mutex<()>>,
+}
+
+/// uv's cache, which goes before any environment.
+#[derive(Debug, Clone)]
+pub(super) struct Cache {
+    pub(super) path: PathBuf,
+    /// Read by whoever uses it, written by whoever takes it away.
+    pub(super) users: Arc<RwLock<()>>,
 }
 
 /// How many hold each environment.
@@ -69,8 +83,18 @@ struct Weighed {
 }
 
 impl Shelf {
-    pub(super) fn new(dir: PathBuf, max_bytes: u64) -> Self {
-        Self { dir: dir.into(), max_bytes, in_use: Arc::default() }
+    pub(super) fn new(dir: PathBuf, cache: Cache) -> Self {
+        let (in_use, making_room) = (Arc::default(), Arc::default());
+        Self { dir: dir.into(), cache, in_use, making_room }
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Keeps the cache where it is for as long as what is returned.
+    pub(super) async fn use_cache(&self) -> RwLockReadGuard<'_, ()> {
+        self.cache.users.read().await
     }
 
     /// The environment of this key, if it is there; counts as a use of it.
@@ -87,58 +111,80 @@ impl Shelf {
         if let Err(error) = File::open(&path).and_then(|dir| dir.set_modified(now)) {
             warn!(%error, "the use of an environment could not be noted");
         }
-        Some(Environment { path, key: key.to_owned(), in_use: Arc::clone(&self.in_use) })
+        Some(self.held(key))
+    }
+
+    /// A use that has been counted.
+    fn held(&self, key: &str) -> Environment {
+        let (path, in_use) = (self.dir.join(key), Arc::clone(&self.in_use));
+        Environment { path, key: key.to_owned(), in_use }
     }
 
     /// Makes what was built read-only and puts it where tasks find it, once all of its files are on
     /// the disk: a name that survives a loss of power must not stand for empty files. Blocks.
     ///
+    /// It is in use from the first, so that nobody makes room by removing it.
+    ///
     /// # Errors
     ///
-    /// Those of the file system.
-    pub(super) fn put(&self, built: &Path, key: &str) -> io::Result<()> {
+    /// Those of the file system; `NotADirectory` if there is a link on the way to `built`, which is
+    /// to be without any: whoever builds may have left one to what is not its own.
+    pub(super) fn put(&self, built: &Path, key: &str) -> io::Result<Environment> {
+        if built.canonicalize()? != built || !built.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
         seal(built)?;
         nix::unistd::syncfs(File::open(built)?)?;
         let place = self.dir.join(key);
         // A directory that may not be written cannot be moved to another place either.
         fs::set_permissions(built, Permissions::from_mode(0o755))?;
+        *self.in_use.lock().entry(key.to_owned()).or_default() += 1;
+        let environment = self.held(key);
         match fs::rename(built, &place) {
-            Err(_) if place.is_dir() => remove(built), // Somebody was faster.
-            Err(error) => Err(error),
-            Ok(()) => fs::set_permissions(&place, Permissions::from_mode(0o555)),
+            Err(_) if place.is_dir() => remove(built)?, // Somebody was faster.
+            Err(error) => return Err(error),
+            Ok(()) => fs::set_permissions(&place, Permissions::from_mode(0o555))?,
         }
+        Ok(environment)
     }
 
-    /// Takes away what does not fit: uv's cache rather than environments, and of those that nobody
-    /// uses the least recently used first. Blocks.
+    /// Takes away what does not fit into so many bytes: uv's cache rather than environments, and of
+    /// those that nobody uses the least recently used first. Blocks.
     ///
-    /// Files that several of them share count once. `cache` must not be in use.
+    /// Files that several of them share count once. A cache in use stays, and so does what cannot be
+    /// removed; that is tried again the next time.
     ///
     /// # Errors
     ///
-    /// Those of the file system.
-    pub(super) fn make_room(&self, cache: Option<&Path>) -> io::Result<()> {
+    /// Those of reading the file system.
+    pub(super) fn make_room(&self, max_bytes: u64) -> io::Result<()> {
+        let _alone = self.making_room.lock().unwrap_or_else(PoisonError::into_inner);
+        sweep(&self.dir, OLD)?; // Where an earlier removal came to nothing.
         let mut seen = BTreeSet::new();
         let mut kept_bytes = 0;
         for environment in self.by_worth()? {
             let path = self.dir.join(&environment.key);
             let mut also_seen = seen.clone();
             let bytes = weigh(&path, &mut also_seen)?;
-            if environment.is_in_use || kept_bytes + bytes <= self.max_bytes {
-                kept_bytes += bytes;
-                seen = also_seen;
-            } else if self.withdraw(&environment.key)? {
+            let fits = environment.is_in_use || kept_bytes + bytes <= max_bytes;
+            if !fits && self.withdraw(&environment.key) {
                 info!(environment = %environment.key, freed_mib = bytes >> 20, "removed an environment");
             } else {
-                kept_bytes += bytes; // Taken into use just now.
+                kept_bytes += bytes; // Perhaps taken into use just now.
                 seen = also_seen;
             }
         }
-        let Some(cache) = cache.filter(|cache| cache.is_dir()) else { return Ok(()) };
-        let bytes = weigh(cache, &mut seen)?;
-        if kept_bytes + bytes > self.max_bytes {
+        let Cache { path, users } = &self.cache;
+        let bytes = match weigh(path, &mut seen) {
+            // There is none, or it changes while it is weighed, and so is in use.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            weighed => weighed?,
+        };
+        if kept_bytes + bytes > max_bytes
+            && let Ok(_alone) = users.try_write()
+        {
             info!(freed_mib = bytes >> 20, "emptied the cache of packages");
-            remove(cache)?;
+            remove(path)?;
         }
         Ok(())
     }
@@ -163,17 +209,22 @@ impl Shelf {
         Ok(all)
     }
 
-    /// Removes an environment unless somebody has taken it into use.
-    fn withdraw(&self, key: &str) -> io::Result<bool> {
-        let old = self.dir.join(format!("{OLD}{key}"));
+    /// Takes an environment away unless somebody has taken it into use; yields whether it is gone
+    /// from its place.
+    fn withdraw(&self, key: &str) -> bool {
+        // A name of its own each time: what is left of an earlier one must not be in the way.
+        let old = self.dir.join(format!("{OLD}{:08x}", crate::backoff::random()));
         let in_use = self.in_use.lock();
         if in_use.contains_key(key) {
-            return Ok(false);
+            return false;
         }
-        fs::rename(self.dir.join(key), &old)?;
+        let moved = fs::rename(self.dir.join(key), &old);
         drop(in_use);
-        remove(&old)?;
-        Ok(true)
+        let gone = moved.is_ok();
+        if let Err(error) = moved.and_then(|()| remove(&old)) {
+            warn!(environment = %key, %error, "an environment could not be removed");
+        }
+        gone
     }
 }
 
@@ -194,21 +245,33 @@ fn weigh(path: &Path, seen: &mut BTreeSet<(u64, u64)>) -> io::Result<u64> {
     Ok(bytes)
 }
 
-/// Makes a tree readable for tasks, which run as other users, and writable for nobody.
+/// Makes a tree readable for tasks, which run as other users, and writable for nobody: it becomes
+/// this worker's own, and where that is root, out of reach of the user that builds.
 ///
-/// What programs and directories are may be run; whose identity they take on is forgotten.
+/// What programs and directories are may be run; whose identity they take on is forgotten. Links
+/// are left as they are, and never followed.
 fn seal(path: &Path) -> io::Result<()> {
+    let (uid, gid) = (Some(Uid::effective().as_raw()), Some(Gid::effective().as_raw()));
     each(path, &mut |path, metadata| {
+        lchown(path, uid, gid)?;
         if metadata.is_symlink() {
             return Ok(());
         }
         let runs = metadata.is_dir() || metadata.mode() & 0o111 != 0;
-        fs::set_permissions(path, Permissions::from_mode(if runs { 0o555 } else { 0o444 }))
+        let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let file = File::options().read(true).custom_flags(flags.bits()).open(path)?;
+        file.set_permissions(Permissions::from_mode(if runs { 0o555 } else { 0o444 }))
     })
 }
 
 /// Removes a tree, however it is sealed.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
+    // First without changing permissions: what a container that is about to end still writes to may
+    // turn into links to elsewhere meanwhile. Only sealed directories of a worker that is not root
+    // need more.
+    if fs::remove_dir_all(path).is_ok() {
+        return Ok(());
+    }
     each(path, &mut |path, metadata| match metadata.is_dir() {
         true => fs::set_permissions(path, Permissions::from_mode(0o700)),
         false => Ok(()),
@@ -240,20 +303,26 @@ mod tests {
     struct Place {
         dir: tempfile::TempDir,
         shelf: Shelf,
+        max_bytes: u64,
     }
 
     impl Place {
         fn new(max_mib: u64) -> Self {
             let dir = tempfile::tempdir().unwrap();
-            let shelf = Shelf::new(dir.path().join("shelf"), max_mib << 20);
+            let cache = Cache { path: dir.path().join("cache"), users: Arc::default() };
+            let shelf = Shelf::new(dir.path().join("shelf"), cache);
             fs::create_dir_all(&shelf.dir).unwrap();
-            fs::create_dir(dir.path().join("cache")).unwrap();
-            Self { dir, shelf }
+            fs::create_dir(&shelf.cache.path).unwrap();
+            Self { dir, shelf, max_bytes: max_mib << 20 }
+        }
+
+        fn make_room(&self) {
+            self.shelf.make_room(self.max_bytes).unwrap();
         }
 
         /// Puts an environment of 1 MiB on the shelf, last used at this second.
         fn put(&self, letter: &str, used_s: u64) -> String {
-            let built = self.dir.path().join("built");
+            let built = self.dir.path().canonicalize().unwrap().join("built");
             fs::create_dir_all(built.join("lib")).unwrap();
             fs::write(built.join("lib/module.py"), vec![b'#'; MIB]).unwrap();
             let key = letter.repeat(64);
@@ -268,12 +337,8 @@ mod tests {
             let mut names: Vec<String> =
                 entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
             names.sort();
-            let cache = if self.cache().exists() { " and cache" } else { "" };
+            let cache = if self.shelf.cache.path.exists() { " and cache" } else { "" };
             names.iter().map(|name| &name[..1]).collect::<String>() + cache
-        }
-
-        fn cache(&self) -> PathBuf {
-            self.dir.path().join("cache")
         }
     }
 
@@ -283,8 +348,8 @@ mod tests {
         for (letter, used_s) in [("a", 30), ("b", 10), ("c", 20)] {
             place.put(letter, used_s);
         }
-        fs::write(place.cache().join("wheel"), vec![b'x'; MIB]).unwrap();
-        place.shelf.make_room(Some(&place.cache())).unwrap();
+        fs::write(place.shelf.cache.path.join("wheel"), vec![b'x'; MIB]).unwrap();
+        place.make_room();
         assert_eq!(place.left(), "ac", "each takes a little more than 1 MiB");
     }
 
@@ -293,18 +358,45 @@ mod tests {
         let place = Place::new(1);
         let [a, b] = [place.put("a", 10), place.put("b", 20)];
         let held = [place.shelf.take(&a).unwrap(), place.shelf.take(&a).unwrap()];
-        place.shelf.make_room(None).unwrap();
+        fs::write(place.shelf.cache.path.join("wheel"), vec![b'x'; MIB]).unwrap();
+        let users = place.shelf.cache.users.try_read().unwrap();
+        place.make_room();
         assert_eq!(place.left(), "a and cache");
         assert!(place.shelf.take(&b).is_none());
-        drop(held);
+        drop((held, users));
         place.put("b", 20);
-        place.shelf.make_room(None).unwrap();
-        assert_eq!(place.left(), " and cache", "neither fits");
+        place.make_room();
+        assert_eq!(place.left(), "", "neither fits");
         let place = Place::new(2);
         let [a, _] = [place.put("a", 10), place.put("b", 20)];
         drop(place.shelf.take(&a));
-        place.shelf.make_room(None).unwrap();
+        place.make_room();
         assert_eq!(place.left(), "a and cache", "a was used just now");
+    }
+
+    #[test]
+    fn what_was_put_there_just_now_is_in_use() {
+        let place = Place::new(0);
+        let built = place.dir.path().canonicalize().unwrap().join("built");
+        fs::create_dir(&built).unwrap();
+        fs::write(built.join("module.py"), vec![b'#'; MIB]).unwrap();
+        let environment = place.shelf.put(&built, &"a".repeat(64)).unwrap();
+        place.make_room();
+        assert_eq!(place.left(), "a");
+        drop(environment);
+        place.make_room();
+        assert_eq!(place.left(), "");
+    }
+
+    #[test]
+    fn what_an_earlier_removal_has_left_is_not_in_the_way() {
+        let place = Place::new(0);
+        let key = place.put("a", 10);
+        for name in [format!("{OLD}{key}"), format!("{OLD}more")] {
+            fs::create_dir_all(place.shelf.dir.join(name).join("lib")).unwrap();
+        }
+        place.make_room();
+        assert_eq!(place.left(), "");
     }
 
     #[test]
@@ -312,10 +404,26 @@ mod tests {
         let place = Place::new(3);
         let a = place.put("a", 10);
         let file = place.shelf.dir.join(a).join("lib/module.py");
-        fs::hard_link(file, place.cache().join("module.py")).unwrap();
+        fs::hard_link(file, place.shelf.cache.path.join("module.py")).unwrap();
         place.put("b", 20);
-        place.shelf.make_room(Some(&place.cache())).unwrap();
+        place.make_room();
         assert_eq!(place.left(), "ab and cache");
+    }
+
+    #[test]
+    fn what_was_built_elsewhere_is_not_taken() {
+        let place = Place::new(3);
+        let top = place.dir.path().canonicalize().unwrap();
+        let elsewhere = top.join("elsewhere");
+        fs::create_dir_all(elsewhere.join("environment")).unwrap();
+        fs::set_permissions(&elsewhere, Permissions::from_mode(0o700)).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, top.join("new")).unwrap();
+        for built in [top.join("new"), top.join("new/environment")] {
+            let refused = place.shelf.put(&built, &"a".repeat(64)).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::NotADirectory);
+        }
+        assert_eq!(fs::metadata(&elsewhere).unwrap().mode() & 0o777, 0o700);
+        assert_eq!(place.left(), " and cache");
     }
 
     #[test]

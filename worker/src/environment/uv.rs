@@ -5,14 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use campusgrid_protocol::lock::{Lock, LockError};
 use campusgrid_sandbox::plan::Network;
 
 use super::flights::Steps;
 use super::index::{config_file, local_paths, pip_files, variables_for_uv};
 use super::interpreter::Interpreter;
-use super::lock::{Lock, LockError};
+use super::room::AT_ONCE;
 use super::telling::Telling;
-use super::workshop::{CACHE, Chore, Failed, PACKAGES, UV, Workshop};
+use super::workshop::{CACHE, Chore, Failed, PACKAGES, Share, UV, Workshop};
 use super::{EnvironmentError, EnvironmentsConfig};
 
 /// The environment's name in the directory in which it is built.
@@ -32,6 +33,7 @@ pub(super) struct Uv {
     config: Option<Vec<u8>>,
     /// What the variables name on this machine.
     local: Vec<PathBuf>,
+    share: Share,
 }
 
 /// Where one piece of work is done.
@@ -62,6 +64,8 @@ impl Uv {
             ("LANG", "C.UTF-8"),
             ("NO_COLOR", "1"),
             ("UV_PYTHON_DOWNLOADS", "never"),
+            // Linked files would be shared with the cache, which later builds may change.
+            ("UV_LINK_MODE", "copy"),
         ];
         variables.extend(fixed.map(|(name, value)| (name.to_owned(), value.to_owned())));
         variables.insert("UV_CACHE_DIR".to_owned(), format!("{PACKAGES}/{CACHE}"));
@@ -71,6 +75,7 @@ impl Uv {
             variables,
             config: config_file(&config.variables).and_then(|file| fs::read(file).ok()),
             local,
+            share: Share::of(config.cpu_millis, config.ram_mib, AT_ONCE),
         }
     }
 
@@ -123,7 +128,7 @@ impl Uv {
         chore.files.push(("pyproject.toml".to_owned(), pyproject.as_bytes().to_vec()));
         let text = bench.workshop.run(chore, |_| {}).await.map_err(|failed| match failed {
             Failed::Said { message, .. } => EnvironmentError::Requirements { message },
-            Failed::Cut { message } => EnvironmentError::Machine { message },
+            failed @ (Failed::Cut { .. } | Failed::Surroundings(_)) => failed.of_machine(),
         })?;
         Lock::check(&text).map_err(|error| not_a_lock("uv.lock", &error))
     }
@@ -159,14 +164,21 @@ impl Uv {
         bench.workshop.run(sync, heard).await.map_err(tell_apart)?;
 
         bench.steps.send_replace(format!("compiling {}", telling.packages()));
+        // What a stranger wrote is read here, so there is nothing to be had: no variables, no cache.
+        let (own, none) = (bench.packages.join(name), BTreeMap::new());
+        let inside = format!("{PACKAGES}/{ENVIRONMENT}");
         let mut compile = self.chore(bench, "compiling", BUILD_LIMIT);
+        (compile.environment, compile.packages) = (&none, Some(own.as_path()));
+        (compile.files, compile.read_only) = (Vec::new(), Vec::new());
         compile.argv = words([&bench.interpreter.path, "-I", "-S", "-m", "compileall", "-q", "-q"]);
         compile.argv.extend(words(["-j", "0", "-s", &inside, "-p", "/env"]));
         compile.argv.push(format!("{inside}/lib"));
         match bench.workshop.run(compile, |_| {}).await {
             // Packages hold files that no Python of today can read; nobody imports them.
             Ok(_) | Err(Failed::Said { .. }) => Ok(()),
-            Err(failed @ Failed::Cut { .. }) => Err(failed.of_machine()),
+            Err(failed @ (Failed::Cut { .. } | Failed::Surroundings(_))) => {
+                Err(failed.of_machine())
+            }
         }
     }
 
@@ -180,6 +192,7 @@ impl Uv {
             files: config.map(|text| ("config/uv/uv.toml".to_owned(), text)).into_iter().collect(),
             argv: vec![UV.to_owned()],
             limit,
+            share: self.share,
             network: Network::Host,
             environment: &self.variables,
             read_only,
@@ -199,7 +212,9 @@ fn tell_apart(failed: Failed) -> EnvironmentError {
         Failed::Said { message, .. } if SUBMITTERS.iter().any(|said| message.contains(said)) => {
             EnvironmentError::Requirements { message }
         }
-        failed @ (Failed::Said { .. } | Failed::Cut { .. }) => failed.of_machine(),
+        failed @ (Failed::Said { .. } | Failed::Cut { .. } | Failed::Surroundings(_)) => {
+            failed.of_machine()
+        }
     }
 }
 

@@ -3,10 +3,9 @@
 //!
 //! Which registries does not matter: names, versions and hashes are taken, addresses are not.
 
+use campusgrid_protocol::python::Specifiers;
+use campusgrid_protocol::requirement::is_name;
 use toml::{Table, Value};
-
-use super::requirements::is_name;
-use super::specifiers::Specifiers;
 
 /// The oldest and the newest layout whose meaning is known.
 const VERSION: i64 = 1;

@@ -28,12 +28,12 @@ impl Nvidia {
 }
 
 impl Driver for Nvidia {
-    fn cards(&self) -> Result<Vec<Card>, GpuError> {
+    fn cards(&self) -> Result<Vec<Result<Card, GpuError>>, GpuError> {
         let driver = self.0.sys_driver_version().map_err(asked("its version"))?;
         let cuda = self.0.sys_cuda_driver_version().map_err(asked("its version of CUDA"))?;
         let (major, minor) = (cuda_driver_version_major(cuda), cuda_driver_version_minor(cuda));
         let count = self.0.device_count().map_err(asked("the number of GPUs"))?;
-        let card = |index| {
+        let card = |index| -> Result<Card, NvmlError> {
             let device = self.0.device_by_index(index)?;
             let memory_mib = device.memory_info()?.total / MIB;
             Ok(Card {
@@ -49,8 +49,7 @@ impl Driver for Nvidia {
                 cuda: format!("{major}.{minor}"),
             })
         };
-        let cards: Result<Vec<Card>, NvmlError> = (0..count).map(card).collect();
-        cards.map_err(asked("the GPUs' properties"))
+        Ok((0..count).map(|index| card(index).map_err(asked("a GPU's properties"))).collect())
     }
 
     fn load(&self, uuid: &str) -> Result<GpuLoad, GpuError> {

@@ -1,6 +1,7 @@
 //! A driver that answers from a recording, for machines without a GPU.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use campusgrid_protocol::resource::{Gpu, GpuLoad};
@@ -18,6 +19,12 @@ pub(super) struct Recording {
     /// How often each card was asked for its processes.
     #[serde(skip)]
     asked: Mutex<BTreeMap<String, usize>>,
+    /// UUIDs of cards that have fallen off the bus.
+    #[serde(skip)]
+    lost: Mutex<BTreeSet<String>>,
+    /// While it is, nothing answers that asks for processes.
+    #[serde(skip)]
+    pub(super) is_wedged: AtomicBool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -45,14 +52,20 @@ impl Recording {
         asked.get(uuid).copied().unwrap_or(0)
     }
 
+    /// The card falls off the bus.
+    pub(super) fn lose(&self, uuid: &str) {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).insert(uuid.to_owned());
+    }
+
     fn card(&self, uuid: &str) -> Result<&RecordedCard, GpuError> {
-        let lost = GpuError::Ask { what: "a GPU", source: NvmlError::GpuLost };
-        self.cards.iter().find(|card| card.uuid == uuid).ok_or(lost)
+        let is_lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner).contains(uuid);
+        let card = self.cards.iter().find(|card| card.uuid == uuid && !is_lost);
+        card.ok_or(GpuError::Ask { what: "a GPU", source: NvmlError::GpuLost })
     }
 }
 
 impl Driver for Recording {
-    fn cards(&self) -> Result<Vec<Card>, GpuError> {
+    fn cards(&self) -> Result<Vec<Result<Card, GpuError>>, GpuError> {
         let card = |card: &RecordedCard| Card {
             uuid: card.uuid.clone(),
             minor: card.minor,
@@ -64,7 +77,7 @@ impl Driver for Recording {
             },
             cuda: self.cuda.clone(),
         };
-        Ok(self.cards.iter().map(card).collect())
+        Ok(self.cards.iter().map(|recorded| self.card(&recorded.uuid).map(card)).collect())
     }
 
     fn load(&self, uuid: &str) -> Result<GpuLoad, GpuError> {
@@ -83,6 +96,10 @@ impl Driver for Recording {
         let times = asked.entry(uuid.to_owned()).or_default();
         let now = processes.get(*times).or(processes.last()).copied().unwrap_or(0);
         *times += 1;
+        drop(asked);
+        while self.is_wedged.load(Ordering::Relaxed) {
+            std::thread::yield_now();
+        }
         Ok(now)
     }
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use expect_test::{Expect, expect};
 use tempfile::TempDir;
@@ -16,6 +17,8 @@ const LAPTOP: &str = include_str!("recordings/laptop.json");
 const SPECIFICATION: &str = include_str!("recordings/nvidia.yaml");
 /// Place of the GPU that is busy when first asked.
 const BUSY: u16 = 1;
+const FREE_UUID: &str = "GPU-8f3d2c1a-5b6e-4f70-9a81-0c1d2e3f4a5b";
+const BUSY_UUID: &str = "GPU-11111111-2222-3333-4444-555555555555";
 
 /// A machine with device nodes, and a driver beneath `lib` as its packages leave it.
 struct Machine {
@@ -246,7 +249,7 @@ async fn a_grant_waits_for_what_an_earlier_task_has_left() {
     let machine = Machine::new(LAPTOP);
     let (gpus, _) = machine.gpus();
     let grant = gpus.grant(&[BUSY], Root::Machine).await.unwrap();
-    assert_eq!(machine.recording.asked("GPU-11111111-2222-3333-4444-555555555555"), 3);
+    assert_eq!(machine.recording.asked(BUSY_UUID), 3);
     // As long as one task has it, no other gets it, also in another task's hands.
     let again = gpus.clone().grant(&[BUSY], Root::Machine).await;
     assert!(matches!(again, Err(GpuError::Held { number: BUSY })));
@@ -278,21 +281,90 @@ async fn a_task_that_leaves_something_behind_is_told_of_at_release() {
 }
 
 #[test]
+fn a_broken_gpu_hides_no_other() {
+    let machine = Machine::new(LAPTOP);
+    machine.recording.lose(FREE_UUID);
+    let models: Vec<String> = machine.gpus().0.offered().into_iter().map(|gpu| gpu.model).collect();
+    assert_eq!(models, ["NVIDIA RTX A2000"]);
+    machine.check_checks(expect![[r#"
+        No GPU: number 0 of the driver: failed to ask the NVIDIA driver for a GPU: device fell off the bus or has otherwise become inacessible None
+        Yes GPU: NVIDIA RTX A2000, 6138 MiB, driver 550.54.15, CUDA 12.4 None
+        Optional GPU: NVIDIA A100-SXM4-40GB, 40960 MiB, driver 550.54.15, CUDA 12.4: split into instances (MIG), which are not offered None
+    "#]]);
+}
+
+#[test]
+fn a_gpu_that_breaks_later_hides_no_others_load() {
+    let machine = Machine::new(LAPTOP);
+    let gpus = machine.gpus().0;
+    machine.recording.lose(FREE_UUID);
+    let loads = first_loads(&Meter::start(&gpus));
+    assert_eq!(loads.len(), gpus.offered().len());
+    // Nobody is granted the broken one while something seems to run on it.
+    assert_eq!((loads[0].processes, loads[1].temperature_c), (1, 40));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wedged_driver_holds_one_thread_however_often_it_is_asked() {
+    let machine = Machine::new(LAPTOP);
+    let (gpus, _) = machine.gpus();
+    let recording = &machine.recording;
+    recording.is_wedged.store(true, Ordering::Relaxed);
+    for _ in 0..3 {
+        let gpus = gpus.clone();
+        let grant = tokio::spawn(async move { gpus.grant(&[0], Root::Machine).await });
+        while recording.asked(FREE_UUID) == 0 {
+            tokio::task::yield_now().await;
+        }
+        // Time does not pass by itself while a thread is blocked.
+        while !grant.is_finished() {
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert!(matches!(grant.await.unwrap(), Err(GpuError::Silence { limit_s: 10 })));
+    }
+    let asked = recording.asked(FREE_UUID);
+    // Before any assertion, since the end of the test waits for the thread.
+    recording.is_wedged.store(false, Ordering::Relaxed);
+    assert_eq!(asked, 1);
+    gpus.grant(&[0], Root::Machine).await.unwrap();
+}
+
+#[test]
+fn behind_walls_that_cannot_limit_its_memory_no_gpu_is_offered_or_measured() {
+    let machine = Machine::new(LAPTOP);
+    let gpus = |isolation| machine.gpus().0.behind_walls(isolation);
+    for isolation in [Isolation::None, Isolation::Docker, Isolation::Full] {
+        let (gpus, withheld) = gpus(isolation);
+        assert_eq!((gpus.offered().len(), withheld), (2, None));
+    }
+    let (gpus, withheld) = gpus(Isolation::Restricted);
+    let words = withheld.unwrap().found;
+    assert_eq!(words, "not offered, since a task's memory cannot be limited here");
+    assert_eq!((gpus.offered(), gpus.cuda()), (Vec::new(), None));
+    // The load of a GPU that is not offered would end the session: nothing is asked for it.
+    assert!(gpus.driver.is_none());
+}
+
+#[test]
 fn loads_are_told_once_each() {
     let machine = Machine::new(LAPTOP);
     let meter = Meter::start(&machine.gpus().0);
-    let loads = loop {
-        let loads = meter.take();
-        if !loads.is_empty() {
-            break loads;
-        }
-        std::thread::yield_now();
-    };
+    let loads = first_loads(&meter);
     assert_eq!(loads.len(), 2);
     let load =
         GpuLoad { busy_permille: 370, memory_used_mib: 1024, temperature_c: 61, processes: 0 };
     assert_eq!(loads[0], load);
     assert_eq!(meter.take(), []);
+}
+
+fn first_loads(meter: &Meter) -> Vec<GpuLoad> {
+    loop {
+        let loads = meter.take();
+        if !loads.is_empty() {
+            return loads;
+        }
+        std::thread::yield_now();
+    }
 }
 
 #[tokio::test]

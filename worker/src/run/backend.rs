@@ -1,7 +1,7 @@
 //! What runs plans on this machine: its own sandbox, or a container engine.
 
 use campusgrid_container::engine::Engine;
-use campusgrid_container::error::EngineError;
+use campusgrid_container::error::{Blame, EngineError};
 use campusgrid_protocol::resource::Isolation;
 use campusgrid_protocol::text::DEFAULT_IMAGE;
 use campusgrid_sandbox::plan::{Plan, Progress, Report, SandboxError};
@@ -18,6 +18,15 @@ pub enum BackendError {
     Engine(#[from] EngineError),
     #[error("this machine has nothing that would run it")]
     Nothing,
+}
+
+impl BackendError {
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Sandbox(_) | Self::Nothing => Blame::Worker,
+            Self::Engine(error) => error.blame(),
+        }
+    }
 }
 
 /// What there is.
@@ -49,6 +58,18 @@ impl Backends {
             (Some(image), _) => Surroundings::Image(image),
             (None, Some((_, isolation))) if *isolation >= least => Surroundings::Machine,
             (None, Some(_) | None) => Surroundings::Image(DEFAULT_IMAGE),
+        }
+    }
+
+    /// What the content of an image is called, whatever name it was asked for by.
+    ///
+    /// # Errors
+    ///
+    /// `Engine` if it is not to be had, `Nothing` without an engine.
+    pub async fn identity(&self, image: &str) -> Result<String, BackendError> {
+        match &self.engine {
+            Some(engine) => Ok(engine.identity(image).await?),
+            None => Err(BackendError::Nothing),
         }
     }
 

@@ -1,11 +1,13 @@
 //! One attempt until everything of it is dead: what it needs is made ready, then it is run.
 
 use std::path::Path;
+use std::time::Duration;
 
 use campusgrid_protocol::id::AttemptId;
-use campusgrid_protocol::task::Outcome;
+use campusgrid_protocol::task::{Outcome, WorkerFault};
 use campusgrid_sandbox::plan::{Plan, Progress as Happened, Report};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -16,9 +18,17 @@ use super::outcome::{backend_failed, fault, outcome};
 use super::plan::plan;
 use super::words::RunWords;
 use crate::agent::effect::{AgentInput, Order, Progress};
+use crate::clock::boot_ms;
 
 /// Pieces of output on their way from the sandbox; while it is full, the task's pipes are not read.
 const PROGRESS: usize = 64;
+
+/// A fault of this machine's that comes sooner than this after the start would come for every task.
+const SOON_MS: u64 = 1000;
+
+/// How long such a fault is kept back. Short against the time that a task takes, long against the time
+/// in which the manager sends the next one.
+const FAULT_PAUSE: Duration = Duration::from_secs(3);
 
 /// What one run is about.
 pub(super) struct Course<'a> {
@@ -33,6 +43,12 @@ pub(super) struct Course<'a> {
 impl Course<'_> {
     /// What came of the attempt: the sandbox's report, or an outcome without one.
     pub(super) async fn run(&self) -> Result<(Report, Outcome), Outcome> {
+        let begun_ms = boot_ms();
+        let came = self.run_through().await;
+        keep_back(came, boot_ms().saturating_sub(begun_ms), self.words).await
+    }
+
+    async fn run_through(&self) -> Result<(Report, Outcome), Outcome> {
         let (spec, limits) = (&*self.order.spec, self.runner.limits);
         let surroundings = self.runner.backends.surroundings(spec.image.as_deref(), spec.isolation);
         let equipment = self.equip(surroundings).await?;
@@ -101,5 +117,79 @@ impl Course<'_> {
     pub(super) async fn tell(&self, progress: Progress) {
         // Without a daemon there is nobody to tell, and the run is about to be dropped.
         let _ = self.inputs.send(AgentInput::Progress { attempt: self.attempt, progress }).await;
+    }
+}
+
+/// Waits for a while with a fault of this machine's that came soon after the start, unless the attempt
+/// is ordered to stop.
+///
+/// A broken machine is free again at once, so it would draw one task after another and use up their
+/// tries in milliseconds, while good machines are busy.
+async fn keep_back<T>(
+    came: Result<T, Outcome>,
+    took_ms: u64,
+    words: &RunWords,
+) -> Result<T, Outcome> {
+    match came {
+        Err(Outcome::Returned(fault)) if is_lasting(&fault) && took_ms < SOON_MS => {
+            // Passed or stopped in between, both end the wait.
+            let _ = timeout(FAULT_PAUSE, words.clone().until_stopped()).await;
+            Err(words.stopped().unwrap_or(Outcome::Returned(fault)))
+        }
+        came => came,
+    }
+}
+
+/// Whether the next task would likely meet the same fault of this machine.
+fn is_lasting(fault: &WorkerFault) -> bool {
+    match fault {
+        WorkerFault::Sandbox { .. }
+        | WorkerFault::Environment { .. }
+        | WorkerFault::Engine { .. }
+        | WorkerFault::Gpu { .. } => true,
+        WorkerFault::LeaseOver | WorkerFault::Restarted | WorkerFault::Leaving => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use campusgrid_protocol::task::Failure;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::agent::effect::StopOrder;
+    use crate::run::words::RunHandle;
+
+    fn engine() -> Outcome {
+        Outcome::Returned(WorkerFault::Engine { message: "it is gone".to_owned() })
+    }
+
+    /// What is reported of it, and after how long.
+    async fn check(
+        outcome: Outcome,
+        took_ms: u64,
+        order: Option<StopOrder>,
+    ) -> (Outcome, Duration) {
+        let (handle, words) = RunHandle::new(None);
+        handle.stop.send_replace(order);
+        let begun = Instant::now();
+        let reported = keep_back(Err::<(), _>(outcome), took_ms, &words).await.unwrap_err();
+        (reported, begun.elapsed().min(FAULT_PAUSE))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_broken_machine_does_not_eat_tries_in_milliseconds() {
+        assert_eq!(check(engine(), 20, None).await, (engine(), FAULT_PAUSE));
+        assert_eq!(check(engine(), SOON_MS, None).await, (engine(), Duration::ZERO));
+        for own in [Outcome::Returned(WorkerFault::Leaving), Outcome::Failed(Failure::ExitCode(1))]
+        {
+            assert_eq!(check(own.clone(), 20, None).await, (own, Duration::ZERO));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_order_to_stop_ends_the_wait() {
+        let order = Some(StopOrder::Report(Outcome::Cancelled));
+        assert_eq!(check(engine(), 20, order).await, (Outcome::Cancelled, Duration::ZERO));
     }
 }

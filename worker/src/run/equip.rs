@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use campusgrid_protocol::compiler_flag::check_compiler_flag;
+use campusgrid_protocol::lock::Lock;
 use campusgrid_protocol::task::{Failure, Outcome, Work, WorkerFault};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -19,7 +20,6 @@ use crate::environment::EnvironmentError;
 use crate::environment::asked::{Asked, Question};
 use crate::environment::flights::Steps;
 use crate::environment::interpreter::{Wanted, named};
-use crate::environment::lock::Lock;
 use crate::environment::shelf::Environment;
 use crate::environment::workshop::Workshop;
 use crate::gpu::Root;
@@ -110,27 +110,36 @@ impl Course<'_> {
         }
         let workshop = Workshop { backends: &self.runner.backends, surroundings };
         let environments = &self.runner.environments;
-        let known = self.words.lock().map(|text| from_manager(&text)).transpose()?;
+        // What a text with hashes comes to is its author's choice; only of names is another worker's
+        // word taken, or what it wrote could stand for what the submitter did.
+        let known = match &asked {
+            Asked::Question(Question::Names { .. }) => self.words.lock(),
+            Asked::Question(Question::UvLock { .. }) | Asked::Locked(_) | Asked::Nothing { .. } => {
+                None
+            }
+        };
+        let known = known.map(|text| from_manager(&text)).transpose()?;
         let program = asked.python();
         let lock = known.as_ref().and_then(Lock::python);
         let interpreter =
             environments.interpreter(workshop, Wanted { labels, program, lock }).await?;
-        let (lock, is_foreign) = match &asked {
-            Asked::Nothing { .. } => {
+        let (lock, is_foreign) = match (&asked, known) {
+            (Asked::Nothing { .. }, _) => {
                 return Ok(Equipment { python: interpreter.path, ..Equipment::plain() });
             }
-            Asked::Locked(lock) => (lock.clone(), false),
-            Asked::Question(question) => match (known, question) {
-                // What a uv.lock comes to is its author's choice, whichever worker has read it.
-                (Some(lock), Question::UvLock { .. }) => (lock, false),
-                (Some(lock), Question::Names { .. }) => (lock, true),
-                (None, _) => {
-                    let own = environments.resolve(workshop, &interpreter, question, steps).await?;
-                    let lock = self.agree(&own, steps).await?;
-                    let is_foreign = lock != own;
-                    (lock, is_foreign)
+            (Asked::Locked(lock), _) => (lock.clone(), false),
+            (Asked::Question(_), Some(lock)) => (lock, true),
+            (Asked::Question(question), None) => {
+                let own = environments.resolve(workshop, &interpreter, question, steps).await?;
+                match question {
+                    Question::UvLock { .. } => (own, false),
+                    Question::Names { .. } => {
+                        let lock = self.agree(&own, steps).await?;
+                        let is_foreign = lock != own;
+                        (lock, is_foreign)
+                    }
                 }
-            },
+            }
         };
         if lock.packages() == 0 {
             return Ok(Equipment { python: interpreter.path, ..Equipment::plain() });
@@ -145,9 +154,10 @@ impl Course<'_> {
                     format!("the versions that another worker has chosen do not fit: {message}");
                 EnvironmentError::Machine { message }
             }
-            error @ (EnvironmentError::Requirements { .. } | EnvironmentError::Machine { .. }) => {
-                error
-            }
+            error @ (EnvironmentError::Requirements { .. }
+            | EnvironmentError::Image { .. }
+            | EnvironmentError::Machine { .. }
+            | EnvironmentError::Engine { .. }) => error,
         })?;
         let environment = Some(environment);
         Ok(Equipment { python: interpreter.path, environment, ..Equipment::plain() })
@@ -185,6 +195,11 @@ fn blame(error: EnvironmentError) -> Outcome {
     match error {
         EnvironmentError::Requirements { message } => {
             Outcome::Failed(Failure::Requirements { message })
+        }
+        EnvironmentError::Image { message } => Outcome::Failed(Failure::Image { message }),
+        EnvironmentError::Engine { message } => {
+            warn!("no environment: {message}");
+            Outcome::Returned(WorkerFault::Engine { message })
         }
         EnvironmentError::Machine { message } => {
             warn!("no environment: {message}");

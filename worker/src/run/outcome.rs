@@ -21,10 +21,7 @@ fn shortened(message: &str) -> String {
 
 /// A plan that could not be run.
 pub(super) fn backend_failed(error: BackendError) -> Outcome {
-    let blame = match &error {
-        BackendError::Sandbox(_) | BackendError::Nothing => Blame::Worker,
-        BackendError::Engine(error) => error.blame(),
-    };
+    let blame = error.blame();
     let message = shortened(&format!("{:#}", anyhow::Error::new(error)));
     warn!("a plan could not be run: {message}");
     match blame {
@@ -69,7 +66,10 @@ pub(super) fn outcome(
         Exit::Code(code) if compiling => Failure::CompileError { code },
         Exit::Code(code) => Failure::ExitCode(code),
         Exit::Signal(signal) => Failure::Signal(signal),
-        Exit::OutOfMemory => Failure::OutOfMemory { limit_mib: spec.needs.ram_mib },
+        Exit::OutOfMemory => {
+            let limit_mib = spec.needs.ram_mib.saturating_add(spec.needs.disk_mib);
+            Failure::OutOfMemory { limit_mib }
+        }
         Exit::TimeLimit if compiling => Failure::TimeLimit { limit_s: compile_limit_s },
         Exit::TimeLimit => Failure::TimeLimit { limit_s: spec.time_limit_s },
         Exit::ScratchFull => Failure::ScratchFull { limit_mib: spec.needs.disk_mib },

@@ -68,6 +68,47 @@ fn packages_are_resolved_told_and_installed_from_the_lock_that_the_manager_answe
     assert_eq!(words(&link.end()), "Succeeded \"1.15.0\\n\" \"\"");
 }
 
+/// What an earlier worker may have sent as the packages of a job whose text says them already.
+#[test]
+fn a_text_with_hashes_is_never_replaced_by_what_the_grid_holds() {
+    let Some(uv) = worker::uv() else {
+        eprintln!("skipped: uv is not installed");
+        return;
+    };
+    let manager = Manager::listen();
+    let _worker = Worker::start_with(&manager, &[], &uv);
+    let (mut link, _) = manager.welcome(owned());
+    let hash = "8abb2f1d86890a2dfb989f9a77cfcfd3e47c2a354b01111771326f8aa26e0254";
+    let text = format!("six==1.16.0 --hash=sha256:{hash}");
+    let uv_lock = format!(
+        "version = 1\nrequires-python = \">=3.9\"\n\
+         [[package]]\nname = \"work\"\nversion = \"1\"\nsource = {{ virtual = \".\" }}\n\
+         dependencies = [{{ name = \"six\" }}]\n\
+         [[package]]\nname = \"six\"\nversion = \"1.16.0\"\n\
+         source = {{ registry = \"https://pypi.org/simple\" }}\n\
+         wheels = [{{ url = \"https://pypi.org/six-1.16.0-py2.py3-none-any.whl\", \
+         hash = \"sha256:{hash}\", size = 11053 }}]\n"
+    );
+    let foreign = format!("# requires-python: >=3.99\nsix==1.16.0 --hash=sha256:{:064}\n", 0);
+    let uv_lock = Packages::UvLock { text: uv_lock };
+    for (attempt, packages, lock) in [
+        ("1.0#1", Packages::Hashed { text }, Some(foreign.clone())),
+        ("2.0#1", uv_lock.clone(), Some(foreign)),
+        ("3.0#1", uv_lock, None), // Nobody would answer a question about it.
+    ] {
+        let source = "import six; print(six.__version__)".to_owned();
+        link.start_locked(attempt, Work::Python { source, packages }, lock);
+        let ended = link.end();
+        if let Outcome::Returned(WorkerFault::Environment { message }) = &ended.outcome
+            && !message.contains(">=3.99")
+        {
+            eprintln!("skipped: no package index: {message}");
+            return;
+        }
+        assert_eq!(words(&ended), "Succeeded \"1.16.0\\n\" \"\"");
+    }
+}
+
 fn python(source: &str, requirements: &[&str]) -> Work {
     let requirements: Vec<String> = requirements.iter().map(|&line| line.to_owned()).collect();
     let packages = match requirements.is_empty() {

@@ -117,6 +117,11 @@ impl Link {
     }
 
     pub(crate) fn start(&mut self, attempt: &str, work: Work) {
+        self.start_locked(attempt, work, None);
+    }
+
+    /// Starts a task of a job whose packages are said to have come to this.
+    pub(crate) fn start_locked(&mut self, attempt: &str, work: Work, lock: Option<String>) {
         let needs =
             Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 64, gpus: 0, gpu_memory_mib: 0 };
         let spec = std::sync::Arc::new(TaskSpec {
@@ -130,7 +135,7 @@ impl Link {
             tasks: 1,
         });
         let attempt = attempt.parse().unwrap();
-        self.send(&ToWorker::Start { attempt, spec, gpus: Vec::new(), lock: None });
+        self.send(&ToWorker::Start { attempt, spec, gpus: Vec::new(), lock: lock.map(Into::into) });
     }
 
     pub(crate) fn shell(&mut self, attempt: &str, command: &str) {

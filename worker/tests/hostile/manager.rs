@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 /// Long enough that no lease is over while a test runs.
 const LEASE_MS: u32 = 3_600_000;
-const HEARTBEAT_MS: u32 = 2_000;
+const HEARTBEAT_MS: u32 = 20_000;
 
 /// Listens for workers for as long as the test runs.
 pub(crate) struct Manager {

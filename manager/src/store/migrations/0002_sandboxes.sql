@@ -3,7 +3,8 @@
 --
 -- Rewrites the specification of every job, those that have ended included, since their pages read
 -- it: one row each, 100,000 of them with 1 KiB of source in two seconds. A job of version 1 asked
--- for no labels, no image and no flags, and its packages were bare names.
+-- for no labels, no image and no flags, and its packages were bare names. Its "full" meant "full, or
+-- Docker or Podman", which is what "docker" means now.
 
 -- Numbers of the worker's GPUs that the attempt had, such as '0,3'. Workers of version 1 gave no
 -- attempt a GPU, whatever it had asked for.
@@ -17,6 +18,9 @@ UPDATE job SET spec = json_set(spec,
     '$.labels', json('[]'),
     '$.image', NULL,
     '$.shared_tmp', json('false'));
+
+UPDATE job SET spec = json_set(spec, '$.isolation', 'docker')
+WHERE json_extract(spec, '$.isolation') = 'full';
 
 UPDATE job SET spec = json_set(spec, '$.work.c.flags', json('[]'))
 WHERE json_type(spec, '$.work.c') = 'object';

@@ -6,6 +6,7 @@
 use nix::libc::{self, c_long};
 
 use super::{Around, Test, Values};
+use crate::calls::{BTRFS, OPTIONS};
 
 /// What becomes of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,22 +39,22 @@ pub(super) const ALLOWED: [&[c_long]; 8] = [FILES, MEMORY, PROCESSES, TIME, TALK
 const FILES: &[c_long] = calls![
     SYS_chdir SYS_close SYS_close_range SYS_copy_file_range SYS_dup SYS_dup3
     SYS_epoll_create1 SYS_epoll_ctl SYS_epoll_pwait SYS_epoll_pwait2 SYS_eventfd2
-    SYS_faccessat SYS_faccessat2 SYS_fadvise64 SYS_fallocate SYS_fchdir SYS_fchmod
+    SYS_faccessat SYS_faccessat2 SYS_fallocate SYS_fchdir SYS_fchmod
     SYS_fchmodat SYS_fchown SYS_fchownat SYS_fdatasync SYS_fgetxattr SYS_flistxattr
     SYS_flock SYS_fremovexattr SYS_fsetxattr SYS_fstat SYS_fstatfs SYS_fsync SYS_ftruncate
     SYS_getcwd SYS_getdents64 SYS_getxattr SYS_lgetxattr SYS_linkat SYS_listxattr
     SYS_llistxattr SYS_lremovexattr SYS_lseek SYS_lsetxattr SYS_mkdirat SYS_newfstatat
-    SYS_openat SYS_openat2 SYS_pipe2 SYS_ppoll SYS_pread64 SYS_preadv SYS_preadv2
-    SYS_pselect6 SYS_pwrite64 SYS_pwritev SYS_pwritev2 SYS_read SYS_readahead SYS_readlinkat
+    SYS_openat SYS_openat2 SYS_pipe2 SYS_ppoll SYS_pread64 SYS_preadv
+    SYS_pselect6 SYS_pwrite64 SYS_pwritev SYS_read SYS_readahead SYS_readlinkat
     SYS_readv SYS_removexattr SYS_renameat2 SYS_sendfile SYS_setxattr SYS_signalfd4
     SYS_splice SYS_statfs SYS_statx SYS_symlinkat SYS_tee SYS_truncate SYS_umask
-    SYS_unlinkat SYS_utimensat SYS_vmsplice SYS_write SYS_writev
+    SYS_unlinkat SYS_utimensat SYS_write SYS_writev
 ];
 
 const MEMORY: &[c_long] = calls![
     SYS_brk SYS_madvise SYS_membarrier SYS_mincore SYS_mlock SYS_mlock2 SYS_mlockall
     SYS_mprotect SYS_mremap SYS_mseal SYS_msync SYS_munlock SYS_munlockall
-    SYS_munmap SYS_pkey_alloc SYS_pkey_free SYS_pkey_mprotect SYS_remap_file_pages
+    SYS_munmap SYS_pkey_alloc SYS_pkey_free SYS_pkey_mprotect
 ];
 
 /// Processes, users, signals, threads: each within its own namespaces and without capabilities.
@@ -63,16 +64,16 @@ const PROCESSES: &[c_long] = calls![
     SYS_getgroups SYS_getpgid SYS_getpid SYS_getppid SYS_getpriority SYS_getrandom
     SYS_getresgid SYS_getresuid SYS_getrusage SYS_getsid SYS_gettid SYS_getuid
     SYS_ioprio_get SYS_ioprio_set SYS_kill SYS_landlock_add_rule SYS_landlock_create_ruleset
-    SYS_landlock_restrict_self SYS_pidfd_open SYS_pidfd_send_signal SYS_prctl
+    SYS_landlock_restrict_self SYS_pidfd_open SYS_pidfd_send_signal
     SYS_restart_syscall SYS_rseq SYS_rt_sigaction SYS_rt_sigpending SYS_rt_sigprocmask
     SYS_rt_sigqueueinfo SYS_rt_sigreturn SYS_rt_sigsuspend SYS_rt_sigtimedwait
     SYS_rt_tgsigqueueinfo SYS_sched_get_priority_max SYS_sched_get_priority_min
     SYS_sched_getaffinity SYS_sched_getattr SYS_sched_getparam SYS_sched_getscheduler
     SYS_sched_rr_get_interval SYS_sched_setaffinity SYS_sched_setattr SYS_sched_setparam
-    SYS_sched_setscheduler SYS_sched_yield SYS_seccomp SYS_set_robust_list
+    SYS_sched_setscheduler SYS_sched_yield SYS_set_robust_list
     SYS_set_tid_address SYS_setfsgid SYS_setfsuid SYS_setgid SYS_setgroups SYS_setpgid
-    SYS_setpriority SYS_setregid SYS_setresgid SYS_setresuid SYS_setreuid     SYS_setsid SYS_setuid SYS_sigaltstack SYS_sysinfo SYS_tgkill SYS_times SYS_tkill
-    SYS_uname SYS_wait4 SYS_waitid
+    SYS_setpriority SYS_setregid SYS_setresgid SYS_setresuid SYS_setreuid SYS_setsid
+    SYS_setuid SYS_sigaltstack SYS_sysinfo SYS_tgkill SYS_times SYS_tkill SYS_uname SYS_wait4 SYS_waitid
 ];
 
 /// Reading clocks, and timers.
@@ -95,8 +96,7 @@ const TALK: &[c_long] = calls![
 
 /// Where memory lies; numerical libraries ask for it, and it reaches no other user's process.
 const NUMA: &[c_long] = calls![
-    SYS_get_mempolicy SYS_mbind SYS_migrate_pages SYS_move_pages SYS_set_mempolicy
-    SYS_set_mempolicy_home_node
+    SYS_get_mempolicy SYS_mbind SYS_set_mempolicy SYS_set_mempolicy_home_node
 ];
 
 /// What only the oldest architecture still has, newer ones having replaced it.
@@ -130,8 +130,20 @@ const CLONE: &[Test] = &[Test {
     errno: EPERM,
 }];
 /// Nothing that types into a terminal: TIOCSTI and TIOCLINUX. The kernel compares 32 bits as well.
-const IOCTL: &[Test] =
-    &[Test { argument: 1, mask: ANY, one_of: Values::NotIn(&[0x5412, 0x541c]), errno: EPERM }];
+/// And nothing of btrfs, by which anybody has the machine's disk written out.
+const IOCTL: &[Test] = &[
+    Test { argument: 1, mask: ANY, one_of: Values::NotIn(&[0x5412, 0x541c]), errno: EPERM },
+    Test { argument: 1, mask: 0xff00, one_of: Values::NotIn(&[BTRFS]), errno: libc::ENOTTY },
+];
+/// What takes nothing of the machine's: see [`OPTIONS`].
+const PRCTL: &[Test] =
+    &[Test { argument: 0, mask: ANY, one_of: Values::In(&OPTIONS), errno: libc::EINVAL }];
+/// What everybody reads is not thrown out of the machine's memory (POSIX_FADV_DONTNEED); programs
+/// that say they need something no more are not interested in what becomes of it.
+const FADVISE: &[Test] = &[Test { argument: 3, mask: ANY, one_of: Values::NotIn(&[4]), errno: 0 }];
+/// Nor is it told what is there (RWF_NOWAIT), or thrown out again (RWF_DONTCACHE).
+const READ_OR_WRITE: &[Test] =
+    &[Test { argument: 5, mask: 0x88, one_of: Values::In(&[0]), errno: libc::EOPNOTSUPP }];
 /// No leases, with which one task makes all others that open a file wait, and no directory
 /// notification, which works across tasks as well: F_SETLEASE and F_NOTIFY.
 const FCNTL: &[Test] =
@@ -208,6 +220,10 @@ pub(super) fn checked(around: Around) -> Vec<(c_long, Rule)> {
     vec![
         (libc::SYS_clone, Rule::If(CLONE)),
         (libc::SYS_ioctl, Rule::If(IOCTL)),
+        (libc::SYS_prctl, Rule::If(PRCTL)),
+        (libc::SYS_fadvise64, Rule::If(FADVISE)),
+        (libc::SYS_preadv2, Rule::If(READ_OR_WRITE)),
+        (libc::SYS_pwritev2, Rule::If(READ_OR_WRITE)),
         (
             libc::SYS_setsockopt,
             Rule::IfWhere { argument: 1, value: SOCKET_LEVEL, tests: SETSOCKOPT },

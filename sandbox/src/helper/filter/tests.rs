@@ -94,6 +94,29 @@ fn arguments_decide() {
 }
 
 #[test]
+fn nothing_is_taken_or_told_that_no_limit_counts() {
+    assert_eq!(call(libc::SYS_seccomp, &[1, 8]), UNKNOWN);
+    for option in [libc::PR_SET_SECCOMP, libc::PR_SCHED_CORE, libc::PR_SET_MM] {
+        assert_eq!(call(libc::SYS_prctl, &[option as u64]), refused(libc::EINVAL), "{option}");
+    }
+    for option in [libc::PR_SET_NAME, libc::PR_SET_PDEATHSIG, libc::PR_SET_VMA] {
+        assert_eq!(call(libc::SYS_prctl, &[option as u64]), ALLOW, "{option}");
+    }
+    let (sync, start_sync) = (0x9408, 0x8008_9418);
+    for request in [sync, start_sync] {
+        assert_eq!(call(libc::SYS_ioctl, &[3, request]), refused(libc::ENOTTY));
+    }
+    // Succeeds, and does nothing.
+    assert_eq!(call(libc::SYS_fadvise64, &[3, 0, 0, 4]), refused(0));
+    assert_eq!(call(libc::SYS_fadvise64, &[3, 0, 0, 2]), ALLOW);
+    assert_eq!(call(libc::SYS_preadv2, &[3, 0, 0, 0, 0, 8]), refused(libc::EOPNOTSUPP));
+    assert_eq!(call(libc::SYS_pwritev2, &[3, 0, 0, 0, 0, 0x10]), ALLOW);
+    for gone in [libc::SYS_vmsplice, libc::SYS_move_pages, libc::SYS_migrate_pages] {
+        assert_eq!(call(gone, &[]), UNKNOWN);
+    }
+}
+
+#[test]
 fn only_some_families_have_sockets() {
     let socket = |family: i32, kind: u64, protocol: u64| {
         call(libc::SYS_socket, &[family as u64, kind, protocol])

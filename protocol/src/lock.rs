@@ -1,16 +1,18 @@
-//! A lock: requirements that each name one version and the hashes of its files, checked line by line
-//! and written anew, so that an installer sees only what was understood here.
+//! What a job's packages came to: requirements that each name one version and the hashes of its files,
+//! checked line by line and written anew, so that an installer sees only what was understood here.
 //!
 //! Taken is what `uv` and `pip-compile` write: one package each, extras, a marker, hashes, comments
 //! and continued lines. Options, addresses and paths are not: they would let a stranger choose what
 //! this machine reads and from where.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use campusgrid_protocol::message::LOCK_MAX_BYTES;
-
-use super::requirements::{is_marker, is_name, without_extras};
-use super::specifiers::Specifiers;
+use crate::message::LOCK_MAX_BYTES;
+use crate::python::Specifiers;
+use crate::requirement::{
+    Requirement, is_marker, is_name, normalised, uncommented, without_extras,
+};
 
 /// Begins the line that says for which versions of Python a lock was made.
 const REQUIRES_PYTHON: &str = "# requires-python: ";
@@ -35,10 +37,13 @@ pub enum LockError {
 }
 
 /// A checked lock.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lock {
     text: String,
+    /// Number of packages, with all their alternatives.
     packages: usize,
+    /// Of the packages, as they are compared.
+    names: BTreeSet<String>,
     python: Option<Specifiers>,
 }
 
@@ -52,7 +57,7 @@ impl Lock {
         if text.len() > LOCK_MAX_BYTES {
             return Err(LockError::TooLong);
         }
-        let mut lock = Self { text: String::new(), packages: 0, python: None };
+        let mut lock = Self::default();
         let mut pending = String::new();
         for (index, line) in text.lines().enumerate() {
             let line = line.trim();
@@ -79,7 +84,8 @@ impl Lock {
         }
         lock.take(text.lines().count(), &pending)?;
         lock.write_python();
-        Ok(lock)
+        // Written anew it may be longer, and whoever is told it checks it as well.
+        if lock.text.len() > LOCK_MAX_BYTES { Err(LockError::TooLong) } else { Ok(lock) }
     }
 
     /// The lock as it is meant for these versions of Python, whatever it says itself.
@@ -116,32 +122,37 @@ impl Lock {
         self.python.as_ref()
     }
 
+    /// The first of these requirements of which it has no package, though every machine needs it. A
+    /// requirement with a marker may be for other machines only.
+    pub fn lacks<'a>(&self, requirements: &'a [String]) -> Option<&'a str> {
+        let is_met = |line: &&str| {
+            line.is_empty()
+                || Requirement::parse(line).is_some_and(|requirement| {
+                    requirement.has_marker || self.names.contains(&requirement.name)
+                })
+        };
+        requirements.iter().map(|line| line.trim()).find(|line| !is_met(line))
+    }
+
     fn take(&mut self, number: usize, line: &str) -> Result<(), LockError> {
         let line = line.trim();
         if line.is_empty() {
             return Ok(());
         }
-        let Some(canonical) = canonical(line) else {
+        let Some((name, canonical)) = canonical(line) else {
             let shown = line.chars().filter(|c| !c.is_control()).take(SHOWN_MAX).collect();
             return Err(LockError::Line { number, line: shown });
         };
         self.text.push_str(&canonical);
         self.text.push('\n');
         self.packages += 1;
+        self.names.insert(normalised(name));
         Ok(())
     }
 }
 
-/// A line without the comment at its end.
-fn uncommented(line: &str) -> &str {
-    match line.find(" #").or_else(|| line.find("\t#")) {
-        Some(end) => line[..end].trim_end(),
-        None => line,
-    }
-}
-
-/// `name==version ; marker --hash=…`, if that is what the line says.
-fn canonical(line: &str) -> Option<String> {
+/// The name, and `name==version ; marker --hash=…`, if that is what the line says.
+fn canonical(line: &str) -> Option<(&str, String)> {
     let (requirement, hashes) = line.split_once("--hash=")?;
     let hashes: Vec<&str> = hashes.split_whitespace().collect();
     let (requirement, marker) = match requirement.split_once(';') {
@@ -150,12 +161,13 @@ fn canonical(line: &str) -> Option<String> {
     };
     let (name, version) = requirement.split_once("==")?;
     let (name, version) = (name.trim(), version.trim());
-    let bare = &name[..name.find('[').unwrap_or(name.len())];
-    let has_name = is_name(bare.trim_end()) && without_extras(&name[bare.len()..]) == Some("");
+    let (bare, extras) = name.split_at(name.find('[').unwrap_or(name.len()));
+    let bare = bare.trim_end();
+    let has_name = is_name(bare) && without_extras(extras) == Some("");
     if !has_name || !is_version(version) || !marker.is_none_or(is_marker) {
         return None;
     }
-    let mut canonical = format!("{}=={version}", bare.trim_end());
+    let mut canonical = format!("{bare}=={version}");
     if let Some(marker) = marker {
         write!(canonical, " ; {marker}").ok()?;
     }
@@ -167,7 +179,7 @@ fn canonical(line: &str) -> Option<String> {
         }
         write!(canonical, " {HASH}{hex}").ok()?;
     }
-    (!hashes.is_empty()).then_some(canonical)
+    (!hashes.is_empty()).then_some((bare, canonical))
 }
 
 fn is_version(version: &str) -> bool {
@@ -180,6 +192,7 @@ fn is_version(version: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -228,6 +241,29 @@ mod tests {
     }
 
     #[test]
+    fn what_everybody_needs_is_there_by_any_spelling_of_its_name() {
+        let text = "Ruamel.Yaml==1 --hash=sha256:AAA\nsix==1 ; os_name == 'x' --hash=sha256:AAA";
+        let lock = Lock::check(&text.replace("AAA", A)).unwrap();
+        let lacks = |requirements: &[&str]| {
+            let requirements: Vec<String> =
+                requirements.iter().copied().map(str::to_owned).collect();
+            lock.lacks(&requirements).map(str::to_owned)
+        };
+        assert_eq!(lacks(&[]), None);
+        assert_eq!(lacks(&["ruamel_yaml>=1", " SIX[a] ", "", "tzdata; os_name == 'nt'"]), None);
+        assert_eq!(lacks(&["six", "ruamel"]).as_deref(), Some("ruamel"));
+        assert_eq!(lacks(&["--index-url x"]).as_deref(), Some("--index-url x"));
+        assert_eq!(Lock::default().lacks(&["tzdata; os_name == 'nt'".to_owned()]), None);
+    }
+
+    #[test]
+    fn what_grows_too_long_when_it_is_written_anew_is_refused() {
+        let line = "a==1;x<'1' --hash=sha256:AAA\n".replace("AAA", A);
+        let text = line.repeat(LOCK_MAX_BYTES / line.len());
+        assert_eq!(Lock::check(&text), Err(LockError::TooLong));
+    }
+
+    #[test]
     fn the_line_that_is_refused_is_named() {
         check(
             "six==1 --hash=sha256:AAA\n--index-url https://evil.example\n",
@@ -273,5 +309,16 @@ mod tests {
             assert!(Lock::check(&text).is_err(), "{line}");
         }
         assert_eq!(Lock::check(&"#".repeat(LOCK_MAX_BYTES + 1)), Err(LockError::TooLong));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_and_what_is_written_is_taken_again(
+            text in "([a#= ;\\\\\n-]|a==1|--hash=sha256:(a{64})?|# requires-python: |>=3){0,12}",
+        ) {
+            if let Ok(lock) = Lock::check(&text) {
+                prop_assert_eq!(Lock::check(lock.text()), Ok(lock));
+            }
+        }
     }
 }
