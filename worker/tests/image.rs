@@ -25,6 +25,7 @@ use campusgrid_worker::environment::workshop::Workshop;
 use campusgrid_worker::environment::{EnvironmentError, Environments, EnvironmentsConfig};
 use campusgrid_worker::run::backend::{Backends, Surroundings};
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Uid;
 use nix::unistd::{Pid, geteuid};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -251,7 +252,8 @@ async fn packages_are_installed_for_an_images_own_python() {
     let said = print_of(&backends, &image, &environment, program).await;
     assert!(said.starts_with("1.16.0 /env /env/lib"), "{said}");
     let sealed = fs::metadata(&environment).unwrap();
-    assert_eq!((sealed.uid(), sealed.mode() & 0o777), (FIRST_UID + 256, 0o555));
+    // The worker's own, and no longer that of the user that has built it.
+    assert_eq!((sealed.uid(), sealed.mode() & 0o777), (Uid::effective().as_raw(), 0o555));
     let left = fs::read_dir(environments_dir.join("environments/images")).unwrap();
     assert_eq!(left.count(), 0, "nothing of what a stranger's image has written stays");
     engine.close().await;
