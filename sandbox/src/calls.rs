@@ -3,6 +3,24 @@
 /// Of the calls of files, the kind that btrfs has for itself: the second byte of their numbers.
 pub const BTRFS: u32 = 0x9400;
 
+/// Commands of `fcntl` by which a task makes others wait that open a file, or hears of what they do
+/// to it: F_SETLEASE and F_NOTIFY.
+pub const LEASES: [u32; 2] = [1024, 1026];
+
+/// SOL_SOCKET; the options of other levels have the same numbers.
+pub const SOCKET_LEVEL: u32 = 1;
+
+/// Options of sockets that take programs for the kernel to compile and run: SO_ATTACH_FILTER,
+/// SO_ATTACH_BPF and those of port groups. What their memory is counted in has one limit for the
+/// whole machine.
+pub const SOCKET_PROGRAMS: [u32; 4] = [26, 50, 51, 52];
+
+/// MAP_HUGETLB, of which no limit of a task's memory counts the pages.
+pub const MAP_HUGE: u32 = 0x4_0000;
+
+/// MFD_HUGETLB, for the same reason.
+pub const MEMFD_HUGE: u32 = 4;
+
 /// The options of `prctl` that programs need.
 ///
 /// Above all no filters of a task's own (PR_SET_SECCOMP, and so not the call `seccomp` either): what

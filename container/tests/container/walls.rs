@@ -89,8 +89,22 @@ os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
 for call in (lambda: os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED), lambda: os.preadv(fd, [bytearray(9)], 0, os.RWF_NOWAIT)):
     try: call()
     except OSError as error: print('refused')
-print(os.preadv(fd, [bytearray(9)], 0, 0))";
-    let wanted = "['intr 0', 'ctxt 0']\nTrue 1\n[-1, -1] 0\n[-1, -1, -1, -1]\n-1 True\nrefused\nrefused\n9\n";
+print(os.preadv(fd, [bytearray(9)], 0, 0))
+import fcntl, mmap, socket
+udp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+word = ctypes.byref(ctypes.c_int(1))
+levels = (ctypes.c_long(1), ctypes.c_long(1 << 32 | 1))
+print([libc.syscall(ctypes.c_long(54), udp.fileno(), level, option, word, 4) for level in levels for option in (26, 50)] if os.uname().machine == 'x86_64' else [-1] * 4, ctypes.get_errno() != 22)
+udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+for call in (lambda: fcntl.fcntl(fd, 1024, 0), lambda: fcntl.fcntl(fd, 1026, 1), lambda: mmap.mmap(-1, 2 << 20, flags=0x40022), lambda: os.memfd_create('x', 4)):
+    try: call()
+    except OSError: print('no')
+print(fcntl.fcntl(fd, fcntl.F_GETFD), len(mmap.mmap(-1, 4096)), os.memfd_create('x') > 0)
+context = ctypes.c_ulong(0)
+print(libc.syscall(206, 1, ctypes.byref(context)), libc.inotify_init())";
+    let wanted = "['intr 0', 'ctxt 0']\nTrue 1\n[-1, -1] 0\n[-1, -1, -1, -1]\n-1 True\nrefused\nrefused\n9\n\
+                  [-1, -1, -1, -1] True\nno\nno\nno\nno\n1 4096 True\n-1 -1\n";
     let ran = rig.run(Task::python(script)).await;
     assert_eq!(ran.stdout, wanted, "{}", ran.stderr);
 }

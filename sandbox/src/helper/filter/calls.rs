@@ -6,7 +6,7 @@
 use nix::libc::{self, c_long};
 
 use super::{Around, Test, Values};
-use crate::calls::{BTRFS, OPTIONS};
+use crate::calls::{BTRFS, LEASES, MAP_HUGE, MEMFD_HUGE, OPTIONS, SOCKET_LEVEL, SOCKET_PROGRAMS};
 
 /// What becomes of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,21 +144,14 @@ const FADVISE: &[Test] = &[Test { argument: 3, mask: ANY, one_of: Values::NotIn(
 /// Nor is it told what is there (RWF_NOWAIT), or thrown out again (RWF_DONTCACHE).
 const READ_OR_WRITE: &[Test] =
     &[Test { argument: 5, mask: 0x88, one_of: Values::In(&[0]), errno: libc::EOPNOTSUPP }];
-/// No leases, with which one task makes all others that open a file wait, and no directory
-/// notification, which works across tasks as well: F_SETLEASE and F_NOTIFY.
 const FCNTL: &[Test] =
-    &[Test { argument: 1, mask: ANY, one_of: Values::NotIn(&[1024, 1026]), errno: EPERM }];
-/// SOL_SOCKET; the options of other levels have the same numbers.
-const SOCKET_LEVEL: u32 = 1;
-/// No programs for the kernel to compile and run: SO_ATTACH_FILTER, SO_ATTACH_BPF and those of
-/// port groups. What their memory is counted in has one limit for the whole machine.
+    &[Test { argument: 1, mask: ANY, one_of: Values::NotIn(&LEASES), errno: EPERM }];
 const SETSOCKOPT: &[Test] =
-    &[Test { argument: 2, mask: ANY, one_of: Values::NotIn(&[26, 50, 51, 52]), errno: EPERM }];
-/// No huge pages, which no limit of a task's memory counts: MAP_HUGETLB and MFD_HUGETLB.
+    &[Test { argument: 2, mask: ANY, one_of: Values::NotIn(&SOCKET_PROGRAMS), errno: EPERM }];
 const MMAP: &[Test] =
-    &[Test { argument: 3, mask: 0x4_0000, one_of: Values::In(&[0]), errno: libc::ENOMEM }];
+    &[Test { argument: 3, mask: MAP_HUGE, one_of: Values::In(&[0]), errno: libc::ENOMEM }];
 const MEMFD: &[Test] =
-    &[Test { argument: 1, mask: 0x4, one_of: Values::In(&[0]), errno: libc::EINVAL }];
+    &[Test { argument: 1, mask: MEMFD_HUGE, one_of: Values::In(&[0]), errno: libc::EINVAL }];
 /// PER_LINUX and PER_LINUX32, each with UNAME26, ADDR_NO_RANDOMIZE (sanitizers start themselves
 /// again with it), and the question which it is.
 const PERSONALITY: &[Test] = &[Test {
