@@ -21,3 +21,4 @@ pub mod scope;
 pub mod stat;
 mod supervise;
 pub mod users;
+pub mod walk;
