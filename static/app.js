@@ -44,9 +44,6 @@ function listen() {
   document.body.addEventListener("htmx:afterSettle", stopAtEnd);
 }
 
-// Escape sequences of terminals (CSI and OSC) and control characters but newlines and tabs.
-const ESCAPES = /\x1b\[[\x20-\x3f]*[\x40-\x7e]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f-\x9f]/g;
-
 // Nodes kept of a log; the plain text behind the link has the rest.
 const PIECES_MAX = 2000;
 
@@ -56,7 +53,7 @@ function follow(log, source, address, onEnd) {
 
   const append = (box, text) => {
     const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40;
-    box.append(text.replace(ESCAPES, ""));
+    box.append(text);
     if (box.childNodes.length > PIECES_MAX) box.firstChild.remove();
     if (atEnd) box.scrollTop = box.scrollHeight;
   };
@@ -93,6 +90,23 @@ function offerFiles() {
   }
 }
 
+// Buttons that copy a text; without this script, or where pages may not, it is selected by hand.
+function offerCopies() {
+  if (!navigator.clipboard) return;
+  for (const button of document.querySelectorAll("button[data-copies]")) {
+    button.hidden = false;
+    const text = document.getElementById(button.dataset.copies);
+    button.addEventListener("click", async () => {
+      try {
+        await navigator.clipboard.writeText(text.innerText);
+        button.textContent = "Copied";
+      } catch {
+        getSelection().selectAllChildren(text); // The browser's owner may have forbidden the other.
+      }
+    });
+  }
+}
+
 function showLocalTimes(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
     time.title = new Date(time.dateTime).toLocaleString();
@@ -113,6 +127,7 @@ function keepDetailsOpen() {
 
 listen();
 offerFiles();
+offerCopies();
 keepDetailsOpen();
 showLocalTimes(document);
 document.body.addEventListener("htmx:afterSwap", () => showLocalTimes(document));

@@ -45,7 +45,7 @@ impl Channel {
     /// The next frame; can be cancelled at any time without losing one.
     pub(crate) async fn next(&mut self) -> Result<Frame, Lost> {
         loop {
-            match self.decoder.next() {
+            match self.decoder.next_frame() {
                 Ok(Some(frame)) => return Ok(frame),
                 Ok(None) => {}
                 Err(error) => return Err(Lost { why: error.to_string() }),

@@ -18,7 +18,7 @@ const WAITING: usize = 16;
 
 /// A part of what was left, in the order in which the helper sends it.
 #[derive(Debug)]
-pub(crate) enum Part {
+pub enum Part {
     File { path: String, size_bytes: u64 },
     Data(Vec<u8>),
     Left { path: String, why: String },
@@ -27,31 +27,23 @@ pub(crate) enum Part {
 
 /// What was taken and what was not.
 #[derive(Debug, Default)]
-pub(crate) struct Outputs {
-    pub(crate) files: Vec<Collected>,
-    pub(crate) left_behind: String,
+pub struct Outputs {
+    pub files: Vec<Collected>,
+    pub left_behind: String,
 }
 
 /// Writes on a thread of its own.
 #[derive(Debug)]
-pub(crate) struct Unpacker {
+pub struct Unpacker {
     parts: mpsc::Sender<Part>,
     done: JoinHandle<Result<Outputs, EngineError>>,
 }
 
 impl Unpacker {
     /// Will write to `target`, a directory not there yet.
-    pub(crate) fn start(target: PathBuf, limits: &Limits) -> Self {
+    pub fn start(target: PathBuf, limits: &Limits) -> Self {
         let (parts, mut receiver) = mpsc::channel(WAITING);
-        let mut unpacking = Unpacking {
-            target,
-            outputs_left: limits.outputs,
-            bytes_left: limits.outputs_bytes,
-            current: None,
-            files: Vec::new(),
-            named: Vec::new(),
-            unnamed: 0,
-        };
+        let mut unpacking = Unpacking::new(target, limits);
         let done = tokio::task::spawn_blocking(move || {
             while let Some(part) = receiver.blocking_recv() {
                 unpacking.take(part)?;
@@ -62,21 +54,23 @@ impl Unpacker {
     }
 
     /// Takes the next part; one that comes after an error is dropped.
-    pub(crate) async fn take(&self, part: Part) {
+    pub async fn take(&self, part: Part) {
         let _failed = self.parts.send(part).await;
     }
 
     /// # Errors
     ///
     /// `Helper` for what no helper of ours sends, `Host` if our own disk fails.
-    pub(crate) async fn finish(self) -> Result<Outputs, EngineError> {
+    pub async fn finish(self) -> Result<Outputs, EngineError> {
         drop(self.parts);
         let operation = "finish writing outputs on another thread";
         self.done.await.map_err(io::Error::other).map_err(EngineError::host(operation))?
     }
 }
 
-struct Unpacking {
+/// What has come so far, checked as it comes.
+#[derive(Debug)]
+pub struct Unpacking {
     target: PathBuf,
     outputs_left: u32,
     bytes_left: u64,
@@ -87,6 +81,7 @@ struct Unpacking {
 }
 
 /// The file that is being received.
+#[derive(Debug)]
 struct Current {
     path: String,
     file: PathBuf,
@@ -97,7 +92,25 @@ struct Current {
 }
 
 impl Unpacking {
-    fn take(&mut self, part: Part) -> Result<(), EngineError> {
+    /// Will write to `target`, a directory not there yet.
+    pub fn new(target: PathBuf, limits: &Limits) -> Self {
+        Self {
+            target,
+            outputs_left: limits.outputs,
+            bytes_left: limits.outputs_bytes,
+            current: None,
+            files: Vec::new(),
+            named: Vec::new(),
+            unnamed: 0,
+        }
+    }
+
+    /// Takes the next part; after an error this is of no more use.
+    ///
+    /// # Errors
+    ///
+    /// `Helper` for what no helper of ours sends, `Host` if our own disk fails.
+    pub fn take(&mut self, part: Part) -> Result<(), EngineError> {
         match part {
             Part::File { path, size_bytes } => self.begin(path, size_bytes),
             Part::Data(bytes) => self.append(&bytes),
@@ -162,7 +175,12 @@ impl Unpacking {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Outputs, EngineError> {
+    /// What was taken, by its path.
+    ///
+    /// # Errors
+    ///
+    /// `Helper` if the last file is not whole.
+    pub fn finish(mut self) -> Result<Outputs, EngineError> {
         self.end()?;
         self.files.sort_by(|a, b| a.path.cmp(&b.path));
         let mut left_behind = self.named.join(", ");

@@ -3,15 +3,15 @@
 use std::io;
 
 /// A frame is at most this long; an order is the longest. Bytes.
-pub(crate) const FRAME_BYTES_MAX: usize = 8 << 20;
+pub const FRAME_BYTES_MAX: usize = 8 << 20;
 /// What is cut into pieces travels in pieces of this length. Bytes.
-pub(crate) const PIECE_BYTES: usize = 32 << 10;
+pub const PIECE_BYTES: usize = 32 << 10;
 
 const HEADER_BYTES: usize = 5;
 
 /// What a frame is; the number is its first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// To the helper: an [`crate::event::Order`] in JSON.
     Order = 1,
     /// To the helper: a piece of the contents of the task's files, one after another.
@@ -49,9 +49,9 @@ impl Kind {
 
 /// One frame as it was read.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Frame {
-    pub(crate) kind: Kind,
-    pub(crate) payload: Vec<u8>,
+pub struct Frame {
+    pub kind: Kind,
+    pub payload: Vec<u8>,
 }
 
 /// Appends a frame to `out`.
@@ -59,7 +59,7 @@ pub(crate) struct Frame {
 /// # Panics
 ///
 /// If the payload is longer than [`FRAME_BYTES_MAX`]; callers check or cut.
-pub(crate) fn encode(kind: Kind, payload: &[u8], out: &mut Vec<u8>) {
+pub fn encode(kind: Kind, payload: &[u8], out: &mut Vec<u8>) {
     assert!(payload.len() <= FRAME_BYTES_MAX, "a frame of {} bytes", payload.len());
     out.push(kind as u8);
     out.extend((payload.len() as u32).to_le_bytes());
@@ -68,14 +68,14 @@ pub(crate) fn encode(kind: Kind, payload: &[u8], out: &mut Vec<u8>) {
 
 /// Takes frames out of a stream of bytes.
 #[derive(Debug, Default)]
-pub(crate) struct Decoder {
+pub struct Decoder {
     buffer: Vec<u8>,
     /// How much of the buffer has been taken.
     taken: usize,
 }
 
 impl Decoder {
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
+    pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.drain(..self.taken);
         self.taken = 0;
         self.buffer.extend_from_slice(bytes);
@@ -86,7 +86,7 @@ impl Decoder {
     /// # Errors
     ///
     /// `InvalidData` for an unknown kind or a frame that is too long; the stream is then of no use.
-    pub(crate) fn next(&mut self) -> io::Result<Option<Frame>> {
+    pub fn next_frame(&mut self) -> io::Result<Option<Frame>> {
         let rest = &self.buffer[self.taken..];
         let Some((header, rest)) = rest.split_at_checked(HEADER_BYTES) else { return Ok(None) };
         let invalid = |what| io::Error::new(io::ErrorKind::InvalidData, what);
@@ -117,7 +117,7 @@ mod tests {
             let mut frames = Vec::new();
             for piece in bytes.chunks(size) {
                 decoder.push(piece);
-                while let Some(frame) = decoder.next().unwrap() {
+                while let Some(frame) = decoder.next_frame().unwrap() {
                     frames.push((frame.kind, frame.payload.len()));
                 }
             }
@@ -130,7 +130,7 @@ mod tests {
         for bytes in [[99, 0, 0, 0, 0], [17, 0, 0, 0, 255]] {
             let mut decoder = Decoder::default();
             decoder.push(&bytes);
-            assert!(decoder.next().is_err());
+            assert!(decoder.next_frame().is_err());
         }
     }
 }

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use campusgrid_protocol::id::{JobId, UserId, WorkerId};
+use campusgrid_protocol::id::{JobId, UserId, VoucherId, WorkerId};
 
 use crate::job::Job;
 use crate::ledger::Ledger;
 use crate::money::Micros;
 use crate::time::Timestamp;
 use crate::user::User;
+use crate::voucher::Voucher;
 use crate::worker::Worker;
 
 /// Everything that must survive a restart and is needed in memory.
@@ -20,10 +21,12 @@ pub struct Durable {
     /// Jobs with a task that has not ended.
     pub jobs: BTreeMap<JobId, Job>,
     pub submit_keys: BTreeMap<(UserId, String), SubmitKey>,
+    pub vouchers: BTreeMap<VoucherId, Voucher>,
     pub ledger: Ledger,
     /// The highest numbers given out so far, 0 if none.
     pub last_job: JobId,
     pub last_worker: WorkerId,
+    pub last_voucher: VoucherId,
 }
 
 /// What a client's key for a submit led to.
@@ -44,9 +47,11 @@ impl Durable {
             workers: BTreeMap::new(),
             jobs: BTreeMap::new(),
             submit_keys: BTreeMap::new(),
+            vouchers: BTreeMap::new(),
             ledger: Ledger::from_books(BTreeMap::new(), 0, [0; 32]),
             last_job: JobId(0),
             last_worker: WorkerId(0),
+            last_voucher: VoucherId(0),
         }
     }
 }

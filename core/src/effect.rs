@@ -3,18 +3,22 @@
 
 use std::sync::Arc;
 
-use campusgrid_protocol::id::{AttemptId, JobId, SessionId, TaskId, UserId, WorkerId};
-use campusgrid_protocol::message::ToWorker;
+use campusgrid_protocol::id::{
+    ApiTokenId, AttemptId, JobId, LoginId, SessionId, TaskId, UserId, VoucherId, WorkerId,
+};
+use campusgrid_protocol::message::{Comeback, ToWorker};
 use campusgrid_protocol::task::{Ended, TaskSpec};
 
 use crate::durable::SubmitKey;
 use crate::gpus::GpuSet;
-use crate::input::Ticket;
+use crate::input::{NewApiToken, NewLogin, Ticket};
 use crate::job::EndedTasks;
 use crate::ledger::{Account, AccountId, Insufficient, Transfer};
+use crate::losses::Losses;
 use crate::money::Micros;
 use crate::time::Timestamp;
-use crate::user::User;
+use crate::user::{Role, User};
+use crate::voucher::Voucher;
 use crate::worker::Worker;
 
 /// Everything that a batch of inputs led to, in order.
@@ -23,8 +27,8 @@ pub struct Effects {
     pub changes: Vec<Change>,
     pub sends: Vec<(SessionId, ToWorker)>,
     pub replies: Vec<(Ticket, Reply)>,
-    /// Sessions to end, with the reason to tell.
-    pub closes: Vec<(SessionId, String)>,
+    /// Sessions to end, with the reason to tell and whether the worker should dial again.
+    pub closes: Vec<(SessionId, String, Comeback)>,
 }
 
 /// A change of durable state, pushed in the function that makes it.
@@ -37,15 +41,65 @@ pub enum Change {
         at: Timestamp,
     },
     LoginOpened {
-        user: UserId,
-        token_hash: [u8; 32],
-        until: Timestamp,
+        login: NewLogin,
+        at: Timestamp,
     },
     LoginClosed {
         token_hash: [u8; 32],
     },
+    /// By its number; only if it is this user's.
+    LoginRevoked {
+        user: UserId,
+        login: LoginId,
+    },
+    /// All of this user's but that of this token.
+    LoginsRevoked {
+        user: UserId,
+        but: Option<[u8; 32]>,
+    },
     /// Logins that ended before now can go.
     LoginsOver {
+        at: Timestamp,
+    },
+    PasswordChanged {
+        user: UserId,
+        password_hash: String,
+        at: Timestamp,
+    },
+    /// The same password hashed anew, unless it has been changed since.
+    PasswordRehashed {
+        user: UserId,
+        from: String,
+        to: String,
+    },
+    ApiTokenOpened {
+        token: NewApiToken,
+        at: Timestamp,
+    },
+    /// Only if it is this user's.
+    ApiTokenRevoked {
+        user: UserId,
+        token: ApiTokenId,
+    },
+    Used {
+        logins: Vec<(LoginId, Timestamp)>,
+        tokens: Vec<(ApiTokenId, Timestamp)>,
+    },
+    RoleSet {
+        by: UserId,
+        user: UserId,
+        role: Role,
+        at: Timestamp,
+    },
+    VoucherMade(Voucher),
+    /// It has this many uses left, at least one.
+    VoucherUsed {
+        voucher: VoucherId,
+        uses_left: u32,
+    },
+    /// Used up, out of date or revoked.
+    VoucherOver {
+        voucher: VoucherId,
         at: Timestamp,
     },
     /// The account as it stands now.
@@ -92,6 +146,7 @@ pub enum Change {
         attempt: AttemptId,
         reason: String,
         tries_left: u32,
+        losses: Losses,
         at: Timestamp,
     },
     /// The task is over.
@@ -101,6 +156,11 @@ pub enum Change {
         job: JobId,
         from: u32,
         to: u32,
+        at: Timestamp,
+    },
+    /// What waits of the job is to be cancelled once the grid settles again.
+    JobCancelling {
+        job: JobId,
         at: Timestamp,
     },
     JobEnded {
@@ -118,6 +178,12 @@ pub enum Change {
     },
     WorkerRemoved {
         worker: WorkerId,
+        at: Timestamp,
+    },
+    /// It gets no tasks for this reason, or again if there is none.
+    WorkerSetAside {
+        worker: WorkerId,
+        reason: Option<Arc<str>>,
         at: Timestamp,
     },
 }
@@ -166,9 +232,25 @@ pub enum Verdict {
 /// The answer to a request.
 #[derive(Debug, Clone)]
 pub enum Reply {
-    Registered { user: User },
-    Submitted { job: JobId, held: Micros },
-    Approved { worker: WorkerId },
+    Registered {
+        user: User,
+    },
+    Submitted {
+        job: JobId,
+        held: Micros,
+    },
+    /// To the person who has approved it.
+    Approved {
+        worker: WorkerId,
+    },
+    /// To the machine.
+    Enrolled {
+        worker: WorkerId,
+        owner: String,
+    },
+    VoucherMade {
+        voucher: VoucherId,
+    },
     Done,
     Refused(Refusal),
 }
@@ -192,4 +274,27 @@ pub enum Refusal {
     TooManyJobs { max: u32 },
     #[error("the price is too large to be a number")]
     PriceOverflow,
+    #[error("this token or invitation is not good, or no longer")]
+    VoucherUnknown,
+    #[error("registration is by invitation: ask an operator for one")]
+    InvitationNeeded,
+    #[error("registration is closed")]
+    RegistrationClosed,
+    #[error("only an operator may do this")]
+    NotAnOperator,
+    #[error("the last operator stays one: make somebody else an operator first")]
+    LastOperator,
+    #[error("too many machines wait for approval; try again later")]
+    TooManyNewcomers,
+    #[error("this machine no longer waits here: its connection is over, or it has a newer one")]
+    Withdrawn,
+    #[error("you have {max} of these, which is the limit: revoke one first")]
+    TooMany { max: u32 },
+    #[error("the manager's disk is full, so nothing new is taken in; what runs goes on")]
+    DiskFull,
+    #[error(
+        "the manager's books do not balance, so nothing is taken in until an operator has looked; \
+         what runs goes on"
+    )]
+    BooksBroken,
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use campusgrid_protocol::id::{AttemptId, WorkerId};
 
 use crate::grid::Grid;
+use crate::input::{Intake, Shut};
 use crate::job::Job;
 use crate::offer::Offer;
 use crate::snapshot::{LinkView, NewcomerView, Shape, Snapshot, WorkerView};
@@ -26,13 +27,14 @@ impl Grid {
                 .values()
                 .map(|newcomer| NewcomerView {
                     name: newcomer.name.clone(),
+                    address: newcomer.address.clone(),
                     claimed_owner: newcomer.claimed_owner.clone(),
-                    capacity: newcomer.link.capacity.clone(),
                 })
                 .collect(),
             tasks_queued: count(&Job::waiting),
             tasks_running: self.occupancy.values().map(|occupancy| occupancy.len() as u64).sum(),
             users: self.users.len() as u64,
+            intake: self.intake.clone(),
             waiting: self.why_all(),
         }
     }
@@ -45,6 +47,7 @@ impl Grid {
             owner_name: self.users[&worker.owner].name.clone(),
             running: u32::try_from(self.occupancy.get(&worker.id).map_or(0, Occupancy::len))
                 .unwrap_or(u32::MAX),
+            set_aside: worker.set_aside.clone(),
             link: self.links.get(&worker.id).map(|link| LinkView {
                 capacity: link.capacity.clone(),
                 free: link.free.clone(),
@@ -53,6 +56,8 @@ impl Grid {
                 offer: Arc::clone(&link.offer),
                 load: link.load.clone(),
                 connected_at: link.connected_at,
+                heard_at: link.heard_at,
+                silent: !self.is_heard(link),
             }),
         };
         self.workers.values().map(view).collect()
@@ -64,8 +69,25 @@ impl Grid {
         if shapes.peek().is_none() {
             return BTreeMap::new();
         }
+        if let Some(words) = self.why_shut() {
+            return shapes.map(|shape| (shape.clone(), words.to_owned())).collect();
+        }
         let sites = self.sites();
         shapes.map(|shape| (shape.clone(), sites.why(shape))).collect()
+    }
+
+    /// Why nothing at all starts, if nothing does.
+    fn why_shut(&self) -> Option<&'static str> {
+        match &self.intake {
+            Intake::Open => None,
+            Intake::Shut(Shut::DiskFull) => {
+                Some("the manager's disk is full; nothing new starts until it has room again")
+            }
+            Intake::Shut(Shut::BooksBroken { findings: _ }) => Some(
+                "the manager's books do not balance; nothing new starts until an operator has \
+                 looked",
+            ),
+        }
     }
 
     /// All connected machines, with when each has room for what.
@@ -80,9 +102,10 @@ impl Grid {
                 kinds.len() - 1
             });
             kinds[kind].1 += 1;
-            let takes = self.takes_tasks(link);
+            let takes = self.takes_tasks(*id, link);
             all.push(Site {
                 owner: self.workers[id].owner,
+                set_aside: self.workers[id].set_aside.is_some(),
                 isolation: link.isolation,
                 kind,
                 whole: Free::whole(&link.capacity),

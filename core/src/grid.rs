@@ -3,21 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use campusgrid_protocol::id::{AttemptId, JobId, SessionId, UserId, WorkerId};
+use campusgrid_protocol::id::{AttemptId, JobId, SessionId, UserId, VoucherId, WorkerId};
 use campusgrid_protocol::message::ToWorker;
 
 use crate::deadlines::Deadlines;
 use crate::durable::{Durable, SubmitKey};
 use crate::effect::Effects;
-use crate::input::{Input, Request, WorkerEvent};
+use crate::input::{Input, Intake, WorkerEvent};
 use crate::job::Job;
 use crate::ledger::Ledger;
 use crate::offer::Offers;
+use crate::on_enrol::Repeats;
 use crate::policy::Policy;
 use crate::schedule::Queue;
 use crate::snapshot::Shape;
+use crate::suspicion::Suspicions;
 use crate::time::Timestamp;
 use crate::user::User;
+use crate::voucher::Voucher;
 use crate::worker::{Grant, KeyHash, Link, Newcomer, Occupancy, Room, Worker};
 
 /// The grid. The fields of the first group are on disk as well, and whatever changes them pushes a
@@ -27,25 +30,32 @@ pub struct Grid {
     pub(crate) policy: Arc<Policy>,
     /// The time of the newest input.
     pub(crate) now: Timestamp,
+    /// Since when the clock has run as clocks do: between two runs of the manager it may have leapt.
+    pub(crate) steady_since: Timestamp,
 
     pub(crate) users: BTreeMap<UserId, User>,
     pub(crate) workers: BTreeMap<WorkerId, Worker>,
     pub(crate) jobs: BTreeMap<JobId, Job>,
     pub(crate) submit_keys: BTreeMap<(UserId, String), SubmitKey>,
+    pub(crate) vouchers: BTreeMap<VoucherId, Voucher>,
     pub(crate) ledger: Ledger,
     pub(crate) last_job: JobId,
+    pub(crate) last_worker: WorkerId,
+    pub(crate) last_voucher: VoucherId,
 
     /// By name in lower case: names that differ in case only are the same to people.
     pub(crate) names: BTreeMap<String, UserId>,
     pub(crate) jobs_of: BTreeMap<UserId, u32>,
     pub(crate) submit_key_ends: BTreeSet<(Timestamp, UserId, String)>,
+    pub(crate) voucher_ends: Deadlines<VoucherId>,
+    /// Jobs of which something waits and is to be cancelled once the grid settles again.
+    pub(crate) late_cancels: BTreeSet<JobId>,
     pub(crate) worker_of_key: BTreeMap<KeyHash, WorkerId>,
-    /// Newcomers are numbered before they are on disk, so this may be ahead of it.
-    pub(crate) last_worker: WorkerId,
     pub(crate) links: BTreeMap<WorkerId, Link>,
     /// One for each of `links`, in the order of what is free there.
     pub(crate) rooms: BTreeSet<Room>,
     pub(crate) newcomers: BTreeMap<SessionId, Newcomer>,
+    pub(crate) repeats: Repeats,
     pub(crate) worker_of_session: BTreeMap<SessionId, WorkerId>,
     pub(crate) occupancy: BTreeMap<WorkerId, Occupancy>,
     pub(crate) offers: Offers,
@@ -55,16 +65,33 @@ pub struct Grid {
     pub(crate) pauses: Deadlines<(WorkerId, Shape)>,
     /// Machines that may take more than when the queue last looked.
     pub(crate) freed: BTreeSet<WorkerId>,
+    pub(crate) suspicions: Suspicions,
+    pub(crate) intake: Intake,
 }
 
 impl Grid {
     /// Takes up the grid as it was left. Nothing is connected; every lease gets its full time, so
     /// that workers can return with what they run.
     pub fn recover(policy: Arc<Policy>, durable: Durable, now: Timestamp) -> Self {
-        let Durable { users, workers, jobs, submit_keys, ledger, last_job, last_worker } = durable;
+        let Durable {
+            users,
+            workers,
+            jobs,
+            submit_keys,
+            vouchers,
+            ledger,
+            last_job,
+            last_worker,
+            last_voucher,
+        } = durable;
+        let mut voucher_ends = Deadlines::default();
+        for voucher in vouchers.values() {
+            voucher_ends.renew(voucher.id, voucher.until);
+        }
         let mut grid = Self {
             policy,
             now,
+            steady_since: now,
             names: users.values().map(|user| (user.name.to_lowercase(), user.id)).collect(),
             worker_of_key: workers.values().map(|worker| (worker.key_hash, worker.id)).collect(),
             submit_key_ends: submit_keys
@@ -75,13 +102,18 @@ impl Grid {
             workers,
             jobs: BTreeMap::new(),
             submit_keys,
+            vouchers,
             ledger,
             last_job,
-            jobs_of: BTreeMap::new(),
             last_worker,
+            last_voucher,
+            jobs_of: BTreeMap::new(),
+            voucher_ends,
+            late_cancels: BTreeSet::new(),
             links: BTreeMap::new(),
             rooms: BTreeSet::new(),
             newcomers: BTreeMap::new(),
+            repeats: Repeats::default(),
             worker_of_session: BTreeMap::new(),
             occupancy: BTreeMap::new(),
             offers: Offers::default(),
@@ -89,6 +121,8 @@ impl Grid {
             pauses: Deadlines::default(),
             queue: Queue::default(),
             freed: BTreeSet::new(),
+            suspicions: Suspicions::default(),
+            intake: Intake::Open,
         };
         for job in jobs.into_values() {
             grid.take_up(job);
@@ -98,12 +132,13 @@ impl Grid {
 
     fn take_up(&mut self, job: Job) {
         for (attempt, lease) in job.leases() {
-            let grant = Grant { needs: job.spec.needs, gpus: lease.gpus };
+            let grant = Grant { needs: job.spec.needs, gpus: lease.gpus, heard_of: false };
             self.occupancy.entry(lease.worker).or_default().insert(attempt, grant);
             self.renew_lease(attempt);
         }
         if job.waiting() > 0 {
             self.queue.add(&Shape::of(job.owner, &job.spec), job.id);
+            self.late_cancels.extend(job.cancelling.then_some(job.id));
         }
         *self.jobs_of.entry(job.owner).or_default() += 1;
         self.jobs.insert(job.id, job);
@@ -116,9 +151,11 @@ impl Grid {
             workers: self.workers.clone(),
             jobs: self.jobs.clone(),
             submit_keys: self.submit_keys.clone(),
+            vouchers: self.vouchers.clone(),
             ledger: self.ledger.clone(),
             last_job: self.last_job,
             last_worker: self.last_worker,
+            last_voucher: self.last_voucher,
         }
     }
 
@@ -128,28 +165,17 @@ impl Grid {
         self.now = self.now.max(now);
         match input {
             Input::Request { ticket, request } => {
-                let reply = self.on_request(request, effects);
-                effects.replies.push((ticket, reply));
+                let reply = self.on_request(ticket, request, effects);
+                effects.replies.extend(reply.map(|reply| (ticket, reply)));
             }
             Input::FromWorker { session, event } => {
                 self.on_worker_event(session, event, effects);
             }
             Input::Tick => self.on_tick(effects),
+            Input::Paused => self.on_paused(),
+            Input::Intake(intake) => self.on_intake(intake),
         }
-    }
-
-    fn on_request(&mut self, request: Request, effects: &mut Effects) -> crate::effect::Reply {
-        match request {
-            Request::Register(registration) => self.on_register(registration, effects),
-            Request::OpenLogin { user, token_hash, until } => {
-                self.on_open_login(user, token_hash, until, effects)
-            }
-            Request::CloseLogin { token_hash } => Self::on_close_login(token_hash, effects),
-            Request::Submit(submission) => self.on_submit(submission, effects),
-            Request::Cancel { user, job } => self.on_cancel(user, job, effects),
-            Request::ApproveWorker { user, code } => self.on_approve(user, &code, effects),
-            Request::RemoveWorker { user, worker } => self.on_remove_worker(user, worker, effects),
-        }
+        self.settle_late_cancels(effects);
     }
 
     fn on_worker_event(&mut self, session: SessionId, event: WorkerEvent, effects: &mut Effects) {
@@ -161,24 +187,46 @@ impl Grid {
                 self.on_locked(session, attempt, &lock, effects)
             }
             WorkerEvent::Ended(ended) => self.on_ended(session, ended, effects),
-            WorkerEvent::Gone => self.on_gone(session),
+            WorkerEvent::Gone => {
+                self.withdraw(session, effects);
+                self.on_gone(session);
+            }
         }
     }
 
     fn on_tick(&mut self, effects: &mut Effects) {
-        while let Some(attempt) = self.leases.pop_over(self.now) {
-            self.on_lease_over(attempt, effects);
+        if !self.is_shut() {
+            while let Some(attempt) = self.leases.pop_over(self.now) {
+                self.on_lease_over(attempt, effects);
+            }
         }
         while let Some((worker, _)) = self.pauses.pop_over(self.now) {
             self.freed.insert(worker); // It has been passed over.
         }
         self.forget_submit_keys(effects);
+        self.forget_vouchers(effects);
+    }
+
+    fn on_paused(&mut self) {
+        self.steady_since = self.now;
+        let running: Vec<AttemptId> =
+            self.occupancy.values().flat_map(Occupancy::keys).copied().collect();
+        for attempt in running {
+            self.renew_lease(attempt);
+        }
+        for (worker, link) in &mut self.links {
+            link.heard_at = self.now;
+            self.freed.insert(*worker); // It may have been passed over.
+        }
     }
 
     /// When the grid wants an [`Input::Tick`] at the latest, if nothing else happens.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let key = self.submit_key_ends.first().map(|(until, _, _)| *until);
-        [self.leases.first(), self.pauses.first(), key].into_iter().flatten().min()
+        // No lease ends while nothing is settled.
+        let lease = self.leases.first().filter(|_| !self.is_shut());
+        let ends = [lease, self.pauses.first(), self.voucher_ends.first(), key];
+        ends.into_iter().flatten().min()
     }
 
     /// Gives an attempt its full lease from now on.

@@ -1,11 +1,15 @@
 //! What can happen to the grid.
 
-use campusgrid_protocol::id::{AttemptId, JobId, SessionId, UserId, WorkerId};
+use campusgrid_protocol::id::{
+    ApiTokenId, AttemptId, JobId, LoginId, SessionId, UserId, VoucherId, WorkerId,
+};
 use campusgrid_protocol::message::Join;
 use campusgrid_protocol::resource::{Capacity, Isolation, Load};
 use campusgrid_protocol::task::{Ended, TaskSpec};
 
 use crate::time::Timestamp;
+use crate::user::{Role, Scopes};
+use crate::voucher::{Purpose, Shown};
 use crate::worker::KeyHash;
 
 /// Ties a request to its reply.
@@ -25,25 +29,97 @@ pub enum Input {
     },
     /// Time has passed, maybe beyond [`crate::grid::Grid::next_deadline`].
     Tick,
+    /// The grid itself stood still, so that nobody could renew a lease: each gets its full time anew,
+    /// and nobody counts as silent.
+    Paused,
+    /// Whether results and jobs can be taken in from now on.
+    Intake(Intake),
 }
 
-/// What a person asks for. Texts and numbers have been checked for their form.
+/// Whether the grid takes in what costs disk or moves credits. In memory only: the driver says it
+/// after every start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Intake {
+    #[default]
+    Open,
+    /// Nothing is submitted, started or settled; what runs goes on, its leases are renewed, and its
+    /// results wait on their workers.
+    Shut(Shut),
+}
+
+/// Why nothing is taken in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shut {
+    DiskFull,
+    /// What the check of the books has found, in words.
+    BooksBroken {
+        findings: Vec<String>,
+    },
+}
+
+/// What a person asks for, or a machine that is about to join. Texts and numbers have been checked for
+/// their form.
 #[derive(Debug, Clone)]
 pub enum Request {
     Register(Registration),
-    OpenLogin {
-        user: UserId,
-        token_hash: [u8; 32],
-        until: Timestamp,
-    },
+    OpenLogin(NewLogin),
+    /// The login of this token, at log-out.
     CloseLogin {
         token_hash: [u8; 32],
+    },
+    /// One of this user's, by its number.
+    RevokeLogin {
+        user: UserId,
+        login: LoginId,
+    },
+    /// All of this user's but that of this token.
+    RevokeLogins {
+        user: UserId,
+        but: Option<[u8; 32]>,
+    },
+    /// Also closes all of this user's logins but that of this token.
+    ChangePassword {
+        user: UserId,
+        password_hash: String,
+        but: Option<[u8; 32]>,
+    },
+    /// The same password, hashed at another cost; nothing if it has been changed since.
+    Rehash {
+        user: UserId,
+        from: String,
+        to: String,
+    },
+    OpenApiToken(NewApiToken),
+    RevokeApiToken {
+        user: UserId,
+        token: ApiTokenId,
+    },
+    /// When logins and API tokens were last used; for people to read, so it may be minutes late.
+    Used {
+        logins: Vec<(LoginId, Timestamp)>,
+        tokens: Vec<(ApiTokenId, Timestamp)>,
+    },
+    /// `by` must be an operator, and the last one stays one.
+    SetRole {
+        by: UserId,
+        user: UserId,
+        role: Role,
+    },
+    /// An invitation only by an operator; a token to join for oneself, or by an operator.
+    MakeVoucher(VoucherWish),
+    /// One that lets in this user's machines or was made by them; an operator may revoke all.
+    RevokeVoucher {
+        user: UserId,
+        voucher: VoucherId,
     },
     Submit(Submission),
     Cancel {
         user: UserId,
         job: JobId,
     },
+    /// Of a machine that has no certificate. With a code in place of a token, the reply comes when
+    /// somebody has approved it; never, if its session has gone before.
+    Enrol(Enrolment),
     /// `code` is what the worker shows on its own screen.
     ApproveWorker {
         user: UserId,
@@ -52,6 +128,66 @@ pub enum Request {
     RemoveWorker {
         user: UserId,
         worker: WorkerId,
+    },
+    /// A machine that was set aside may take tasks again.
+    ReleaseWorker {
+        user: UserId,
+        worker: WorkerId,
+    },
+}
+
+/// A login that begins; only its token's BLAKE3 hash is kept.
+#[derive(Debug, Clone)]
+pub struct NewLogin {
+    pub user: UserId,
+    pub token_hash: [u8; 32],
+    pub until: Timestamp,
+    /// Where it came from, for the user to recognise: an address and a browser, in words.
+    pub from: String,
+}
+
+/// An API token that begins; only its BLAKE3 hash is kept.
+#[derive(Debug, Clone)]
+pub struct NewApiToken {
+    pub user: UserId,
+    pub name: String,
+    pub token_hash: [u8; 32],
+    pub scopes: Scopes,
+    pub until: Timestamp,
+}
+
+/// A voucher to be made. Uses and time are cut to what a voucher may have.
+#[derive(Debug, Clone)]
+pub struct VoucherWish {
+    pub by: UserId,
+    pub purpose: Purpose,
+    /// BLAKE3 of the secret.
+    pub secret_hash: [u8; 32],
+    pub uses: u32,
+    pub until: Timestamp,
+}
+
+/// A machine that asks to be let in.
+#[derive(Debug, Clone)]
+pub struct Enrolment {
+    /// Of the enrolment connection.
+    pub session: SessionId,
+    pub key_hash: KeyHash,
+    pub name: String,
+    /// Where it dials in from, for its owner to recognise.
+    pub address: String,
+    pub proof: EnrolmentProof,
+}
+
+/// Why a machine should be let in.
+#[derive(Debug, Clone)]
+pub enum EnrolmentProof {
+    Token(Shown),
+    Code {
+        /// Fresh, to be shown on the machine's own screen.
+        code: String,
+        /// The one user who may approve it, where it names one.
+        claimed_owner: Option<String>,
     },
 }
 
@@ -63,6 +199,7 @@ pub struct Registration {
     pub password_hash: String,
     /// Whether it came from the manager's own machine: the first such user is the operator.
     pub local: bool,
+    pub invitation: Option<Shown>,
 }
 
 /// A job to run.
@@ -94,14 +231,11 @@ pub enum WorkerEvent {
     Gone,
 }
 
-/// A [`Join`] without its secret.
+/// A [`Join`] and whose certificate it came under.
 #[derive(Debug, Clone)]
 pub struct Joined {
     pub key_hash: KeyHash,
-    /// Fresh, to be shown on the machine's own screen in case nobody owns it yet.
-    pub code: String,
     pub name: String,
-    pub claimed_owner: Option<String>,
     pub capacity: Capacity,
     pub isolation: Isolation,
     pub isolation_notes: Vec<String>,
@@ -110,13 +244,11 @@ pub struct Joined {
 }
 
 impl Joined {
-    /// Takes over a join under the hash of its key.
-    pub fn from_join(join: Join, key_hash: KeyHash, code: String) -> Self {
+    /// Takes over a join under the hash of the key that its connection has proved to hold.
+    pub fn from_join(join: Join, key_hash: KeyHash) -> Self {
         Self {
             key_hash,
-            code,
             name: join.name,
-            claimed_owner: join.owner,
             capacity: join.capacity,
             isolation: join.isolation,
             isolation_notes: join.isolation_notes,

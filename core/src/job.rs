@@ -7,6 +7,7 @@ use campusgrid_protocol::id::{AttemptId, JobId, TaskId, UserId, WorkerId};
 use campusgrid_protocol::task::TaskSpec;
 
 use crate::gpus::GpuSet;
+use crate::losses::Losses;
 use crate::money::Micros;
 use crate::time::Timestamp;
 
@@ -30,6 +31,8 @@ pub struct Job {
     pub ended: EndedTasks,
     /// What the job's packages came to, as the first worker said that had found it out.
     pub lock: Option<Arc<str>>,
+    /// What waits of it is to be cancelled: its submitter asked when nothing could be settled.
+    pub cancelling: bool,
 }
 
 /// How many tasks of a job ended, and how.
@@ -46,6 +49,7 @@ pub struct Task {
     /// Attempts so far; the newest has this number.
     pub attempts: u32,
     pub tries_left: u32,
+    pub losses: Losses,
     pub state: TaskState,
 }
 

@@ -33,6 +33,9 @@ impl Grid {
                 Reply::Refused(Refusal::KeyReused { job })
             };
         }
+        if let Some(refusal) = self.shut() {
+            return Reply::Refused(refusal);
+        }
         let max = self.policy.active_jobs_max;
         if self.jobs_of.get(&user).is_some_and(|&jobs| jobs >= max) {
             return Reply::Refused(Refusal::TooManyJobs { max });
@@ -76,6 +79,7 @@ impl Grid {
             requeued: BTreeSet::new(),
             ended: EndedTasks::default(),
             lock: None,
+            cancelling: false,
         };
         self.jobs.insert(id, job);
         Reply::Submitted { job: id, held }
@@ -115,11 +119,12 @@ impl Grid {
         for attempt in running {
             self.ask_to_stop(attempt, effects);
         }
-        self.cancel_untouched(id, effects);
-        for index in self.jobs.get(&id).map(|job| job.requeued.clone()).unwrap_or_default() {
-            self.cancel_queued(TaskId { job: id, index }, effects);
+        if self.is_shut() {
+            self.cancel_later(id, effects);
+        } else {
+            self.cancel_waiting(id, effects);
+            self.close_if_over(id, effects);
         }
-        self.close_if_over(id, effects);
         Reply::Done
     }
 
@@ -137,7 +142,7 @@ impl Grid {
         }
     }
 
-    fn cancel_untouched(&mut self, id: JobId, effects: &mut Effects) {
+    pub(crate) fn cancel_untouched(&mut self, id: JobId, effects: &mut Effects) {
         let Some(job) = self.jobs.get_mut(&id).filter(|job| job.untouched() > 0) else { return };
         let (from, to, owner) = (job.untouched_from, job.spec.tasks, job.owner);
         let amount = job.quote.checked_times(to - from).expect("the whole hold fitted at submit");
@@ -148,7 +153,7 @@ impl Grid {
         self.ledger.refund(Refund { key, user: owner, amount }, self.now, &mut effects.changes);
     }
 
-    fn cancel_queued(&mut self, task: TaskId, effects: &mut Effects) {
+    pub(crate) fn cancel_queued(&mut self, task: TaskId, effects: &mut Effects) {
         let queued = |job: &Job| {
             job.tasks.get(&task.index).is_some_and(|task| task.state == TaskState::Queued)
         };

@@ -22,6 +22,10 @@ impl Grid {
         effects: &mut Effects,
     ) {
         let Some(&worker) = self.worker_of_session.get(&session) else { return };
+        self.hear_of(worker, attempt);
+        if self.is_shut() {
+            return; // It asks again.
+        }
         let job = self.jobs.get_mut(&attempt.task.job);
         let current = job.and_then(|job| {
             let lease = *job.lease(attempt).filter(|lease| lease.worker == worker)?;

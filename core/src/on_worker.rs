@@ -1,9 +1,9 @@
-//! Machines: joining, approval, heartbeats, results, leaving.
+//! Machines that have an owner: joining, heartbeats, results, leaving.
 
 use std::collections::BTreeSet;
 
 use campusgrid_protocol::id::{AttemptId, SessionId, UserId, WorkerId};
-use campusgrid_protocol::message::{Approval, ToWorker};
+use campusgrid_protocol::message::{Comeback, ToWorker};
 use campusgrid_protocol::resource::Load;
 use campusgrid_protocol::task::{Ended, WorkerFault};
 
@@ -12,7 +12,7 @@ use crate::gpus::GpuSet;
 use crate::grid::Grid;
 use crate::input::{Heartbeat, Joined};
 use crate::offer::Offer;
-use crate::worker::{Free, KeyHash, Link, Newcomer, Occupancy, Room, Worker};
+use crate::worker::{Free, Link, Occupancy, Room, Worker};
 
 /// What an attempt may take beyond its time limit to be made ready and to bring its results home,
 /// over the slowest of networks. A lease that could be renewed for ever would hold its submitter's
@@ -22,9 +22,12 @@ const GRACE_MS: u64 = 24 * 60 * 60 * 1000;
 /// Why the older of two sessions of a machine ends.
 const TAKEN_OVER: &str = "a newer connection of this worker has taken over";
 
+/// Why a machine whose key is of no worker is turned away.
+const UNKNOWN: &str = "this worker was removed, or never joined this grid; it has to join anew";
+
 impl Grid {
     pub(crate) fn on_joined(&mut self, session: SessionId, join: Joined, effects: &mut Effects) {
-        let Joined { key_hash, code, name, claimed_owner, attempts, .. } = join;
+        let Joined { key_hash, name, attempts, .. } = join;
         let mut link = Link {
             session,
             free: Free::whole(&join.capacity),
@@ -40,58 +43,43 @@ impl Grid {
         };
         if self.newcomers.contains_key(&session) || self.worker_of_session.contains_key(&session) {
             // Two machines on one session would leave a link behind that nothing removes.
+            self.withdraw(session, effects);
             self.on_gone(session);
-            effects.closes.push((session, "a session joins once".to_owned()));
+            let reason = "a session joins once".to_owned();
+            effects.closes.push((session, reason, Comeback::Later));
             return;
-        }
-        let others = self.sessions_of(&key_hash);
-        if others.iter().any(|&other| other > session) {
-            // Its join was long on its way, and the worker has moved on: what it lists is out of
-            // date, and to believe it would start elsewhere what runs there now.
-            effects.closes.push((session, TAKEN_OVER.to_owned()));
-            return;
-        }
-        for older in others {
-            self.on_gone(older);
-            effects.closes.push((older, TAKEN_OVER.to_owned()));
         }
         let Some(&id) = self.worker_of_key.get(&key_hash) else {
-            self.last_worker = WorkerId(self.last_worker.0 + 1);
-            let id = self.last_worker;
-            let approval = Approval::Waiting { code: code.clone() };
-            effects.sends.push((session, self.welcome(id, approval)));
-            // It belongs to nobody any more, so nobody waits for what it brings.
-            for attempt in attempts {
-                effects.sends.push((session, ToWorker::Drop { attempt }));
-            }
-            let newcomer = Newcomer { id, key_hash, name, claimed_owner, code, link };
-            self.newcomers.insert(session, newcomer);
+            effects.closes.push((session, UNKNOWN.to_owned(), Comeback::Never));
             return;
         };
+        if let Some(other) = self.links.get(&id).map(|link| link.session) {
+            // A worker gives up its old connection before it dials anew, so whoever hears this is
+            // another process with a copy of its identity.
+            let older = other.min(session);
+            effects.closes.push((older, TAKEN_OVER.to_owned(), Comeback::Never));
+            if other > session {
+                // Its join was long on its way, and the worker has moved on: what it lists is out
+                // of date, and to believe it would start elsewhere what runs there now.
+                return;
+            }
+            self.on_gone(other);
+        }
         let none = Occupancy::new();
         link.free = Free::beside(&link.capacity, self.occupancy.get(&id).unwrap_or(&none));
         self.rename(id, name, effects);
         self.connect(id, link);
-        let owner = &self.users[&self.workers[&id].owner];
-        let approval = Approval::Owned { by: owner.name.clone() };
-        effects.sends.push((session, self.welcome(id, approval)));
+        effects.sends.push((session, self.welcome(id)));
         self.adopt((id, session), &attempts, effects);
     }
 
-    fn welcome(&self, worker: WorkerId, approval: Approval) -> ToWorker {
+    fn welcome(&self, worker: WorkerId) -> ToWorker {
         let (heartbeat_ms, lease_ms) = (self.policy.heartbeat_ms, self.policy.lease_ms);
-        ToWorker::Welcome { worker, heartbeat_ms, lease_ms, approval }
+        let owner = self.users[&self.workers[&worker].owner].name.clone();
+        ToWorker::Welcome { worker, heartbeat_ms, lease_ms, owner }
     }
 
-    /// The sessions in use of a machine: at most one, since the newer wins.
-    fn sessions_of(&self, key_hash: &KeyHash) -> Vec<SessionId> {
-        let linked = self.worker_of_key.get(key_hash).and_then(|id| self.links.get(id));
-        let newcomers = self.newcomers.iter().filter(|(_, other)| other.key_hash == *key_hash);
-        let linked = linked.map(|link| link.session).into_iter();
-        linked.chain(newcomers.map(|(&session, _)| session)).collect()
-    }
-
-    fn rename(&mut self, id: WorkerId, name: String, effects: &mut Effects) {
+    pub(crate) fn rename(&mut self, id: WorkerId, name: String, effects: &mut Effects) {
         let worker = self.workers.get_mut(&id).expect("a key leads to a worker");
         if worker.name != name {
             worker.name.clone_from(&name);
@@ -139,9 +127,18 @@ impl Grid {
         for &attempt in attempts {
             if self.may_go_on(attempt, worker) {
                 self.renew_lease(attempt);
+                self.hear_of(worker, attempt);
             } else {
                 effects.sends.push((session, ToWorker::Drop { attempt }));
             }
+        }
+    }
+
+    /// A machine speaks of an attempt, so it has got its start.
+    pub(crate) fn hear_of(&mut self, worker: WorkerId, attempt: AttemptId) {
+        let occupancy = self.occupancy.get_mut(&worker);
+        if let Some(grant) = occupancy.and_then(|occupancy| occupancy.get_mut(&attempt)) {
+            grant.heard_of = true;
         }
     }
 
@@ -149,7 +146,8 @@ impl Grid {
         let Some(job) = self.jobs.get(&attempt.task.job) else { return false };
         let limit_ms = u64::from(job.spec.time_limit_s) * 1000 + GRACE_MS;
         job.lease(attempt).is_some_and(|lease| {
-            lease.worker == worker && self.now.since_ms(lease.leased_at) <= limit_ms
+            let since = lease.leased_at.max(self.steady_since);
+            lease.worker == worker && self.now.since_ms(since) <= limit_ms
         })
     }
 
@@ -160,9 +158,7 @@ impl Grid {
         effects: &mut Effects,
     ) {
         let Heartbeat { sequence, attempts, load } = heartbeat;
-        if let Some(newcomer) = self.newcomers.get_mut(&session) {
-            (newcomer.link.heard_at, newcomer.link.load) = (self.now, load);
-        } else if let Some(&worker) = self.worker_of_session.get(&session) {
+        if let Some(&worker) = self.worker_of_session.get(&session) {
             let link = self.links.get(&worker).expect("a session in use has a link");
             if !self.is_heard(link) {
                 self.freed.insert(worker); // It has been passed over.
@@ -205,6 +201,8 @@ impl Grid {
         if lease.worker == worker && lease.started_at.is_none() {
             lease.started_at = Some(self.now);
             effects.changes.push(Change::AttemptStarted { attempt, at: self.now });
+            self.hear_of(worker, attempt);
+            self.believe(attempt, worker, effects);
         }
     }
 
@@ -216,6 +214,10 @@ impl Grid {
     ) {
         let Some(&worker) = self.worker_of_session.get(&session) else { return };
         let attempt = ended.attempt;
+        self.hear_of(worker, attempt);
+        if self.is_shut() {
+            return; // It keeps what it has, and says it again.
+        }
         let job = self.jobs.get(&attempt.task.job);
         if let Some(&lease) =
             job.and_then(|job| job.lease(attempt)).filter(|lease| lease.worker == worker)
@@ -227,37 +229,11 @@ impl Grid {
     }
 
     pub(crate) fn on_gone(&mut self, session: SessionId) {
-        self.newcomers.remove(&session);
         if let Some(worker) = self.worker_of_session.remove(&session)
             && let Some(link) = self.links.remove(&worker)
         {
             self.rooms.remove(&Room::of(worker, &link));
         }
-    }
-
-    pub(crate) fn on_approve(&mut self, user: UserId, code: &str, effects: &mut Effects) -> Reply {
-        let Some(user) = self.users.get(&user) else {
-            return Reply::Refused(Refusal::NotFound);
-        };
-        let may_approve = |newcomer: &Newcomer| {
-            let claim = newcomer.claimed_owner.as_deref();
-            newcomer.code == code
-                && claim.is_none_or(|name| name.to_lowercase() == user.name.to_lowercase())
-        };
-        let found = self.newcomers.iter().find(|(_, newcomer)| may_approve(newcomer));
-        let Some(session) = found.map(|(&session, _)| session) else {
-            return Reply::Refused(Refusal::CodeUnknown);
-        };
-        let (owner, by) = (user.id, user.name.clone());
-        let Newcomer { id, key_hash, name, link, .. } =
-            self.newcomers.remove(&session).expect("it has just been found");
-        let worker = Worker { id, key_hash, name, owner };
-        self.workers.insert(id, worker.clone());
-        self.worker_of_key.insert(key_hash, id);
-        self.connect(id, link);
-        effects.changes.push(Change::WorkerApproved { worker, at: self.now });
-        effects.sends.push((session, ToWorker::Approved { owner: by }));
-        Reply::Approved { worker: id }
     }
 
     pub(crate) fn on_remove_worker(
@@ -270,6 +246,11 @@ impl Grid {
         if self.workers.get(&id).filter(mine).is_none() {
             return Reply::Refused(Refusal::NotFound);
         }
+        if self.occupancy.contains_key(&id)
+            && let Some(refusal) = self.shut()
+        {
+            return Reply::Refused(refusal); // What runs there would have to be settled.
+        }
         let running: Vec<AttemptId> =
             self.occupancy.get(&id).into_iter().flat_map(Occupancy::keys).copied().collect();
         for attempt in running {
@@ -278,10 +259,12 @@ impl Grid {
         }
         if let Some(session) = self.links.get(&id).map(|link| link.session) {
             self.on_gone(session);
-            effects.closes.push((session, "this worker was removed on the dashboard".to_owned()));
+            let reason = "this worker was removed on the dashboard".to_owned();
+            effects.closes.push((session, reason, Comeback::Never));
         }
         let worker = self.workers.remove(&id).expect("it has just been looked up");
         self.worker_of_key.remove(&worker.key_hash);
+        self.suspicions.forget(id);
         effects.changes.push(Change::WorkerRemoved { worker: id, at: self.now });
         Reply::Done
     }

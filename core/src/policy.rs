@@ -12,9 +12,20 @@ pub enum Billing {
     Quoted,
 }
 
+/// Who may register. Whoever is first to do so on the manager's own machine may in any case, or a new
+/// grid would have no operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    Open,
+    /// Whoever shows an invitation.
+    Invitation,
+    Closed,
+}
+
 /// The operator's rules.
 #[derive(Debug, Clone)]
 pub struct Policy {
+    pub admission: Admission,
     pub starting_credits: Micros,
     pub prices: Prices,
     pub billing: Billing,
@@ -30,4 +41,14 @@ pub struct Policy {
     pub active_jobs_max: u32,
     /// How long a client may repeat a submit under its idempotency key.
     pub submit_key_ms: u64,
+}
+
+/// A machine that has missed this many reports gets nothing new.
+const HEARTBEATS_MISSED: u64 = 3;
+
+impl Policy {
+    /// A machine that was not heard of for longer gets nothing new. Milliseconds.
+    pub fn silence_max_ms(&self) -> u64 {
+        u64::from(self.heartbeat_ms) * HEARTBEATS_MISSED
+    }
 }

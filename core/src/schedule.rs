@@ -13,11 +13,9 @@ use campusgrid_protocol::message::ToWorker;
 use crate::effect::{Change, Effects};
 use crate::grid::Grid;
 use crate::job::{Lease, Task, TaskState};
+use crate::losses::Losses;
 use crate::snapshot::{Shape, admits};
 use crate::worker::{Grant, Link, Room};
-
-/// A machine that has missed this many heartbeats gets nothing new.
-const HEARTBEATS_MISSED: u32 = 3;
 
 /// Jobs with a task that waits, by shape.
 #[derive(Debug, Default)]
@@ -124,6 +122,9 @@ impl Grid {
     /// has waited, and for a new one O(offers that differ) and O(log machines) for each different
     /// size of what is free.
     pub fn dispatch(&mut self, effects: &mut Effects) {
+        if self.is_shut() {
+            return; // What has got room meanwhile is remembered.
+        }
         let freed = std::mem::take(&mut self.freed);
         for worker in &freed {
             let Some(link) = self.links.get(worker) else { continue };
@@ -175,7 +176,7 @@ impl Grid {
 
     fn takes(&self, id: WorkerId, shape: &Shape) -> bool {
         self.links.get(&id).is_some_and(|link| {
-            self.takes_tasks(link)
+            self.takes_tasks(id, link)
                 && link.free.fits(&shape.needs)
                 && admits((link.isolation, &link.offer), self.workers[&id].owner, shape)
                 && self.pauses.end(&(id, shape.clone())).is_none()
@@ -183,13 +184,12 @@ impl Grid {
     }
 
     /// Whether a machine may get anything new, if it has room.
-    pub(crate) fn takes_tasks(&self, link: &Link) -> bool {
-        self.is_heard(link) && !link.leaving
+    pub(crate) fn takes_tasks(&self, id: WorkerId, link: &Link) -> bool {
+        self.is_heard(link) && !link.leaving && self.workers[&id].set_aside.is_none()
     }
 
     pub(crate) fn is_heard(&self, link: &Link) -> bool {
-        let silence_max_ms = u64::from(self.policy.heartbeat_ms) * u64::from(HEARTBEATS_MISSED);
-        self.now.since_ms(link.heard_at) <= silence_max_ms
+        self.now.since_ms(link.heard_at) <= self.policy.silence_max_ms()
     }
 
     /// Gives the job's next waiting task to a machine.
@@ -204,7 +204,12 @@ impl Grid {
             self.links.get(&worker).expect("a machine that takes is connected").free.choose(&needs);
         let lease =
             Lease { worker, leased_at: self.now, started_at: None, cancelling: false, gpus };
-        let fresh = Task { attempts: 0, tries_left: self.policy.tries, state: TaskState::Queued };
+        let fresh = Task {
+            attempts: 0,
+            tries_left: self.policy.tries,
+            losses: Losses::None,
+            state: TaskState::Queued,
+        };
         let task = job.tasks.entry(index).or_insert(fresh);
         task.attempts += 1;
         task.state = TaskState::Leased(lease);
@@ -217,7 +222,7 @@ impl Grid {
         let (spec, lock) = (Arc::clone(&job.spec), job.lock.clone());
         self.renew_lease(attempt);
         self.update_room(worker, |occupancy| {
-            occupancy.insert(attempt, Grant { needs, gpus });
+            occupancy.insert(attempt, Grant { needs, gpus, heard_of: false });
         });
         let gpus = gpus.numbers().collect();
         self.send(worker, ToWorker::Start { attempt, spec, gpus, lock }, effects);

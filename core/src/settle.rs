@@ -5,21 +5,14 @@ use campusgrid_protocol::task::{Ended, Failure, Outcome, WorkerFault};
 
 use crate::effect::{Change, Effects, TaskEnd, TaskResult, Verdict};
 use crate::grid::Grid;
-use crate::job::{Lease, Task, TaskState};
+use crate::job::Lease;
 use crate::ledger::{Payment, Refund, TransferKey};
 use crate::money::Micros;
 use crate::policy::Billing;
 use crate::pricing::price;
+use crate::returns::Return;
 use crate::snapshot::Shape;
-
-/// How often a task may come back for nothing before a broken engine or a GPU in use counts as one of
-/// its tries. With [`PAUSE_MS`] between two of them, this is ten minutes of one machine that takes
-/// tasks which it cannot run.
-const FREE_RETURNS_MAX: u32 = 20;
-
-/// How long a machine gets nothing of the kind that it has given back because of what it lacks:
-/// meanwhile another can have the task, or what is out of reach may come back.
-const PAUSE_MS: u64 = 30_000;
+use crate::worker::Grant;
 
 /// How a task ends.
 pub(crate) struct End {
@@ -33,6 +26,10 @@ impl End {
     pub(crate) fn cancelled() -> Self {
         Self { verdict: Verdict::Cancelled, result: None, payee: None }
     }
+
+    pub(crate) fn unpaid(verdict: Verdict, result: TaskResult) -> Self {
+        Self { verdict, result: Some(result), payee: None }
+    }
 }
 
 impl Grid {
@@ -40,7 +37,7 @@ impl Grid {
     /// is current.
     pub(crate) fn settle(&mut self, lease: Lease, ended: Box<Ended>, effects: &mut Effects) {
         let attempt = ended.attempt;
-        self.release(lease.worker, attempt);
+        let heard_of = self.release(lease.worker, attempt).is_some_and(|grant| grant.heard_of);
         let verdict = match &ended.outcome {
             Outcome::Succeeded => Verdict::Succeeded,
             Outcome::Failed(failure) => Verdict::Failed { reason: failure.to_string() },
@@ -48,11 +45,12 @@ impl Grid {
             Outcome::Cancelled => {
                 // Nobody asked, so nobody pays.
                 let message = "it stopped the task though nobody had asked".to_owned();
-                return self.take_back(lease, ended, &WorkerFault::Sandbox { message }, effects);
+                let fault = WorkerFault::Sandbox { message };
+                return self.take_back(Return { lease, heard_of, ended, fault }, effects);
             }
             Outcome::Returned(fault) => {
                 let fault = fault.clone();
-                return self.take_back(lease, ended, &fault, effects);
+                return self.take_back(Return { lease, heard_of, ended, fault }, effects);
             }
         };
         // Before its clock began nothing was used: a task cancelled then, or one whose packages or
@@ -77,56 +75,16 @@ impl Grid {
         self.lose(attempt, WorkerFault::LeaseOver, effects);
     }
 
-    /// Takes a task back from a worker that cannot report on it any more.
+    /// Takes a task back from a worker that cannot report on it any more; later, by the end of its
+    /// lease, if nothing is settled now.
     pub(crate) fn lose(&mut self, attempt: AttemptId, fault: WorkerFault, effects: &mut Effects) {
         let job = self.jobs.get(&attempt.task.job);
         let Some(&lease) = job.and_then(|job| job.lease(attempt)) else { return };
-        let ended = Box::new(Ended::empty(attempt, Outcome::Returned(fault)));
-        self.settle(lease, ended, effects);
-    }
-
-    /// The worker's fault: the task waits again at its old place, or ends if its tries are used up.
-    fn take_back(
-        &mut self,
-        lease: Lease,
-        ended: Box<Ended>,
-        fault: &WorkerFault,
-        effects: &mut Effects,
-    ) {
-        let attempt = ended.attempt;
-        if *fault == WorkerFault::Leaving
-            && let Some(link) = self.links.get_mut(&lease.worker)
-            && lease.leased_at >= link.connected_at
-        {
-            // Or it would be given the very task that it has just given back, again and again,
-            // since that costs no try. What was leased before this connection may have been given
-            // back by a worker that has left since, and has returned with that in its spool.
-            link.leaving = true;
-        }
-        if is_of_the_machine(fault) {
-            let job = &self.jobs[&attempt.task.job];
-            let pause = (lease.worker, Shape::of(job.owner, &job.spec));
-            self.pauses.renew(pause, self.now.plus_ms(PAUSE_MS));
-        }
-        let tries = self.policy.tries;
-        let task = self.task_mut(attempt.task);
-        let tries_left = task.tries_left - u32::from(costs_a_try(fault, task, tries));
-        if lease.cancelling || tries_left == 0 {
-            let reason = format!("given up by the grid and refunded: {fault}");
-            let verdict =
-                if lease.cancelling { Verdict::Cancelled } else { Verdict::Failed { reason } };
-            let end = End { verdict, payee: None, result: Some(TaskResult { attempt, ended }) };
-            self.end_task(attempt.task, end, effects);
-            self.close_if_over(attempt.task.job, effects);
+        if self.is_shut() {
             return;
         }
-        task.tries_left = tries_left;
-        task.state = TaskState::Queued;
-        let job = self.jobs.get_mut(&attempt.task.job).expect("the task has just been there");
-        job.requeued.insert(attempt.task.index);
-        self.queue.add(&Shape::of(job.owner, &job.spec), job.id);
-        let reason = fault.to_string();
-        effects.changes.push(Change::TaskRequeued { attempt, reason, tries_left, at: self.now });
+        let ended = Box::new(Ended::empty(attempt, Outcome::Returned(fault)));
+        self.settle(lease, ended, effects);
     }
 
     /// What an attempt costs. The worker's clock is believed only as far as the manager's own and
@@ -215,37 +173,11 @@ impl Grid {
     }
 
     /// The machine no longer runs the attempt, and may take something else.
-    fn release(&mut self, worker: WorkerId, attempt: AttemptId) {
+    fn release(&mut self, worker: WorkerId, attempt: AttemptId) -> Option<Grant> {
         self.leases.close(&attempt);
-        self.update_room(worker, |occupancy| {
-            occupancy.remove(&attempt);
-        });
+        let mut released = None;
+        self.update_room(worker, |occupancy| released = occupancy.remove(&attempt));
         self.freed.insert(worker);
-    }
-
-    fn task_mut(&mut self, id: TaskId) -> &mut Task {
-        let job = self.jobs.get_mut(&id.job).expect("the caller has looked the job up");
-        job.tasks.get_mut(&id.index).expect("the caller has looked the task up")
-    }
-}
-
-/// Whether a return counts as one of the `tries` that a task is given.
-fn costs_a_try(fault: &WorkerFault, task: &Task, tries: u32) -> bool {
-    let costly = tries.saturating_sub(task.tries_left);
-    let free = (task.attempts - 1).saturating_sub(costly);
-    // What came back because owners left counts here and costs nothing, as ever.
-    fault.costs_a_try() || (is_of_the_machine(fault) && free >= FREE_RETURNS_MAX)
-}
-
-/// Whether the machine lacks something that the next task of this shape would miss as well.
-fn is_of_the_machine(fault: &WorkerFault) -> bool {
-    match fault {
-        WorkerFault::Engine { .. } | WorkerFault::Environment { .. } | WorkerFault::Gpu { .. } => {
-            true
-        }
-        WorkerFault::Sandbox { .. }
-        | WorkerFault::LeaseOver
-        | WorkerFault::Restarted
-        | WorkerFault::Leaving => false,
+        released
     }
 }

@@ -7,6 +7,7 @@ use campusgrid_protocol::id::{UserId, WorkerId};
 use campusgrid_protocol::resource::{Capacity, Isolation, Load, Needs};
 use campusgrid_protocol::task::TaskSpec;
 
+use crate::input::Intake;
 use crate::offer::Offer;
 use crate::time::Timestamp;
 use crate::worker::Free;
@@ -22,6 +23,7 @@ pub struct Snapshot {
     pub tasks_queued: u64,
     pub tasks_running: u64,
     pub users: u64,
+    pub intake: Intake,
     /// Why the tasks of each shape that waits do so.
     pub waiting: BTreeMap<Shape, String>,
 }
@@ -54,6 +56,8 @@ pub struct WorkerView {
     pub owner: UserId,
     pub owner_name: String,
     pub running: u32,
+    /// Why it gets no tasks until its owner says so, if it is set aside.
+    pub set_aside: Option<Arc<str>>,
     /// Absent while it is not connected.
     pub link: Option<LinkView>,
 }
@@ -68,14 +72,17 @@ pub struct LinkView {
     pub offer: Arc<Offer>,
     pub load: Load,
     pub connected_at: Timestamp,
+    pub heard_at: Timestamp,
+    /// Whether it has missed so many reports that it gets nothing new.
+    pub silent: bool,
 }
 
 /// A machine that waits for approval; its code is on its own screen only.
 #[derive(Debug, Clone)]
 pub struct NewcomerView {
     pub name: String,
+    pub address: String,
     pub claimed_owner: Option<String>,
-    pub capacity: Capacity,
 }
 
 /// How many machines could take a task.
@@ -95,7 +102,8 @@ impl Snapshot {
         for worker in &self.workers {
             let Some(link) = &worker.link else { continue };
             fit.online += 1;
-            if admits((link.isolation, &link.offer), worker.owner, shape)
+            if worker.set_aside.is_none()
+                && admits((link.isolation, &link.offer), worker.owner, shape)
                 && Free::whole(&link.capacity).fits(&shape.needs)
             {
                 fit.able += 1;

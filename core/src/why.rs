@@ -34,6 +34,7 @@ struct Wanted {
 
 pub(crate) struct Site {
     pub(crate) owner: UserId,
+    pub(crate) set_aside: bool,
     pub(crate) isolation: Isolation,
     /// Its place in the kinds of offers.
     pub(crate) kind: usize,
@@ -105,39 +106,27 @@ impl Sites {
         if offering().next().is_none() {
             return format!("no worker that offers {labels} is large enough; ask for less");
         }
-        let able = || offering().filter(|site| confines(site.isolation, site.owner, shape));
-        let words = match able().count() {
-            0 => {
-                let may_run =
-                    |site: &&Site| site.isolation > Isolation::None || site.owner == shape.owner;
-                let best = offering().filter(may_run).map(|site| site.isolation).max();
-                return no_isolation(shape.isolation, best, &labels);
-            }
-            1 => "1 worker can run it, and it is".to_owned(),
-            count => format!("{count} workers can run it, and all are"),
-        };
-        match able().filter_map(|site| site.wait(shape)).min() {
-            Some(Wait { ms: 0, .. }) => "it is its turn; it starts in a moment".to_owned(),
-            Some(Wait { ms, is_pause: true }) => {
-                let soon = duration(ms);
-                format!("a worker has just given it back; it may have it again in {soon}")
-            }
-            Some(Wait { ms, is_pause: false }) => {
-                format!("{words} busy; one has room in {} at the latest", duration(ms))
-            }
-            // Nothing but its owner can keep a machine from it on which nothing of ours runs.
-            None => match able().filter(|site| !site.rooms.is_empty()).count() {
-                0 => format!("{words} silent or about to leave; it starts when one is back"),
-                1 => {
-                    "1 worker can run it, and its GPU is in use by its owner; it starts when that \
-                      is free"
-                        .to_owned()
-                }
-                count => format!(
-                    "{count} workers can run it, and their GPUs are in use by their owners; it \
-                     starts when one is free"
-                ),
-            },
+        let able: Vec<&Site> =
+            offering().filter(|site| confines(site.isolation, site.owner, shape)).collect();
+        if able.is_empty() {
+            let may_run =
+                |site: &&Site| site.isolation > Isolation::None || site.owner == shape.owner;
+            let best = offering().filter(may_run).map(|site| site.isolation).max();
+            return no_isolation(shape.isolation, best, &labels);
+        }
+        let (aside, able): (Vec<&Site>, Vec<&Site>) =
+            able.into_iter().partition(|site| site.set_aside);
+        match (able.len(), aside.len()) {
+            (0, 1) => "1 worker can run it, and it is set aside; it starts when its owner or an \
+                       operator releases it"
+                .to_owned(),
+            (0, count) => format!(
+                "{count} workers can run it, and all are set aside; it starts when an owner or an \
+                 operator releases one"
+            ),
+            (_, 0) => busy(&able, shape),
+            (_, 1) => format!("{}; 1 more is set aside", busy(&able, shape)),
+            (_, count) => format!("{}; {count} more are set aside", busy(&able, shape)),
         }
     }
 
@@ -223,6 +212,35 @@ fn similar(missing: &str, kinds: &[(Arc<Offer>, u32)]) -> String {
 /// The letters that a label begins with.
 fn word(label: &str) -> &str {
     label.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or(label)
+}
+
+/// Why none of these machines, which could all run a task, has taken it.
+fn busy(able: &[&Site], shape: &Shape) -> String {
+    let words = match able.len() {
+        1 => "1 worker can run it, and it is".to_owned(),
+        count => format!("{count} workers can run it, and all are"),
+    };
+    match able.iter().filter_map(|site| site.wait(shape)).min() {
+        Some(Wait { ms: 0, .. }) => "it is its turn; it starts in a moment".to_owned(),
+        Some(Wait { ms, is_pause: true }) => {
+            let soon = duration(ms);
+            format!("a worker has just given it back; it may have it again in {soon}")
+        }
+        Some(Wait { ms, is_pause: false }) => {
+            format!("{words} busy; one has room in {} at the latest", duration(ms))
+        }
+        // Nothing but its owner can keep a machine from it on which nothing of ours runs.
+        None => match able.iter().filter(|site| !site.rooms.is_empty()).count() {
+            0 => format!("{words} silent or about to leave; it starts when one is back"),
+            1 => "1 worker can run it, and its GPU is in use by its owner; it starts when that is \
+                  free"
+                .to_owned(),
+            count => format!(
+                "{count} workers can run it, and their GPUs are in use by their owners; it starts \
+                 when one is free"
+            ),
+        },
+    }
 }
 
 fn nothing_together(needs: &Needs) -> String {

@@ -7,10 +7,11 @@ use campusgrid_protocol::id::{AttemptId, SessionId, UserId, WorkerId};
 use campusgrid_protocol::resource::{Capacity, Isolation, Load, Needs};
 
 use crate::gpus::GpuSet;
+use crate::input::Ticket;
 use crate::offer::Offer;
 use crate::time::Timestamp;
 
-/// BLAKE3 of a worker's secret key.
+/// BLAKE3 of a worker's public key, as its certificate has it (SubjectPublicKeyInfo, DER).
 pub type KeyHash = [u8; 32];
 
 /// A machine that somebody has approved as theirs.
@@ -20,6 +21,8 @@ pub struct Worker {
     pub key_hash: KeyHash,
     pub name: String,
     pub owner: UserId,
+    /// Why it gets no tasks until its owner says so, if it is set aside.
+    pub set_aside: Option<Arc<str>>,
 }
 
 /// A connection of a machine and what came with it. In memory only.
@@ -59,16 +62,17 @@ impl Link {
     }
 }
 
-/// A machine that is connected and belongs to nobody yet. In memory only.
+/// A machine that waits for its owner's word. In memory only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Newcomer {
-    pub id: WorkerId,
     pub key_hash: KeyHash,
     pub name: String,
+    pub address: String,
     /// The one user who may approve it, where the worker named one.
     pub claimed_owner: Option<String>,
     pub code: String,
-    pub link: Link,
+    /// Under which it is answered.
+    pub ticket: Ticket,
 }
 
 /// What a machine runs for the grid, connected or not.
@@ -80,6 +84,8 @@ pub struct Grant {
     pub needs: Needs,
     /// Nobody else's as long as the attempt has them.
     pub gpus: GpuSet,
+    /// Whether the machine has ever spoken of the attempt, so that it must have got its start.
+    pub heard_of: bool,
 }
 
 /// Connected machines in the order of what they have free, tightest first: what the scheduler walks
@@ -174,7 +180,7 @@ impl Free {
 
     /// Takes the room of a task.
     pub fn take(&mut self, grant: &Grant) {
-        let Grant { needs, gpus } = grant;
+        let Grant { needs, gpus, heard_of: _ } = grant;
         self.cpu_millis = self.cpu_millis.saturating_sub(needs.cpu_millis);
         self.ram_mib = self.ram_mib.saturating_sub(needs.ram_mib);
         self.disk_mib = self.disk_mib.saturating_sub(needs.disk_mib);

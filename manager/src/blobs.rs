@@ -3,14 +3,22 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use campusgrid_protocol::id::BlobHash;
 use campusgrid_protocol::task::BlobRef;
+
+use crate::disk::{self, Space};
 
 /// The directory of blobs. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Blobs {
     root: PathBuf,
+    /// Left free for the database. Bytes.
+    reserve_bytes: u64,
+    /// What is still to come of all that is being written: it has been let in and is not on disk yet.
+    announced: Arc<AtomicU64>,
 }
 
 /// Why a blob could not be taken in.
@@ -20,6 +28,8 @@ pub enum BlobError {
     Directory { path: PathBuf, source: io::Error },
     #[error("failed to write a blob")]
     Write { source: io::Error },
+    #[error("the manager's disk has no room for {bytes} bytes now; they can be sent again later")]
+    DiskFull { bytes: u64 },
     #[error("more than the announced {expected} bytes came")]
     TooLong { expected: u64 },
     #[error("{found} bytes came, {expected} were announced")]
@@ -29,12 +39,13 @@ pub enum BlobError {
 }
 
 impl Blobs {
-    /// Makes the directory if it is not there, and clears it of what was never finished.
+    /// Makes the directory if it is not there, and clears it of what was never finished. Blobs leave
+    /// `reserve_bytes` of the disk free.
     ///
     /// # Errors
     ///
     /// `Directory`.
-    pub fn open(root: PathBuf) -> Result<Self, BlobError> {
+    pub fn open(root: PathBuf, reserve_bytes: u64) -> Result<Self, BlobError> {
         let fresh = || {
             let unfinished = unfinished(&root);
             if unfinished.exists() {
@@ -48,15 +59,14 @@ impl Blobs {
             File::open(&root)?.sync_all()
         };
         match fresh() {
-            Ok(()) => Ok(Self { root }),
+            Ok(()) => Ok(Self { root, reserve_bytes, announced: Arc::default() }),
             Err(source) => Err(BlobError::Directory { path: root, source }),
         }
     }
 
     /// Where a blob's content is, once it is there.
     pub fn path(&self, hash: BlobHash) -> PathBuf {
-        let name = hash.to_string();
-        self.root.join(&name[..2]).join(&name[2..])
+        place(&self.root, hash)
     }
 
     /// Whether a blob is here, whole.
@@ -76,12 +86,56 @@ impl Blobs {
     ///
     /// # Errors
     ///
-    /// `Write`.
+    /// `DiskFull` if it does not fit beside the reserve and all that others have begun; `Write`.
     pub fn begin(&self, blob: BlobRef, name: &str) -> Result<Incoming, BlobError> {
+        let room = self.announce(blob.size_bytes)?;
         let path = unfinished(&self.root).join(name);
-        let file = File::create(&path).map_err(|source| BlobError::Write { source })?;
+        let file = File::create(&path).map_err(|source| failed(blob, source))?;
         let place = self.path(blob.hash);
-        Ok(Incoming { blob, file, path, place, hasher: blake3::Hasher::new(), found: 0 })
+        Ok(Incoming { blob, file, path, place, hasher: blake3::Hasher::new(), found: 0, room })
+    }
+
+    fn announce(&self, bytes: u64) -> Result<Room, BlobError> {
+        let others = self.announced.fetch_add(bytes, Ordering::Relaxed);
+        let room = Room { left_bytes: bytes, announced: Arc::clone(&self.announced) };
+        let space = Space::of(&self.root).map_err(|source| BlobError::Write { source })?;
+        let wanted = self.reserve_bytes.saturating_add(others).saturating_add(bytes);
+        if space.has(wanted) { Ok(room) } else { Err(BlobError::DiskFull { bytes }) }
+    }
+}
+
+/// Where a blob lies beneath a directory of blobs.
+pub(crate) fn place(root: &Path, hash: BlobHash) -> PathBuf {
+    let name = hash.to_string();
+    root.join(&name[..2]).join(&name[2..])
+}
+
+/// What a blob that is being written still needs; given back when it is dropped.
+#[derive(Debug)]
+struct Room {
+    left_bytes: u64,
+    announced: Arc<AtomicU64>,
+}
+
+impl Room {
+    fn written(&mut self, bytes: u64) {
+        let bytes = bytes.min(self.left_bytes);
+        self.left_bytes -= bytes;
+        self.announced.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.written(self.left_bytes);
+    }
+}
+
+fn failed(blob: BlobRef, source: io::Error) -> BlobError {
+    if disk::is_full(&source) {
+        BlobError::DiskFull { bytes: blob.size_bytes }
+    } else {
+        BlobError::Write { source }
     }
 }
 
@@ -98,6 +152,7 @@ pub struct Incoming {
     place: PathBuf,
     hasher: blake3::Hasher,
     found: u64,
+    room: Room,
 }
 
 impl Incoming {
@@ -105,7 +160,7 @@ impl Incoming {
     ///
     /// # Errors
     ///
-    /// `TooLong` and `Write`.
+    /// `TooLong`, `DiskFull` and `Write`.
     pub fn add(&mut self, piece: &[u8]) -> Result<bool, BlobError> {
         let expected = self.blob.size_bytes;
         self.found += piece.len() as u64;
@@ -113,7 +168,8 @@ impl Incoming {
             return Err(BlobError::TooLong { expected });
         }
         self.hasher.update(piece);
-        self.file.write_all(piece).map_err(|source| BlobError::Write { source })?;
+        self.file.write_all(piece).map_err(|source| failed(self.blob, source))?;
+        self.room.written(piece.len() as u64);
         Ok(self.found == expected)
     }
 
@@ -121,7 +177,7 @@ impl Incoming {
     ///
     /// # Errors
     ///
-    /// `TooShort`, `WrongHash`, `Write`; nothing is then left.
+    /// `TooShort`, `WrongHash`, `DiskFull`, `Write`; nothing is then left.
     pub fn finish(self) -> Result<(), BlobError> {
         let (expected, found) = (self.blob.size_bytes, self.found);
         if found != expected {
@@ -131,7 +187,7 @@ impl Incoming {
         if found != self.blob.hash {
             return Err(BlobError::WrongHash { expected: self.blob.hash, found });
         }
-        self.put_in_place().map_err(|source| BlobError::Write { source })
+        self.put_in_place().map_err(|source| failed(self.blob, source))
     }
 
     /// The file before its name, the name before its directory: else a power loss between them
@@ -172,7 +228,7 @@ mod tests {
     #[test]
     fn a_blob_is_there_when_it_is_whole_and_not_before() {
         let root = scratch("whole");
-        let blobs = Blobs::open(root.clone()).unwrap();
+        let blobs = Blobs::open(root.clone(), 0).unwrap();
         let blob = blob(b"hello");
         let mut incoming = blobs.begin(blob, "a").unwrap();
         assert!(!incoming.add(b"hel").unwrap());
@@ -187,7 +243,7 @@ mod tests {
     #[test]
     fn a_blob_that_lies_leaves_nothing() {
         let root = scratch("lies");
-        let blobs = Blobs::open(root.clone()).unwrap();
+        let blobs = Blobs::open(root.clone(), 0).unwrap();
         let announced = blob(b"hello");
         let mut wrong = blobs.begin(announced, "a").unwrap();
         wrong.add(b"hullo").unwrap();
@@ -198,7 +254,24 @@ mod tests {
         let short = blobs.begin(announced, "c").unwrap();
         assert!(matches!(short.finish(), Err(BlobError::TooShort { .. })));
         assert!(!blobs.contains(announced));
+        assert_eq!(blobs.announced.load(std::sync::atomic::Ordering::Relaxed), 0);
         assert_eq!(std::fs::read_dir(root.join("unfinished")).unwrap().count(), 0);
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn what_others_have_begun_counts_and_the_reserve_stays_free() {
+        let root = scratch("room");
+        let free = crate::disk::Space::of(&std::env::temp_dir()).unwrap().free_bytes;
+        let blobs = Blobs::open(root.clone(), free / 4).unwrap();
+        // One of them fits beside the reserve, two do not; other tests use the same disk.
+        let large = BlobRef { hash: BlobHash([1; 32]), size_bytes: free / 20 * 9 };
+        let first = blobs.begin(large, "a").unwrap();
+        assert!(matches!(blobs.begin(large, "b"), Err(BlobError::DiskFull { .. })));
+        drop(first);
+        drop(blobs.begin(large, "c").unwrap());
+        let whole = BlobRef { size_bytes: u64::MAX, ..large };
+        assert!(matches!(blobs.begin(whole, "d"), Err(BlobError::DiskFull { .. })));
         std::fs::remove_dir_all(root).unwrap();
     }
 }

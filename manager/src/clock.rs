@@ -1,6 +1,6 @@
 //! The only place that asks the machine for the time.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use campusgrid_core::time::Timestamp;
 use nix::time::{ClockId, clock_gettime};
@@ -27,11 +27,20 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         self.wall_at_start.plus_ms(boot_ms().saturating_sub(self.boot_at_start_ms))
     }
+
+    /// The time now, as certificates are made and judged by it.
+    pub fn system_time(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(self.now().0)
+    }
+}
+
+/// What the boot clock counts: for how long something took, finer than [`Clock::now`].
+pub(crate) fn since_boot() -> Duration {
+    let boot =
+        clock_gettime(ClockId::CLOCK_BOOTTIME).expect("Linux has had the boot clock since 2.6.39");
+    boot.into()
 }
 
 fn boot_ms() -> u64 {
-    let boot =
-        clock_gettime(ClockId::CLOCK_BOOTTIME).expect("Linux has had the boot clock since 2.6.39");
-    let ms = i128::from(boot.tv_sec()) * 1000 + i128::from(boot.tv_nsec()) / 1_000_000;
-    u64::try_from(ms).expect("the boot clock counts from 0")
+    u64::try_from(since_boot().as_millis()).expect("the boot clock counts from 0")
 }

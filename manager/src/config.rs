@@ -3,15 +3,17 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use campusgrid_core::money::Micros;
-use campusgrid_core::policy::{Billing, Policy};
+use campusgrid_core::policy::{Admission, Billing, Policy};
 use campusgrid_core::pricing::Prices;
+use campusgrid_identity::authority::MACHINE_LIFE;
 use campusgrid_settings::file::ConfigFile;
 use campusgrid_settings::problem::Problems;
 use campusgrid_settings::reader::{Flag, Reader};
 
-use crate::web;
+use crate::web::{self, Proxies, PublicUrl, TlsSetting};
 
 /// The manager's settings.
 #[derive(Debug, Clone)]
@@ -24,6 +26,12 @@ pub struct Config {
     pub data_dir: PathBuf,
     pub connections_max: usize,
     pub blob_max_bytes: u64,
+    /// How long a worker's certificate is good; it is renewed when two thirds of that are over.
+    pub certificate_life: Duration,
+    /// With less than this free where the data are, nothing new is taken in.
+    pub disk_reserve_bytes: u64,
+    /// How often the books are checked while the manager runs.
+    pub books_check_minutes: u32,
     pub policy: Policy,
     pub web: web::Config,
 }
@@ -56,8 +64,19 @@ impl Config {
             dashboard_port: reader.integer("dashboard.port", 5000, 0..=65535),
             connections_max: reader.integer("manager.connections_max", 10_000, 1..=1_000_000),
             blob_max_bytes: reader.integer::<u64>("manager.blob_max_mib", 4096, 1..=1 << 20) << 20,
+            certificate_life: Duration::from_secs(reader.integer(
+                "manager.certificate_life_s",
+                MACHINE_LIFE.as_secs(),
+                10..=365 * 86_400,
+            )),
+            disk_reserve_bytes: reader.integer::<u64>("manager.disk_reserve_mib", 512, 0..=1 << 20)
+                << 20,
+            books_check_minutes: reader.integer("manager.books_check_minutes", 60, 1..=10_080),
             policy: policy(&mut reader),
             web: web::Config {
+                tls: tls(&mut reader),
+                public_url: public_url(&mut reader),
+                proxies: proxies(&mut reader),
                 login_days: reader.integer("dashboard.login_days", 30, 1..=365),
                 passwords: web::PasswordCosts {
                     memory_kib: reader.integer("dashboard.argon2_memory_kib", 19_456, 8..=4 << 20),
@@ -68,14 +87,86 @@ impl Config {
             },
             data_dir,
         };
+        check_scheme(&mut reader, &config.web);
         reader.finish()?;
         Ok(config)
+    }
+}
+
+fn tls(reader: &mut Reader) -> TlsSetting {
+    let words = [("off", Tls::Off), ("own", Tls::Own), ("files", Tls::Files)];
+    let wanted = reader.word("dashboard.tls", Tls::Off, &words);
+    let certificate = reader.optional_path("dashboard.tls_certificate");
+    let key = reader.optional_path("dashboard.tls_key");
+    let names =
+        reader.optional_text("dashboard.tls_names", |text| web::parse_names(text).map(drop));
+    if wanted != Tls::Files && (certificate.is_some() || key.is_some()) {
+        reader.problem(
+            "dashboard.tls_certificate and tls_key are used with dashboard.tls = \"files\" only"
+                .to_owned(),
+        );
+    }
+    if wanted != Tls::Own && names.is_some() {
+        reader.problem("dashboard.tls_names is used with dashboard.tls = \"own\" only".to_owned());
+    }
+    match (wanted, certificate, key) {
+        (Tls::Off, _, _) => TlsSetting::Off,
+        (Tls::Own, _, _) => {
+            let names = names.and_then(|names| web::parse_names(&names).ok());
+            TlsSetting::Own { names: names.unwrap_or_default() }
+        }
+        (Tls::Files, Some(certificate), Some(key)) => TlsSetting::Files { certificate, key },
+        (Tls::Files, _, _) => {
+            reader.problem(
+                "dashboard.tls = \"files\" needs dashboard.tls_certificate and dashboard.tls_key"
+                    .to_owned(),
+            );
+            TlsSetting::Off
+        }
+    }
+}
+
+/// The words for [`TlsSetting`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tls {
+    Off,
+    Own,
+    Files,
+}
+
+fn public_url(reader: &mut Reader) -> Option<PublicUrl> {
+    let check = |text: &str| text.parse::<PublicUrl>().map(drop);
+    reader.optional_text("dashboard.public_url", check)?.parse().ok()
+}
+
+fn proxies(reader: &mut Reader) -> Proxies {
+    let check = |text: &str| text.parse::<Proxies>().map(drop);
+    reader.text("dashboard.proxies", "", check).parse().unwrap_or_default()
+}
+
+/// People would be sent to an address that does not answer.
+fn check_scheme(reader: &mut Reader, config: &web::Config) {
+    let is_plain = config.public_url.as_ref().is_some_and(|url| !url.is_secure());
+    if is_plain && config.tls != TlsSetting::Off {
+        reader.problem(
+            "dashboard.public_url is http:// while dashboard.tls is on: make it https://"
+                .to_owned(),
+        );
     }
 }
 
 fn policy(reader: &mut Reader) -> Policy {
     let heartbeat_ms = reader.integer("manager.heartbeat_ms", 10_000, 100..=600_000);
     Policy {
+        admission: reader.word(
+            "dashboard.registration",
+            Admission::Open,
+            &[
+                ("open", Admission::Open),
+                ("invitation", Admission::Invitation),
+                ("closed", Admission::Closed),
+            ],
+        ),
         starting_credits: Micros::from_credits(reader.integer(
             "credits.starting",
             100,
@@ -152,6 +243,38 @@ mod tests {
         let starting = policy.starting_credits.to_string();
         assert_eq!((port, dashboard_port, starting.as_str()), (3, 2, "7"));
         assert_eq!(policy.fee_permille, 30);
+    }
+
+    fn problems(text: &str) -> Vec<String> {
+        let file = ConfigFile { name: "config.toml".to_owned(), text: text.to_owned() };
+        Config::read(Some(file), [], []).map_err(|problems| problems.0).err().unwrap_or_default()
+    }
+
+    #[test]
+    fn a_dashboard_is_not_left_in_the_clear_by_mistake() {
+        for (settings, words) in [
+            ("tls = \"on\"", "must be one of: off, own, files"),
+            ("tls = \"files\"", "needs dashboard.tls_certificate and dashboard.tls_key"),
+            ("tls = \"files\"\ntls_key = \"k\"", "needs dashboard.tls_certificate"),
+            ("tls_certificate = \"c\"\ntls_key = \"k\"", "with dashboard.tls = \"files\" only"),
+            ("tls_names = \"grid.campus\"", "with dashboard.tls = \"own\" only"),
+            ("tls = \"own\"\ntls_names = \"no name!\"", "dashboard.tls_names"),
+            ("public_url = \"grid.campus\"", "must be https://HOST"),
+            ("tls = \"own\"\npublic_url = \"http://grid.campus\"", "make it https://"),
+            ("proxies = \"nginx\"", "\"nginx\" is no address"),
+            ("registration = \"anyone\"", "must be one of: open, invitation, closed"),
+        ] {
+            let found = problems(&format!("[dashboard]\n{settings}\n"));
+            assert_eq!(found.len(), 1, "{settings}: {found:?}");
+            assert!(found[0].contains(words), "{settings}: {found:?}");
+        }
+        for settings in [
+            "tls = \"files\"\ntls_certificate = \"c.pem\"\ntls_key = \"k.pem\"",
+            "tls = \"own\"\ntls_names = \"grid.campus, 10.0.0.7\"\npublic_url = \"https://grid.campus\"",
+            "public_url = \"http://grid.campus:5000\"\nproxies = \"127.0.0.1, fd00::/8\"",
+        ] {
+            assert_eq!(problems(&format!("[dashboard]\n{settings}\n")), [""; 0], "{settings}");
+        }
     }
 
     #[test]

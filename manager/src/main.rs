@@ -1,30 +1,43 @@
-//! The `campusgrid-manager` command: serves, or checks the books.
+//! The `campusgrid-manager` command: serves, or does one of the things around it.
 
-use std::fs::DirBuilder;
-use std::io::{IsTerminal, Write};
+mod arguments;
+mod commands;
+
+use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
+use arguments::{Arguments, Command, RoleName};
+use campusgrid_identity::authority::Authority;
+use campusgrid_manager::admin::{Admin, Order};
+use campusgrid_manager::backup::Overwrite;
 use campusgrid_manager::blobs::Blobs;
+use campusgrid_manager::books::Books;
 use campusgrid_manager::clock::Clock;
 use campusgrid_manager::config::Config;
-use campusgrid_manager::engine::run::Engine;
-use campusgrid_manager::fleet::{Fleet, Limits};
+use campusgrid_manager::data_dir;
+use campusgrid_manager::disk::Reserve;
+use campusgrid_manager::engine::handle::EngineHandle;
+use campusgrid_manager::engine::run::{Engine, Engineering, Surroundings};
+use campusgrid_manager::fleet::{self, Fleet, Limits};
+use campusgrid_manager::health::Health;
+use campusgrid_manager::inspect::Closeness;
 use campusgrid_manager::live::LiveLogs;
 use campusgrid_manager::readers::Readers;
-use campusgrid_manager::store::{Store, fsck};
-use campusgrid_manager::web::{self, Web};
+use campusgrid_manager::store::{self, Store};
+use campusgrid_manager::vitals::Vitals;
+use campusgrid_manager::web::{self, Transport, Web};
 use campusgrid_settings::file;
-use campusgrid_settings::reader::Flag;
-use clap::{Parser, Subcommand};
+use clap::Parser;
+use commands::{CommandError, Ending, Removal};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
@@ -33,59 +46,11 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// How long requests may take to end, and connections of workers.
 const END_WITHIN: Duration = Duration::from_secs(4);
 
+/// Something is broken, and was told.
+const BROKEN: u8 = 2;
+
 /// `EX_USAGE` of sysexits(3): the configuration is wrong, and nothing was opened.
 const EX_USAGE: u8 = 64;
-
-/// The manager of a CampusGrid: queue, ledger and dashboard.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Option<Command>,
-    /// Configuration file [default: config.toml, if there is one]
-    #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Where the database and the files of jobs are kept
-    #[arg(long, global = true, value_name = "DIR")]
-    data_dir: Option<String>,
-    /// Address on which workers dial in
-    #[arg(long, value_name = "ADDRESS")]
-    host: Option<String>,
-    /// Port on which workers dial in
-    #[arg(short, long, value_name = "PORT")]
-    port: Option<String>,
-    /// Address of the dashboard
-    #[arg(long, value_name = "ADDRESS")]
-    dashboard_host: Option<String>,
-    /// Port of the dashboard
-    #[arg(long, value_name = "PORT")]
-    dashboard_port: Option<String>,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Serve workers and the dashboard; what happens without a command
-    Serve,
-    /// Prove that the books balance; works beside a running manager
-    Fsck,
-}
-
-impl Arguments {
-    fn flags(&self) -> Vec<Flag> {
-        let flags = [
-            ("--data-dir", "manager.data_dir", &self.data_dir),
-            ("--host", "manager.host", &self.host),
-            ("--port", "manager.port", &self.port),
-            ("--dashboard-host", "dashboard.host", &self.dashboard_host),
-            ("--dashboard-port", "dashboard.port", &self.dashboard_port),
-        ];
-        let flag = |(name, key, value): (&str, &str, &Option<String>)| {
-            let value = value.clone()?;
-            Some(Flag { name: name.to_owned(), key: key.to_owned(), value })
-        };
-        flags.into_iter().filter_map(flag).collect()
-    }
-}
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -103,42 +68,49 @@ fn main() -> ExitCode {
     let config = match config {
         Ok(config) => config,
         Err(problems) => {
-            tell(&problems.to_string());
+            commands::tell(&problems.to_string());
             return ExitCode::from(EX_USAGE);
         }
     };
-    let result = match arguments.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve(config),
-        Command::Fsck => check_books(&config.data_dir),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
+    match carry_out(arguments.command.unwrap_or(Command::Serve), config) {
+        Ok(Ending::Fine) => ExitCode::SUCCESS,
+        Ok(Ending::Broken) => ExitCode::from(BROKEN),
         Err(error) => {
-            tell(&format!("{error:#}"));
+            commands::tell(&format!("{error:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
-fn tell(text: &str) {
-    // Where nobody can be told there is nothing better to do.
-    drop(writeln!(std::io::stderr().lock(), "campusgrid-manager: {text}"));
-}
-
-fn database(data_dir: &Path) -> PathBuf {
-    data_dir.join("campusgrid.sqlite")
-}
-
-fn check_books(data_dir: &Path) -> anyhow::Result<()> {
-    let findings = fsck(&database(data_dir))?;
-    for finding in &findings.broken {
-        tell(finding);
-    }
-    if !findings.broken.is_empty() {
-        bail!("the books do not balance: {} findings", findings.broken.len());
-    }
-    writeln!(std::io::stdout(), "the books balance; {} transfers", findings.transfers)?;
-    Ok(())
+fn carry_out(command: Command, config: Config) -> anyhow::Result<Ending> {
+    let data_dir = config.data_dir.clone();
+    let order = |order| commands::order(&data_dir, &order);
+    let ended: Result<Ending, CommandError> = match command {
+        Command::Serve => return serve(config).map(|()| Ending::Fine),
+        Command::Fsck { content, prune } => {
+            let closeness = if content { Closeness::Content } else { Closeness::Files };
+            let removal = if prune { Removal::Old } else { Removal::None };
+            commands::fsck(&data_dir, closeness, removal)
+        }
+        Command::Backup { to } => commands::back_up(&data_dir, &to),
+        Command::Restore { from, force } => {
+            let overwrite = if force { Overwrite::Force } else { Overwrite::Never };
+            commands::put_back(&from, &data_dir, overwrite)
+        }
+        Command::Token { user, uses, hours } => order(Order::Token { user, uses, hours }),
+        Command::Invite { uses, hours } => order(Order::Invite { uses, hours }),
+        Command::Role { name, role } => {
+            let role = match role {
+                RoleName::Member => "member",
+                RoleName::Operator => "operator",
+            };
+            order(Order::Role { user: name, role: role.to_owned() })
+        }
+        Command::Password { name } => commands::read_password()
+            .and_then(|password| order(Order::Password { user: name, password })),
+        Command::Books => order(Order::Books {}),
+    };
+    Ok(ended?)
 }
 
 fn serve(config: Config) -> anyhow::Result<()> {
@@ -154,32 +126,80 @@ fn serve(config: Config) -> anyhow::Result<()> {
     runtime.block_on(run(config))
 }
 
-async fn run(config: Config) -> anyhow::Result<()> {
-    let Config { data_dir, policy, .. } = &config;
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(data_dir)
-        .with_context(|| format!("failed to make {}", data_dir.display()))?;
-    let _lock = lock(data_dir)?;
-    let store = Store::open(&database(data_dir))?;
-    let clock = Clock::start(store.latest()?);
-    let readers = Readers::open(&database(data_dir))?;
-    let blobs = Blobs::open(data_dir.join("blobs"))?;
-    let live = LiveLogs::default();
-    let policy = Arc::new(policy.clone());
-    let (engine, handle) = Engine::recover(policy, store, clock, live.clone())?;
+/// What is on disk, opened.
+struct Opened {
+    engine: Engine,
+    handle: EngineHandle,
+    readers: Readers,
+    blobs: Blobs,
+    live: LiveLogs,
+    clock: Clock,
+    health: Health,
+    vitals: Vitals,
+    authority: Arc<Authority>,
+}
 
+fn open(config: &Config) -> anyhow::Result<Opened> {
+    let data_dir = config.data_dir.clone();
+    let database = data_dir.join(store::FILE);
+    let reserve = Reserve { data_dir: data_dir.clone(), bytes: config.disk_reserve_bytes };
+    reserve.make_way().context("failed to make room on the disk")?;
+    let blobs = Blobs::open(data_dir.join("blobs"), reserve.beside_ballast_bytes())?;
+    let store = Store::open(&database)?;
+    let clock = Clock::start(store.latest()?);
+    let authority = Authority::load_or_make(&data_dir.join("tls"), clock.system_time())?;
+    let readers = Readers::open(&database)?;
+    let (live, vitals) = (LiveLogs::default(), Vitals::default());
+    let health = Health::new(data_dir);
+    let surroundings = Surroundings {
+        clock,
+        live: live.clone(),
+        reserve,
+        health: health.clone(),
+        vitals: vitals.clone(),
+    };
+    let (engine, handle) = Engine::recover(Arc::new(config.policy.clone()), store, surroundings)?;
+    let authority = Arc::new(authority);
+    Ok(Opened { engine, handle, readers, blobs, live, clock, health, vitals, authority })
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    let stop = StopSignals::await_them()?; // From here on a stop is one in good order.
+    raise_open_files(config.connections_max);
+    let _lock = data_dir::open(&config.data_dir)?;
+    let opened = open(&config)?;
+    let fingerprint = opened.authority.fingerprint();
+    tracing::info!(fingerprint = %fingerprint.grouped(), "workers know this manager by this");
+
+    let Opened { engine, handle, readers, blobs, live, clock, health, vitals, authority } = opened;
+    let shutdown = CancellationToken::new();
+    let books = Books {
+        data_dir: config.data_dir.clone(),
+        every: Duration::from_secs(60 * u64::from(config.books_check_minutes)),
+        engine: handle.clone(),
+        health: health.clone(),
+        clock,
+    };
+    let admin = Admin {
+        data_dir: config.data_dir.clone(),
+        engine: handle.clone(),
+        readers: readers.clone(),
+        books: books.start(shutdown.clone()),
+        passwords: config.web.passwords,
+        fingerprint,
+        clock,
+    };
+    let socket = admin.listen()?;
     let workers = listen("workers", SocketAddr::new(config.host, config.port)).await?;
     let dashboard = SocketAddr::new(config.dashboard_host, config.dashboard_port);
     let dashboard = listen("dashboard", dashboard).await?;
 
-    let shutdown = CancellationToken::new();
-    let engineering = engine.start(shutdown.clone());
-    let limits =
-        Limits { connections_max: config.connections_max, blob_max_bytes: config.blob_max_bytes };
-    let fleet = Fleet::new(handle.clone(), live.clone(), blobs.clone(), limits);
-    let fleet = tokio::spawn(fleet.run(workers, shutdown.clone()));
+    let address = dashboard.local_addr()?;
+    let transport = Transport::open(&config.web, address, &authority, clock)?;
+    let around = fleet::Surroundings { live: live.clone(), blobs: blobs.clone(), authority, clock };
+    let fleet = Fleet::new(handle.clone(), limits(&config), around)?;
+    let worker_port = workers.local_addr()?.port();
+
     let web = Web {
         engine: handle.clone(),
         readers,
@@ -187,49 +207,96 @@ async fn run(config: Config) -> anyhow::Result<()> {
         blobs,
         clock,
         config: config.web,
+        health,
+        vitals,
+        fingerprint,
+        worker_port,
         shutdown: shutdown.clone(),
     };
-    let web = tokio::spawn(web::serve(dashboard, web::router(web)?, shutdown.clone()));
-
-    stop_asked(&shutdown).await?;
+    let router = web::router(web)?;
+    let engineering = engine.start(shutdown.clone());
+    let tasks = Tasks {
+        admin: tokio::spawn(admin.serve(socket, shutdown.clone())),
+        fleet: tokio::spawn(fleet.run(workers, shutdown.clone())),
+        web: tokio::spawn(web::serve(dashboard, router, transport, shutdown.clone())),
+    };
+    stop.asked(&shutdown).await;
     shutdown.cancel();
+    end(tasks, handle, engineering).await
+}
+
+/// Shells and systemd give 1024 open files, and a connection is one.
+fn raise_open_files(connections_max: usize) {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+        Ok(hard)
+    });
+    match raised {
+        Ok(open_files) if open_files >= connections_max as u64 => {}
+        Ok(open_files) => tracing::warn!(
+            open_files,
+            connections_max,
+            "fewer files may be open than connections may come"
+        ),
+        Err(error) => tracing::warn!(%error, "failed to raise the number of open files"),
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        connections_max: config.connections_max,
+        blob_max_bytes: config.blob_max_bytes,
+        certificate_life: config.certificate_life,
+    }
+}
+
+struct Tasks {
+    admin: JoinHandle<()>,
+    fleet: JoinHandle<()>,
+    web: JoinHandle<()>,
+}
+
+/// Requests first, then what they led to, then the last words to workers.
+async fn end(tasks: Tasks, handle: EngineHandle, engineering: Engineering) -> anyhow::Result<()> {
     tracing::info!("stopping: no new work; what runs on workers goes on");
-    // Requests first, then what they led to, then the last words to workers.
-    end_in_time("requests", web).await;
+    end_in_time("requests", tasks.web).await;
+    end_in_time("orders", tasks.admin).await;
     handle.stop().await;
     let ended = tokio::task::spawn_blocking(|| engineering.join()).await?;
-    end_in_time("connections of workers", fleet).await;
+    end_in_time("connections of workers", tasks.fleet).await;
     ended.map_err(|_| anyhow::anyhow!("the engine's thread panicked"))??;
     Ok(())
 }
 
 /// Waits for what others may draw out, but not for long: all of a stop takes ten seconds at most.
-async fn end_in_time<T>(what: &'static str, task: tokio::task::JoinHandle<T>) {
+async fn end_in_time<T>(what: &'static str, task: JoinHandle<T>) {
     if tokio::time::timeout(END_WITHIN, task).await.is_err() {
         tracing::warn!("some {what} did not end in time");
     }
 }
 
-/// Returns at a signal, or when the engine has ended by itself.
-async fn stop_asked(engine_ended: &CancellationToken) -> anyhow::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("failed to await Ctrl-C")?;
-    let mut terminate = signal(SignalKind::terminate()).context("failed to await SIGTERM")?;
-    tokio::select! {
-        biased;
-        () = engine_ended.cancelled() => {}
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    Ok(())
+/// By which the system asks a daemon to stop.
+struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
 }
 
-/// Two managers on one database would each believe to be the only writer.
-fn lock(data_dir: &Path) -> anyhow::Result<nix::fcntl::Flock<std::fs::File>> {
-    let path = data_dir.join("lock");
-    let file = std::fs::File::create(&path)
-        .with_context(|| format!("failed to open {}", path.display()))?;
-    nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock)
-        .map_err(|_| anyhow::anyhow!("another manager uses {}", data_dir.display()))
+impl StopSignals {
+    fn await_them() -> anyhow::Result<Self> {
+        let interrupt = signal(SignalKind::interrupt()).context("failed to await Ctrl-C")?;
+        let terminate = signal(SignalKind::terminate()).context("failed to await SIGTERM")?;
+        Ok(Self { interrupt, terminate })
+    }
+
+    /// Returns at a signal, or when the engine has ended by itself.
+    async fn asked(mut self, engine_ended: &CancellationToken) {
+        tokio::select! {
+            biased;
+            () = engine_ended.cancelled() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
 
 async fn listen(what: &'static str, address: SocketAddr) -> anyhow::Result<TcpListener> {

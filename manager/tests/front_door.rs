@@ -5,17 +5,18 @@
 
 mod granted;
 mod grid;
+mod identities;
+mod old_worker;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-
+use campusgrid_identity::machine::Trust;
 use campusgrid_protocol::frame;
-use campusgrid_protocol::hello::{self, ConnectionKind, HELLO_BYTES};
+use campusgrid_protocol::hello::{self, ConnectionKind};
 use campusgrid_protocol::id::BlobHash;
-use campusgrid_protocol::message::{ToManager, ToWorker};
+use campusgrid_protocol::message::{Comeback, ToManager, ToWorker};
 use campusgrid_protocol::task::{BlobRef, Ended, Outcome, Output, Stream};
 use grid::Grid;
-use grid::fake::FakeWorker;
+use grid::fake::{FakeWorker, closing, introduction};
+use grid::line::{Line, Papers};
 use serde_json::json;
 
 #[test]
@@ -142,26 +143,34 @@ fn bad_frames_end_their_own_connection_and_nothing_else() {
     other_version[4..8].copy_from_slice(&[200, 0, 201, 0]);
     let mut other_kind = hello;
     other_kind[8] = 77;
+    for hello in [other_version, other_kind] {
+        let mut line = Line::dial(grid.port, Trust::FirstUse, None).unwrap();
+        assert_eq!(line.greet(&hello).unwrap(), hello::from_manager(0));
+        assert!(line.is_closed());
+    }
+    let mut line = Line::dial(grid.port, Trust::FirstUse, None).unwrap();
+    assert!(line.greet(b"GET / HTTP/1.1\r\n").is_err(), "another protocol");
+
+    let papers = Papers::of(&grid, &bob, "fake");
     let framed = |payload: &[u8]| {
         let length = u32::try_from(payload.len()).unwrap().to_le_bytes();
-        [&hello[..], &length, payload].concat()
+        [&length, payload].concat()
     };
-    let not_a_join = frame::encode(&campusgrid_protocol::message::ToManager::Leaving).unwrap();
-    for (what, bytes, answered) in [
-        ("another protocol", b"GET / HTTP/1.1\r\n\r\n".to_vec(), false),
-        ("another version", other_version.to_vec(), true),
-        ("another kind of connection", other_kind.to_vec(), true),
-        ("a frame of 4 GiB", [&hello[..], &[255; 4]].concat(), true),
-        ("a frame of nonsense", framed(&[255; 100]), true),
-        ("a message with more behind it", framed(&[&not_a_join[..], &[0]].concat()), true),
-        ("a message that is no join", framed(&not_a_join), true),
+    let not_a_join = frame::encode(&ToManager::Leaving).unwrap();
+    let no_first = "the first message was not the one that this kind of connection begins with";
+    let no_frame = "a frame is not in order";
+    for (bytes, words) in [
+        (framed(&[255; 100]), Some(no_frame)),
+        (framed(&[&not_a_join[..], &[0]].concat()), Some(no_frame)),
+        (framed(&not_a_join), Some(no_first)),
+        (vec![255; 4], None), // A frame of 4 GiB.
     ] {
-        let mut stream = TcpStream::connect(("127.0.0.1", grid.port)).unwrap();
-        stream.write_all(&bytes).unwrap();
-        let mut answer = Vec::new();
-        // A connection that is reset has ended as well.
-        drop(stream.read_to_end(&mut answer));
-        assert_eq!(answer.len(), if answered { HELLO_BYTES } else { 0 }, "{what}: {answer:?}");
+        let mut line = Line::open(grid.port, &papers, ConnectionKind::Control).unwrap();
+        line.send_bytes(&bytes);
+        if let Some(words) = words {
+            assert_eq!(closing(line.receive()), (words.to_owned(), Comeback::Later));
+        }
+        assert!(line.is_closed());
     }
     grid.join_worker("laptop", &bob);
     let job = grid.submit(&ada, "true");
@@ -172,7 +181,7 @@ fn bad_frames_end_their_own_connection_and_nothing_else() {
 fn a_lying_worker_is_believed_about_nothing_that_it_was_not_given() {
     let grid = Grid::start("lies");
     let (ada, bob) = (grid.register("ada"), grid.register("bob"));
-    let (mut fake, code) = FakeWorker::join(grid.port);
+    let mut fake = FakeWorker::join_for(&grid, &bob, introduction(7));
     let attempt = "1.0#1".parse().unwrap();
     let forged = ToManager::LogPiece {
         attempt,
@@ -180,10 +189,7 @@ fn a_lying_worker_is_believed_about_nothing_that_it_was_not_given() {
         offset_bytes: 0,
         bytes: b"forged".to_vec(),
     };
-    fake.send(&forged); // Nobody has approved it, and the attempt is yet to come.
-    let (status, _) = grid.post(&bob, "workers/approve", &json!({ "code": code }));
-    assert_eq!(status, 200);
-    assert!(matches!(fake.receive(), ToWorker::Approved { .. }));
+    fake.send(&forged); // The attempt is yet to come.
     let job = grid.submit(&ada, "echo true");
     assert!(matches!(fake.receive(), ToWorker::Start { .. }));
     assert_eq!(grid.text(&ada, &format!("jobs/{job}/logs?stream=stdout")), "");
@@ -198,6 +204,8 @@ fn a_lying_worker_is_believed_about_nothing_that_it_was_not_given() {
     ] {
         let attempt = format!("1.0#{number}").parse().unwrap();
         let empty = Ended::empty(attempt, Outcome::Succeeded);
+        // Before it has started, a machine that returns a task gets it again only after a while.
+        fake.send(&ToManager::Started { attempt });
         fake.send(&ToManager::Ended(Box::new(Ended { outputs, left_behind, ..empty })));
         assert_eq!(fake.receive(), ToWorker::Stored { attempt });
         assert!(matches!(fake.receive(), ToWorker::Start { .. }));

@@ -1,5 +1,5 @@
-//! The fixed 16 bytes that open every connection, laid out by hand, so that a mismatch of versions
-//! yields a sentence rather than garbage.
+//! The fixed 16 bytes that open every connection inside its TLS, laid out by hand, so that a mismatch
+//! of versions yields a sentence rather than garbage.
 //!
 //! ```text
 //! worker → manager   "CGRD"  version_min u16  version_max u16  kind u8   7 × 0
@@ -9,17 +9,23 @@
 //! Integers are little-endian. A later version may give the zeros a meaning.
 
 use crate::message::{PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
+use crate::v2;
 
 /// Bytes of a hello, either way.
 pub const HELLO_BYTES: usize = 16;
 
 const MAGIC: [u8; 4] = *b"CGRD";
 
+/// The first byte of every hello; TLS begins with another.
+pub const FIRST_BYTE: u8 = MAGIC[0];
+
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectionKind {
     Control,
     Bulk,
+    /// Of a machine that has no certificate yet.
+    Enrolment,
 }
 
 /// Why two ends cannot talk.
@@ -28,22 +34,25 @@ pub enum HelloError {
     #[error("the other end does not speak CampusGrid")]
     NotCampusGrid,
     #[error(
-        "worker speaks protocol {worker_min} to {worker_max}, manager {manager_min} to {manager_max}"
+        "worker speaks protocol {worker_min} to {worker_max}, manager {manager_min} to {manager_max}: \
+         update the {}", if worker_max < manager_min { "worker" } else { "manager" }
     )]
     Version { worker_min: u16, worker_max: u16, manager_min: u16, manager_max: u16 },
     #[error("kind of connection {kind} is unknown")]
     Kind { kind: u8 },
 }
 
-/// The hello that a worker sends.
+/// The hello that a worker sends. A manager speaks with older workers, not a worker with older
+/// managers: the one machine of the two that an operator has at hand is brought up to date first.
 pub fn from_worker(kind: ConnectionKind) -> [u8; HELLO_BYTES] {
     let mut bytes = [0; HELLO_BYTES];
     bytes[..4].copy_from_slice(&MAGIC);
-    bytes[4..6].copy_from_slice(&PROTOCOL_VERSION_MIN.to_le_bytes());
+    bytes[4..6].copy_from_slice(&PROTOCOL_VERSION.to_le_bytes());
     bytes[6..8].copy_from_slice(&PROTOCOL_VERSION.to_le_bytes());
     bytes[8] = match kind {
         ConnectionKind::Control => 1,
         ConnectionKind::Bulk => 2,
+        ConnectionKind::Enrolment => 3,
     };
     bytes
 }
@@ -70,6 +79,7 @@ pub fn on_manager(bytes: &[u8; HELLO_BYTES]) -> Result<(u16, ConnectionKind), He
     match bytes[8] {
         1 => Ok((chosen, ConnectionKind::Control)),
         2 => Ok((chosen, ConnectionKind::Bulk)),
+        3 if chosen > v2::VERSION => Ok((chosen, ConnectionKind::Enrolment)),
         kind => Err(HelloError::Kind { kind }),
     }
 }
@@ -84,6 +94,14 @@ pub fn from_manager(chosen: u16) -> [u8; HELLO_BYTES] {
     bytes
 }
 
+/// The manager's answer to a hello outside TLS: it speaks nothing there, and those versions that know of
+/// TLS begin with the one named here.
+pub fn in_the_clear() -> [u8; HELLO_BYTES] {
+    let mut bytes = from_manager(0);
+    bytes[4..6].copy_from_slice(&PROTOCOL_VERSION.to_le_bytes());
+    bytes
+}
+
 /// Reads the manager's answer: the version to speak, which is one that this build knows.
 ///
 /// # Errors
@@ -94,10 +112,10 @@ pub fn on_worker(bytes: &[u8; HELLO_BYTES]) -> Result<u16, HelloError> {
         return Err(HelloError::NotCampusGrid);
     }
     let chosen = u16::from_le_bytes([bytes[8], bytes[9]]);
-    if !(PROTOCOL_VERSION_MIN..=PROTOCOL_VERSION).contains(&chosen) {
+    if chosen != PROTOCOL_VERSION {
         let (manager_min, manager_max) = versions(bytes);
         return Err(HelloError::Version {
-            worker_min: PROTOCOL_VERSION_MIN,
+            worker_min: PROTOCOL_VERSION,
             worker_max: PROTOCOL_VERSION,
             manager_min,
             manager_max,
@@ -115,8 +133,10 @@ mod tests {
     use expect_test::{Expect, expect};
     use proptest::prelude::*;
 
-    use super::{ConnectionKind, HELLO_BYTES, from_manager, from_worker, on_manager, on_worker};
-    use crate::message::PROTOCOL_VERSION;
+    use super::{
+        ConnectionKind, HELLO_BYTES, from_manager, from_worker, in_the_clear, on_manager, on_worker,
+    };
+    use crate::message::{PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
 
     fn bytes(start: &[u8]) -> [u8; HELLO_BYTES] {
         let mut bytes = [0; HELLO_BYTES];
@@ -134,17 +154,21 @@ mod tests {
 
     #[test]
     fn the_layout_stays() {
-        assert_eq!(from_worker(ConnectionKind::Control), bytes(b"CGRD\x02\0\x02\0\x01"));
-        assert_eq!(from_worker(ConnectionKind::Bulk), bytes(b"CGRD\x02\0\x02\0\x02"));
-        assert_eq!(from_manager(0x0102), bytes(b"CGRD\x02\0\x02\0\x02\x01"));
+        assert_eq!(from_worker(ConnectionKind::Control), bytes(b"CGRD\x03\0\x03\0\x01"));
+        assert_eq!(from_worker(ConnectionKind::Bulk), bytes(b"CGRD\x03\0\x03\0\x02"));
+        assert_eq!(from_worker(ConnectionKind::Enrolment), bytes(b"CGRD\x03\0\x03\0\x03"));
+        assert_eq!(from_manager(0x0102), bytes(b"CGRD\x02\0\x03\0\x02\x01"));
+        assert_eq!(in_the_clear(), bytes(b"CGRD\x03\0\x03\0\0\0"));
     }
 
     #[test]
     fn the_newest_version_that_both_speak_is_chosen() {
+        check(b"CGRD\x03\0\x03\0\x01", &expect!["3 Control"]);
+        check(b"CGRD\x03\0\x03\0\x03", &expect!["3 Enrolment"]);
         check(b"CGRD\x02\0\x02\0\x01", &expect!["2 Control"]);
         check(b"CGRD\x02\0\x02\0\x02", &expect!["2 Bulk"]);
-        check(b"CGRD\x01\0\x09\0\x01", &expect!["2 Control"]);
-        check(b"CGRD\0\0\xff\xff\x01", &expect!["2 Control"]);
+        check(b"CGRD\x01\0\x09\0\x01", &expect!["3 Control"]);
+        check(b"CGRD\0\0\xff\xff\x01", &expect!["3 Control"]);
     }
 
     #[test]
@@ -153,11 +177,23 @@ mod tests {
     }
 
     #[test]
-    fn a_mismatch_yields_a_sentence() {
-        check(b"CGRD\x03\0\x04\0\x01", &expect!["worker speaks protocol 3 to 4, manager 2 to 2"]);
-        check(b"CGRD\x01\0\x01\0\x01", &expect!["worker speaks protocol 1 to 1, manager 2 to 2"]);
-        check(b"CGRD\0\0\0\0\x01", &expect!["worker speaks protocol 0 to 0, manager 2 to 2"]);
-        check(b"CGRD\x05\0\x01\0\x01", &expect!["worker speaks protocol 5 to 1, manager 2 to 2"]);
+    fn a_mismatch_yields_a_sentence_that_says_what_to_do() {
+        check(
+            b"CGRD\x04\0\x05\0\x01",
+            &expect!["worker speaks protocol 4 to 5, manager 2 to 3: update the manager"],
+        );
+        check(
+            b"CGRD\x01\0\x01\0\x01",
+            &expect!["worker speaks protocol 1 to 1, manager 2 to 3: update the worker"],
+        );
+        check(
+            b"CGRD\0\0\0\0\x01",
+            &expect!["worker speaks protocol 0 to 0, manager 2 to 3: update the worker"],
+        );
+        check(
+            b"CGRD\x05\0\x01\0\x01",
+            &expect!["worker speaks protocol 5 to 1, manager 2 to 3: update the worker"],
+        );
     }
 
     #[test]
@@ -168,15 +204,19 @@ mod tests {
         check(b"cgrd\x02\0\x02\0\x01", &expect!["the other end does not speak CampusGrid"]);
         check(b"CGRD\x02\0\x02\0\0", &expect!["kind of connection 0 is unknown"]);
         check(b"CGRD\x02\0\x02\0\x03", &expect!["kind of connection 3 is unknown"]);
+        check(b"CGRD\x03\0\x03\0\x04", &expect!["kind of connection 4 is unknown"]);
     }
 
     #[test]
     fn a_worker_takes_only_an_answer_that_it_can_speak() {
         assert_eq!(on_worker(&from_manager(PROTOCOL_VERSION)), Ok(PROTOCOL_VERSION));
+        let older = "worker speaks protocol 3 to 3, manager 1 to 2: update the manager";
+        let newer = "worker speaks protocol 3 to 3, manager 4 to 5: update the worker";
         for (answer, words) in [
-            (from_manager(0), "worker speaks protocol 2 to 2, manager 2 to 2"),
-            (bytes(b"CGRD\x03\0\x04\0\0\0"), "worker speaks protocol 2 to 2, manager 3 to 4"),
-            (bytes(b"CGRD\x03\0\x04\0\x04\0"), "worker speaks protocol 2 to 2, manager 3 to 4"),
+            (bytes(b"CGRD\x01\0\x02\0\0\0"), older),
+            (bytes(b"CGRD\x01\0\x02\0\x02\0"), older),
+            (bytes(b"CGRD\x04\0\x05\0\0\0"), newer),
+            (bytes(b"CGRD\x04\0\x05\0\x05\0"), newer),
             (bytes(b"HTTP/1.1 400 Bad"), "the other end does not speak CampusGrid"),
         ] {
             assert_eq!(on_worker(&answer).unwrap_err().to_string(), words);
@@ -190,9 +230,11 @@ mod tests {
             ours[4..].copy_from_slice(&tail);
             for bytes in [bytes, ours] {
                 if let Ok((version, _)) = on_manager(&bytes) {
-                    prop_assert_eq!(on_worker(&from_manager(version)), Ok(version));
+                    prop_assert!((PROTOCOL_VERSION_MIN..=PROTOCOL_VERSION).contains(&version));
                 }
-                let _ = on_worker(&bytes);
+                if let Ok(version) = on_worker(&bytes) {
+                    prop_assert_eq!(version, PROTOCOL_VERSION);
+                }
             }
         }
     }

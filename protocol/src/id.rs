@@ -29,6 +29,12 @@ numbered!(
     JobId,
     /// One connection of a worker; a later one has a higher number.
     SessionId,
+    /// A token to join by, or an invitation.
+    VoucherId,
+    /// A login of a user.
+    LoginId,
+    /// An API token of a user.
+    ApiTokenId,
 );
 
 /// A task: what is scheduled. Written `JOB.INDEX`, the index counted from 0.
@@ -83,15 +89,13 @@ impl FromStr for AttemptId {
     }
 }
 
-/// The secret by which a worker is known again, 256 random bits made on the laptop.
-///
-/// The manager keeps only its BLAKE3 hash.
+/// What makes a voucher good: 128 random bits. The manager keeps only its BLAKE3 hash.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WorkerKey(pub [u8; 32]);
+pub struct VoucherSecret(pub [u8; 16]);
 
-impl fmt::Debug for WorkerKey {
+impl fmt::Debug for VoucherSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("WorkerKey(…)") // A secret never reaches a log.
+        f.write_str("VoucherSecret(…)") // A secret never reaches a log.
     }
 }
 

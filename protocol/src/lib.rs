@@ -10,5 +10,8 @@ pub mod python;
 pub mod requirement;
 pub mod resource;
 pub mod rest;
+#[cfg(test)]
+mod samples;
 pub mod task;
 pub mod text;
+pub mod v2;

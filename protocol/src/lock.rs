@@ -290,6 +290,7 @@ mod tests {
             "six==1 --hash=sha256:AAA --index-url=https://evil.example",
             "six==1 --hash=sha256:AAA https://evil.example",
             "six==1 ; --hash=sha256:AAA",
+            "six==1 ; --index-url=evil.example --hash=sha256:AAA",
             "six==1 ; x -r /etc/passwd --hash=sha256:AAA",
             "six @ https://evil.example/six.whl --hash=sha256:AAA",
             "https://evil.example/six.whl --hash=sha256:AAA",

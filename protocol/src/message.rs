@@ -1,17 +1,17 @@
-//! The messages of both kinds of connection. Any change here raises `PROTOCOL_VERSION`.
+//! The messages of all kinds of connection. Any change here raises `PROTOCOL_VERSION`.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{AttemptId, WorkerId, WorkerKey};
+use crate::id::{AttemptId, VoucherId, VoucherSecret, WorkerId};
 use crate::resource::{Capacity, Isolation, Load};
 use crate::task::{BlobRef, Ended, Stream, TaskSpec};
 
 /// The version that this build speaks; the golden bytes fail until a change raises it.
-pub const PROTOCOL_VERSION: u16 = 2;
+pub const PROTOCOL_VERSION: u16 = 3;
 
-/// The oldest version that this build still understands.
+/// The oldest version whose workers this build's manager still understands: [`crate::v2`].
 pub const PROTOCOL_VERSION_MIN: u16 = 2;
 
 /// Control messages are at most this long; a longer one ends the session. Bytes.
@@ -32,13 +32,47 @@ pub const LABELS_MAX: usize = 200;
 /// An attempt leaves at most this many output files.
 pub const OUTPUTS_MAX: usize = 1000;
 
-/// The first message of a worker on its control connection.
+/// A request for a certificate (PKCS #10, DER) is at most this long. Bytes.
+pub const CERTIFICATE_REQUEST_MAX_BYTES: usize = 4 << 10;
+
+/// A certificate (X.509, DER) is at most this long. Bytes.
+pub const CERTIFICATE_MAX_BYTES: usize = 4 << 10;
+
+/// The only message of a machine on its enrolment connection, on which it has no certificate yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrol {
+    /// PKCS #10, DER, signed with the machine's key. Whatever it says of the subject counts for
+    /// nothing.
+    pub request: Vec<u8>,
+    pub name: String,
+    pub proof: Proof,
+}
+
+/// Why a machine should be let in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Proof {
+    /// Its owner made this token beforehand.
+    Token { id: VoucherId, secret: VoucherSecret },
+    /// Its owner is to enter a code in the dashboard; the user named here, if one is.
+    Code { owner: Option<String> },
+}
+
+/// To a machine, on its enrolment connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EnrolAnswer {
+    /// To be entered in the dashboard by the one who owns the machine. Repeated every few seconds
+    /// while it waits, so that both ends know that the other is there.
+    Waiting { code: String },
+    /// It belongs to `owner` now. X.509, DER, for the key that the request was signed with.
+    Enrolled { certificate: Vec<u8>, worker: WorkerId, owner: String },
+    /// The connection is over, and why, in words.
+    Refused { reason: String },
+}
+
+/// The first message of a worker on its control connection. Who it is, its certificate says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Join {
-    pub key: WorkerKey,
     pub name: String,
-    /// The user who is to own this machine. Only a claim, until that user approves it.
-    pub owner: Option<String>,
     pub capacity: Capacity,
     pub isolation: Isolation,
     /// What holds and what does not, one line each, for the owner to read.
@@ -88,15 +122,17 @@ pub enum ToManager {
     Ended(Box<Ended>),
     /// The worker shuts down and has given back what it ran.
     Leaving,
+    /// Asks for a certificate that lasts longer: PKCS #10, DER, for the key of this connection.
+    Renew {
+        request: Vec<u8>,
+    },
 }
 
 /// To a worker, on its control connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToWorker {
     /// The answer to [`Join`].
-    Welcome { worker: WorkerId, heartbeat_ms: u32, lease_ms: u32, approval: Approval },
-    /// The owner has approved this machine while it was connected.
-    Approved { owner: String },
+    Welcome { worker: WorkerId, heartbeat_ms: u32, lease_ms: u32, owner: String },
     /// Run this attempt. Repeated starts of an attempt that is known change nothing.
     ///
     /// `gpus` are the numbers of those that are granted. `lock` is what the job's packages came to,
@@ -113,27 +149,25 @@ pub enum ToWorker {
     /// The heartbeat of this number has renewed the leases it listed.
     Renewed { sequence: u64 },
     /// The session is over, and why, in words.
-    Closing { reason: String },
+    Closing { reason: String, comeback: Comeback },
+    /// The answer to [`ToManager::Renew`]: X.509, DER.
+    Certificate { certificate: Vec<u8> },
 }
 
-/// Whether a machine's claimed owner has vouched for it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Approval {
-    Owned {
-        by: String,
-    },
-    /// To be entered in the dashboard by the one who owns the machine.
-    Waiting {
-        code: String,
-    },
+/// Whether a worker whose session is closed should dial again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Comeback {
+    /// As after any lost connection.
+    Later,
+    /// Never by itself: it was removed, or another process uses its identity.
+    Never,
 }
 
 /// From a worker, on a bulk connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BulkToManager {
-    /// First: whose blobs these are and for which attempt.
+    /// First: what these blobs came of.
     Open {
-        key: WorkerKey,
         attempt: AttemptId,
     },
     /// A blob follows, in chunks, unless the answer is [`BulkToWorker::Received`] already.
@@ -148,8 +182,10 @@ pub enum BulkToWorker {
     Ready,
     /// The blob is on disk here.
     Received,
-    /// The connection is over, and why, in words.
+    /// The connection is over, and why, in words: these blobs are never wanted here.
     Refused { reason: String },
+    /// The connection is over, and why, in words: to be tried again later.
+    Later { reason: String },
 }
 
 #[cfg(test)]

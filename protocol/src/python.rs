@@ -43,12 +43,14 @@ enum Operator {
 impl Specifiers {
     /// Reads a comma-separated list such as `>=3.11,<3.14`; none if it is not one.
     pub fn parse(text: &str) -> Option<Self> {
-        if text.len() > TEXT_MAX {
+        let text = text.trim();
+        // It becomes a line of a file, so it must not be two.
+        if text.len() > TEXT_MAX || text.contains(char::is_control) {
             return None;
         }
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         let all = parts.map(Specifier::parse).collect::<Option<Vec<_>>>()?;
-        Some(Self { text: text.trim().to_owned(), all })
+        Some(Self { text: text.to_owned(), all })
     }
 
     /// Whether an interpreter of this version will do.
@@ -195,8 +197,19 @@ mod tests {
 
     #[test]
     fn what_is_no_list_of_specifiers_is_none() {
-        for text in ["3.11", ">=", ">=x", "=>3", "~=3", ">=3.*", ">=3.11 <4", ">=3;x", "==3.1.2.3"]
-        {
+        for text in [
+            "3.11",
+            ">=",
+            ">=x",
+            "=>3",
+            "~=3",
+            ">=3.*",
+            ">=3.11 <4",
+            ">=3;x",
+            "==3.1.2.3",
+            ">=3\n,<4",
+            ">=3,\u{b}<4",
+        ] {
             assert_eq!(Specifiers::parse(text), None, "{text}");
         }
         assert_eq!(Specifiers::parse(&format!(">={}", "3".repeat(300))), None);

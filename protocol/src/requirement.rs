@@ -14,6 +14,11 @@ pub struct Requirement {
 impl Requirement {
     /// Reads one requirement; none if the line is anything else.
     pub fn parse(line: &str) -> Option<Self> {
+        // An installer may take it for the end of the line, and what follows for a line of its own.
+        let ends_lines = |c: char| c.is_control() || (c.is_whitespace() && !c.is_ascii());
+        if line.trim().contains(|c: char| c != '\t' && ends_lines(c)) {
+            return None;
+        }
         let (line, marker) = match line.split_once(';') {
             Some((line, marker)) => (line.trim(), Some(marker)),
             None => (line.trim(), None),
@@ -52,7 +57,8 @@ pub fn without_extras(rest: &str) -> Option<&str> {
 pub fn is_marker(marker: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || " \"'()<>=!~._,+*-".contains(c);
     let marker = marker.trim();
-    !marker.is_empty() && marker.chars().all(plain) && !marker.contains(" -")
+    let has_option = marker.starts_with('-') || marker.contains(" -");
+    !marker.is_empty() && marker.chars().all(plain) && !has_option
 }
 
 /// A line of a requirements file without its comment, which begins the line or follows a blank.
@@ -115,11 +121,14 @@ mod tests {
             "--index-url=http://evil.example/simple",
             "numpy --index-url http://evil.example",
             "numpy; python_version > '3' --hash=sha256:00",
+            "numpy; --index-url=evil.example",
             "pkg @ http://evil.example/pkg.whl",
             "git+https://evil.example/x",
             "./wheel.whl",
             "C:\\wheel.whl",
             "numpy\n--index-url http://evil.example",
+            "numpy;\rsix",
+            "numpy;\u{2028}six",
             "numpy # comment",
             "num py",
             "numpy==",

@@ -3,12 +3,15 @@
 //! Credits are whole micro-credits (`…_micros`, 1,000,000 to the credit), times are milliseconds
 //! since the Unix epoch (`…_at_ms`). Unknown fields in requests are refused.
 
+pub mod accounts;
+pub mod operate;
 pub mod packages;
 pub mod submit;
+pub mod workers;
 
 use serde::{Deserialize, Serialize};
 
-use crate::resource::{Gpu, GpuLoad, Isolation, Needs};
+use crate::resource::{Isolation, Needs};
 use crate::task::{Packages, Stream};
 use crate::text::{TextError, check_user_name};
 
@@ -39,6 +42,9 @@ pub struct Register {
     pub name: String,
     pub password: String,
     pub email: Option<String>,
+    /// What an operator has handed out, where registration is by invitation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invitation: Option<String>,
 }
 
 /// `POST login`.
@@ -149,7 +155,7 @@ pub struct FieldError {
 }
 
 impl Register {
-    /// Checks the name, the password's length and the e-mail address's form.
+    /// Checks the name, the password and the e-mail address's form; an invitation is good or not.
     ///
     /// # Errors
     ///
@@ -157,10 +163,8 @@ impl Register {
     pub fn check(&self) -> Result<(), Vec<FieldError>> {
         let mut errors = Vec::new();
         check_text(&mut errors, "name", check_user_name(&self.name));
-        let length = self.password.chars().count();
-        if !(PASSWORD_MIN..=PASSWORD_MAX).contains(&length) {
-            let message = format!("must have {PASSWORD_MIN} to {PASSWORD_MAX} characters");
-            errors.push(field("password", &message));
+        if let Some(problem) = accounts::password_problem(&self.password, &self.name) {
+            errors.push(field("password", &problem));
         }
         if let Some(email) = &self.email
             && !is_email(email)
@@ -340,52 +344,8 @@ pub struct OutputFile {
 pub struct LogPiece {
     pub stream: Stream,
     pub offset_bytes: u64,
+    /// With characters for what would steer a terminal; without `follow` it comes as it was printed.
     pub text: String,
-}
-
-/// A machine.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Worker {
-    pub worker: u64,
-    pub name: String,
-    /// Absent until somebody has approved it.
-    pub owner: Option<String>,
-    pub online: bool,
-    pub isolation: Isolation,
-    pub isolation_notes: Vec<String>,
-    pub cpu_millis: u32,
-    pub cpu_free_millis: u32,
-    pub ram_mib: u32,
-    pub ram_free_mib: u32,
-    pub disk_mib: u32,
-    pub disk_free_mib: u32,
-    pub gpus: Vec<WorkerGpu>,
-    pub gpus_free: u16,
-    /// What jobs may require of it; one that ends with `*` stands for all that begin so.
-    pub labels: Vec<String>,
-    pub running: u32,
-    pub cpu_busy_permille: u16,
-    pub ram_used_mib: u32,
-}
-
-/// A GPU of a machine.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct WorkerGpu {
-    /// By which it is granted.
-    pub number: u16,
-    #[serde(flatten)]
-    pub gpu: Gpu,
-    /// Whether no job has it.
-    pub free: bool,
-    /// What it is busy with; absent where that is not known.
-    pub load: Option<GpuLoad>,
-}
-
-/// `POST workers/approve`: the code that the worker shows on its own screen.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Approve {
-    pub code: String,
 }
 
 /// `GET credits`.
@@ -440,21 +400,6 @@ pub struct Stats {
 pub struct Page<T> {
     pub items: Vec<T>,
     pub next: Option<u64>,
-}
-
-/// `GET /health`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Health {
-    pub status: String,
-    /// Whether the data directory can be written.
-    pub jobs_dir: bool,
-    pub version: String,
-}
-
-/// `GET /jobs/count`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct JobsCount {
-    pub num_jobs: u64,
 }
 
 /// Every error of the API.

@@ -204,6 +204,8 @@ pub enum WorkerFault {
     Restarted,
     /// The worker is being shut down by its owner.
     Leaving,
+    /// The worker's disk has no room for the task or for what it left.
+    Disk { message: String },
 }
 
 impl WorkerFault {
@@ -215,9 +217,11 @@ impl WorkerFault {
             // An engine that dies takes all its tasks with it, whatever they did; and whoever uses
             // the GPU of his own laptop does so before the task is there.
             Self::Leaving | Self::Engine { .. } | Self::Gpu { .. } => false,
-            Self::Sandbox { .. } | Self::Environment { .. } | Self::LeaseOver | Self::Restarted => {
-                true
-            }
+            Self::Sandbox { .. }
+            | Self::Environment { .. }
+            | Self::LeaseOver
+            | Self::Restarted
+            | Self::Disk { .. } => true,
         }
     }
 }
@@ -236,6 +240,7 @@ impl fmt::Display for WorkerFault {
             Self::LeaseOver => f.write_str("the worker was out of touch for too long"),
             Self::Restarted => f.write_str("the worker was restarted"),
             Self::Leaving => f.write_str("the owner took the worker back"),
+            Self::Disk { message } => write!(f, "the worker's disk is full: {message}"),
         }
     }
 }

@@ -4,12 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use campusgrid_core::time::Timestamp;
-
 use crate::event::Event;
-
-/// When the world begins, on the manager's clock.
-const EPOCH_MS: u64 = 1_700_000_000_000;
 
 #[derive(Debug)]
 pub(crate) struct Agenda {
@@ -28,16 +23,6 @@ impl Agenda {
     /// Milliseconds since the world began.
     pub(crate) fn now_ms(&self) -> u64 {
         self.now_ms
-    }
-
-    /// Now, as the manager's clock has it.
-    pub(crate) fn timestamp(&self) -> Timestamp {
-        Timestamp(EPOCH_MS + self.now_ms)
-    }
-
-    /// A moment of the manager's clock in the milliseconds of this one.
-    pub(crate) fn ms_of(timestamp: Timestamp) -> u64 {
-        timestamp.0.saturating_sub(EPOCH_MS)
     }
 
     pub(crate) fn at(&mut self, at_ms: u64, event: Event) {

@@ -1,13 +1,17 @@
-//! The manager's engine: takes what waits, applies it to the grid, commits, and lets the rest out.
+//! The manager's engine: takes what waits, applies it to the grid, commits, and lets the rest out. The
+//! disk may take its time, and so may the engine.
 
-use campusgrid_core::effect::Change;
-use campusgrid_core::input::{Input, Request, Ticket, WorkerEvent};
+use campusgrid_core::effect::{Change, Effects};
+use campusgrid_core::input::{Input, Intake, Request, Shut, Ticket, WorkerEvent};
+use campusgrid_core::time::Timestamp;
+use campusgrid_core::voucher::Shown;
 use campusgrid_protocol::id::SessionId;
 
 use crate::agenda::Agenda;
 use crate::event::AtManager;
 use crate::manager::{Doom, Manager};
 use crate::network::ConnectionId;
+use crate::oracle::Batch;
 use crate::saboteur::{Bug, Tampered};
 use crate::users::AskId;
 use crate::world::Stage;
@@ -20,9 +24,26 @@ const COMMITS_PER_CHECK: u32 = 64;
 
 /// What waits in the engine's inbox.
 pub(super) enum Letter {
-    Request { ask: AskId, request: Request },
+    Request { asker: Asker, request: Request },
     Connected { session: SessionId, connection: ConnectionId },
     FromWorker { session: SessionId, event: WorkerEvent },
+}
+
+/// Who waits for a reply.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Asker {
+    Person(AskId),
+    /// On its enrolment connection, by what it has shown.
+    Machine {
+        connection: ConnectionId,
+        shown: Option<Shown>,
+    },
+}
+
+/// A batch that the disk is taking.
+pub(super) struct Writing {
+    effects: Effects,
+    batch: Batch,
 }
 
 impl Manager {
@@ -33,47 +54,135 @@ impl Manager {
         }
     }
 
-    /// Wakes the engine for its letters, or for the grid's next deadline.
+    /// Nothing is taken in until then.
+    pub(crate) fn shut(&mut self, why: Shut, until_ms: u64, stage: &mut Stage<'_>) {
+        stage.oracles.count(match why {
+            Shut::DiskFull => "manager's disk full",
+            Shut::BooksBroken { .. } => "books broken",
+        });
+        self.shut = Some((why, until_ms));
+        self.plan_batch(stage.agenda);
+    }
+
+    /// What the gate would say.
+    fn intake(&self, now_ms: u64) -> Intake {
+        match &self.shut {
+            Some((why, until_ms)) if *until_ms > now_ms => Intake::Shut(why.clone()),
+            Some(_) | None => Intake::Open,
+        }
+    }
+
+    /// As the engine turns at least this often while something can end by itself.
+    fn longest_wait_ms(&self) -> u64 {
+        u64::from(self.policy.lease_ms) / 4
+    }
+
+    /// Wakes the engine for its letters, for the grid's next deadline, or for its gate.
     pub(super) fn plan_batch(&mut self, agenda: &mut Agenda) {
-        let Some(life) = &mut self.life else { return };
+        let now_ms = agenda.now_ms();
+        let Some(life) = self.life.as_ref().filter(|life| life.writing.is_none()) else { return };
         let at_ms = if life.inbox.is_empty() {
-            let Some(deadline) = life.grid.next_deadline() else { return };
-            Agenda::ms_of(deadline).max(agenda.now_ms())
+            let ms_of = |moment: Timestamp| life.clock.ms_of(moment);
+            let deadline = life.grid.next_deadline();
+            let turn = deadline.map(|_| life.turned_at.plus_ms(self.longest_wait_ms()));
+            let gate = match &self.shut {
+                _ if self.intake(now_ms) != life.told => Some(now_ms),
+                Some((_, until_ms)) if *until_ms > now_ms => Some(*until_ms),
+                Some(_) | None => None,
+            };
+            let due = [deadline.map(ms_of), turn.map(ms_of), gate];
+            let Some(due_ms) = due.into_iter().flatten().min() else { return };
+            due_ms.max(now_ms)
         } else {
             // While the disk works, the next batch gathers.
-            agenda.now_ms() + agenda.dice.u64(0..5)
+            now_ms + agenda.dice.u64(0..5)
         };
+        let Some(life) = &mut self.life else { return };
         if life.sleeps_until_ms.is_none_or(|planned| planned > at_ms) {
             life.sleeps_until_ms = Some(at_ms);
             self.plan(at_ms, AtManager::Batch { at_ms }, agenda);
         }
     }
 
-    /// Apply, commit, tell, as the engine does.
+    /// Applies what waits, and gives the disk what came of it.
     pub(super) fn batch(&mut self, stage: &mut Stage<'_>) {
         stage.oracles.count("batch");
+        let news = self.news(stage);
         let inputs = self.take_inputs(stage.agenda);
         let Some(life) = &mut self.life else { return };
         let tampered = stage.saboteur.inputs(inputs, &self.disk, &life.keys);
         let Tampered { inputs, mut effects } = tampered;
-        let now = stage.agenda.timestamp();
-        for input in inputs {
+        let now = life.turned_at;
+        for input in news.into_iter().chain(inputs) {
             life.grid.handle(now, input, &mut effects);
+            if stage.agenda.chance(20) {
+                // A clock that steps back is the grid's to put up with.
+                life.grid.handle(Timestamp(now.0 / 2), Input::Tick, &mut effects);
+            }
         }
         life.grid.dispatch(&mut effects);
         effects.changes = stage.saboteur.changes(effects.changes);
-        let doom = self.doom.take_if(|_| !effects.changes.is_empty());
+        let batch =
+            Batch { at: now, is_shut: life.told != Intake::Open, after_ms: life.stood_still_ms };
         if stage.saboteur.has(Bug::AnswersBeforeCommit) {
             self.answer(&mut effects, stage);
         }
         if stage.saboteur.has(Bug::SendsBeforeCommit) {
             self.send_all(&mut effects, stage);
         }
+        let takes_ms = if effects.changes.is_empty() { 0 } else { self.writing_ms(stage) };
+        if let Some(life) = &mut self.life {
+            life.writing = Some(Writing { effects, batch });
+        }
+        if takes_ms == 0 {
+            self.on_written(stage);
+        } else {
+            let at_ms = stage.agenda.now_ms() + takes_ms;
+            self.plan(at_ms, AtManager::Written, stage.agenda);
+        }
+    }
+
+    /// How long the disk takes for a batch; one that is full to the last byte takes it when it has room.
+    fn writing_ms(&self, stage: &mut Stage<'_>) -> u64 {
+        if stage.agenda.now_ms() >= self.slow_until_ms {
+            return 0;
+        }
+        stage.oracles.count("slow commit");
+        let longest_ms = if stage.agenda.chance(100) { 120_000 } else { 8000 };
+        stage.agenda.dice.u64(300..longest_ms)
+    }
+
+    /// What the engine itself tells the grid before anything else.
+    fn news(&mut self, stage: &mut Stage<'_>) -> Vec<Input> {
+        let now_ms = stage.agenda.now_ms();
+        let (intake, longest_wait_ms) = (self.intake(now_ms), self.longest_wait_ms());
+        let Some(life) = &mut self.life else { return Vec::new() };
+        let now = life.clock.now(now_ms);
+        life.stood_still_ms = now.since_ms(std::mem::replace(&mut life.turned_at, now));
+        let mut news = Vec::new();
+        if intake != life.told {
+            life.told = intake.clone();
+            if !stage.saboteur.has(Bug::IgnoresIntake) {
+                news.push(Input::Intake(intake));
+            }
+        }
+        if life.stood_still_ms > 2 * longest_wait_ms && !stage.saboteur.has(Bug::ForgetsPauses) {
+            stage.oracles.count("leases renewed after a pause");
+            news.push(Input::Paused);
+        }
+        news
+    }
+
+    /// The disk has taken the batch: commit, tell, as the engine does.
+    pub(super) fn on_written(&mut self, stage: &mut Stage<'_>) {
+        let writing = self.life.as_mut().and_then(|life| life.writing.take());
+        let Some(Writing { mut effects, batch }) = writing else { return };
+        let doom = self.doom.take_if(|_| !effects.changes.is_empty());
         if doom == Some(Doom::BeforeCommit) {
             stage.oracles.count("manager died before commit");
             return self.die(stage);
         }
-        self.commit(&effects.changes, stage);
+        self.commit(&effects.changes, batch, stage);
         if doom == Some(Doom::AfterCommit) {
             stage.oracles.count("manager died after commit");
             return self.die(stage);
@@ -89,10 +198,10 @@ impl Manager {
         let most = if agenda.chance(100) { 1 } else { BATCH };
         for letter in life.inbox.drain(..life.inbox.len().min(most)) {
             match letter {
-                Letter::Request { ask, request } => {
+                Letter::Request { asker, request } => {
                     life.last_ticket += 1;
                     let ticket = Ticket(life.last_ticket);
-                    life.waiting.insert(ticket, ask);
+                    life.waiting.insert(ticket, asker);
                     inputs.push(Input::Request { ticket, request });
                 }
                 Letter::Connected { session, connection } => {
@@ -110,10 +219,10 @@ impl Manager {
         inputs
     }
 
-    fn commit(&mut self, changes: &[Change], stage: &mut Stage<'_>) {
+    fn commit(&mut self, changes: &[Change], batch: Batch, stage: &mut Stage<'_>) {
         if !changes.is_empty() {
             let result = self.store.commit(changes).map(drop);
-            stage.oracles.committed(result, changes, stage.agenda.timestamp());
+            stage.oracles.committed(result, changes, batch);
             self.load(stage);
             self.commits += 1;
             if self.commits.is_multiple_of(COMMITS_PER_CHECK) {
@@ -121,7 +230,7 @@ impl Manager {
             }
         }
         if let Some(life) = &self.life {
-            stage.oracles.memory_is_disk(life.grid.durable(), &self.disk);
+            stage.oracles.memory_is_disk(&life.grid.durable(), &self.disk);
         }
     }
 }

@@ -6,8 +6,10 @@ use campusgrid_protocol::id::AttemptId;
 use campusgrid_protocol::task::{BlobRef, Ended};
 
 use crate::fault::Fault;
+use crate::identity::Token;
 use crate::network::ConnectionId;
-use crate::users::{AskId, Want};
+use crate::users::AskId;
+use crate::want::Want;
 
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -58,6 +60,11 @@ pub(crate) enum Event {
         ask: AskId,
         tries: u32,
     },
+    /// An owner types a token in on a machine.
+    Handed {
+        machine: usize,
+        token: Token,
+    },
     Fault(Fault),
     StormOver,
 }
@@ -76,12 +83,15 @@ pub(crate) enum Up {
 pub(crate) enum Down {
     Accepted,
     Frame(Bytes),
+    /// The machine's certificate is out of date.
+    Expired,
     End,
 }
 
 #[derive(Debug)]
 pub(crate) enum Inside {
     PowerOn,
+    PowerFails,
     Wake,
     Dial,
     DialTimesOut {
@@ -89,6 +99,11 @@ pub(crate) enum Inside {
     },
     HangUp {
         connection: ConnectionId,
+    },
+    /// Nothing more was heard on an enrolment connection since it was heard so often.
+    EnrolmentSilent {
+        connection: ConnectionId,
+        heard: u32,
     },
     /// The timer; an older one than the last set is void.
     Tick {
@@ -107,6 +122,10 @@ pub(crate) enum Inside {
     Killed {
         attempt: AttemptId,
     },
+    /// The task takes its machine down.
+    Poisoned {
+        attempt: AttemptId,
+    },
     Synced {
         ended: Box<Ended>,
     },
@@ -123,6 +142,12 @@ pub(crate) enum AtManager {
     /// Void unless it is the one that the engine sleeps towards.
     Batch {
         at_ms: u64,
+    },
+    /// The disk has taken the batch that it was given.
+    Written,
+    /// A machine that waits for its owner is told its code again.
+    Remind {
+        connection: ConnectionId,
     },
     IntroductionOver {
         connection: ConnectionId,

@@ -1,7 +1,7 @@
 //! The manager's fleet: connections that introduce themselves, and their frames as inputs.
 
 use bytes::Bytes;
-use campusgrid_core::input::{Heartbeat, Joined, WorkerEvent};
+use campusgrid_core::input::{Heartbeat, Intake, Joined, WorkerEvent};
 use campusgrid_core::worker::KeyHash;
 use campusgrid_protocol::frame;
 use campusgrid_protocol::id::SessionId;
@@ -11,7 +11,7 @@ use campusgrid_protocol::task::{BlobRef, Ended};
 use crate::engine::Letter;
 use crate::event::{AtManager, Up};
 use crate::manager::Manager;
-use crate::network::ConnectionId;
+use crate::network::{ConnectionId, Purpose};
 use crate::world::Stage;
 
 /// As the fleet has it.
@@ -22,15 +22,18 @@ pub(super) struct Session {
     pub(super) id: SessionId,
     pub(super) joined: bool,
     pub(super) heard_ms: u64,
+    /// Of one that waits for its owner.
+    pub(super) code: Option<String>,
 }
 
 impl Manager {
     /// Keeps blobs; false if it cannot.
     pub(crate) fn take_blobs(&mut self, blobs: &[BlobRef]) -> bool {
-        if self.is_up() {
+        let takes = self.life.as_ref().is_some_and(|life| life.told == Intake::Open);
+        if takes {
             self.blobs.extend(blobs.iter().map(|blob| blob.hash));
         }
-        self.is_up()
+        takes
     }
 
     pub(crate) fn on_up(&mut self, connection: ConnectionId, what: Up, stage: &mut Stage<'_>) {
@@ -41,21 +44,50 @@ impl Manager {
             return;
         };
         match what {
-            Up::Dial => {
-                life.last_session += 1;
-                let id = SessionId(life.last_session);
-                let heard_ms = stage.agenda.now_ms();
-                life.fleet.insert(connection, Session { id, joined: false, heard_ms });
-                stage.network.accept(connection, id, stage.agenda);
-                let over = AtManager::IntroductionOver { connection };
-                self.plan(heard_ms + INTRODUCTION_MS, over, stage.agenda);
+            Up::Dial => self.on_dial(connection, stage),
+            Up::Frame(payload) => {
+                let purpose = stage.network.connection(connection).purpose;
+                let is_known = life.fleet.contains_key(&connection);
+                match purpose {
+                    Purpose::Enrolment { key_hash } if is_known => {
+                        self.on_enrol(connection, key_hash, &payload, stage);
+                    }
+                    Purpose::Enrolment { .. } => stage.network.end_down(connection, stage.agenda),
+                    Purpose::Control { key_hash, .. } => {
+                        self.on_frame(connection, key_hash, &payload, stage);
+                    }
+                }
             }
-            Up::Frame(payload) => self.on_frame(connection, &payload, stage),
             Up::End => self.close(connection, stage),
         }
     }
 
-    fn on_frame(&mut self, connection: ConnectionId, payload: &Bytes, stage: &mut Stage<'_>) {
+    /// What TLS makes of a connection, and the hello.
+    fn on_dial(&mut self, connection: ConnectionId, stage: &mut Stage<'_>) {
+        let Some(life) = &mut self.life else { return };
+        let heard_ms = stage.agenda.now_ms();
+        if let Purpose::Control { until, .. } = stage.network.connection(connection).purpose
+            && until < life.clock.now(heard_ms)
+        {
+            stage.oracles.count("certificate out of date");
+            return stage.network.turn_down(connection, stage.agenda);
+        }
+        life.last_session += 1;
+        let id = SessionId(life.last_session);
+        let session = Session { id, joined: false, heard_ms, code: None };
+        life.fleet.insert(connection, session);
+        stage.network.accept(connection, id, stage.agenda);
+        let over = AtManager::IntroductionOver { connection };
+        self.plan(heard_ms + INTRODUCTION_MS, over, stage.agenda);
+    }
+
+    fn on_frame(
+        &mut self,
+        connection: ConnectionId,
+        key_hash: KeyHash,
+        payload: &Bytes,
+        stage: &mut Stage<'_>,
+    ) {
         let now_ms = stage.agenda.now_ms();
         let known = self.life.as_mut().and_then(|life| life.fleet.get_mut(&connection));
         let Some(session) = known else {
@@ -68,7 +100,7 @@ impl Manager {
         let event = match frame::decode(payload).expect("the agent sends messages") {
             ToManager::Join(join) => {
                 assert!(first, "an agent joins once in a session");
-                return self.join(*join, id, connection, stage);
+                return self.join(*join, key_hash, connection, stage);
             }
             ToManager::Heartbeat { sequence, attempts, load } => {
                 WorkerEvent::Heartbeat(Heartbeat { sequence, attempts, load })
@@ -79,7 +111,10 @@ impl Manager {
                 assert!(self.has_blobs(&ended), "an agent sends blobs before the end");
                 WorkerEvent::Ended(ended)
             }
-            ToManager::Preparing { .. } | ToManager::LogPiece { .. } | ToManager::Leaving => return,
+            ToManager::Preparing { .. }
+            | ToManager::LogPiece { .. }
+            | ToManager::Leaving
+            | ToManager::Renew { .. } => return,
         };
         assert!(!first, "an agent joins first");
         self.post(Letter::FromWorker { session: id, event }, stage.agenda);
@@ -88,13 +123,12 @@ impl Manager {
     fn join(
         &mut self,
         join: Join,
-        session: SessionId,
+        key_hash: KeyHash,
         connection: ConnectionId,
         stage: &mut Stage<'_>,
     ) {
         stage.oracles.count("join");
-        let key_hash = *blake3::hash(&join.key.0).as_bytes();
-        let code = format!("{:08X}", stage.agenda.dice.u32(..));
+        let Some(session) = stage.network.connection(connection).session else { return };
         if let Some(life) = &mut self.life {
             let newer = |(&other, key): (&SessionId, &KeyHash)| other > session && *key == key_hash;
             if life.keys.iter().any(newer) {
@@ -102,7 +136,7 @@ impl Manager {
             }
             life.keys.insert(session, key_hash);
         }
-        let joined = Joined::from_join(join, key_hash, code);
+        let joined = Joined::from_join(join, key_hash);
         let event = WorkerEvent::Joined(Box::new(joined));
         self.post(Letter::Connected { session, connection }, stage.agenda);
         self.post(Letter::FromWorker { session, event }, stage.agenda);

@@ -4,11 +4,14 @@
 //! watch all the while, and [`saboteur::Bug`] plants mistakes that they must catch.
 
 mod agenda;
+mod clock;
 mod disk;
 mod engine;
+mod enrolment;
 mod event;
 mod fault;
 mod fleet;
+mod identity;
 mod link;
 mod machine;
 mod manager;
@@ -21,4 +24,5 @@ pub mod saboteur;
 mod story;
 mod tell;
 mod users;
+mod want;
 pub mod world;

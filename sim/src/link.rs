@@ -1,12 +1,12 @@
 //! A laptop's connection to the manager: dials for ever, and carries the agent's messages.
 
 use campusgrid_protocol::frame;
-use campusgrid_protocol::message::{ToManager, ToWorker};
+use campusgrid_protocol::message::{EnrolAnswer, ToManager, ToWorker};
 use campusgrid_worker::agent::effect::AgentInput;
 
 use crate::event::{Down, Inside};
-use crate::machine::Machine;
-use crate::network::ConnectionId;
+use crate::machine::{Life, Machine};
+use crate::network::{ConnectionId, Purpose};
 use crate::saboteur::Bug;
 use crate::world::Stage;
 
@@ -29,7 +29,17 @@ impl Machine {
         match what {
             Down::Accepted => {
                 life.outbox_open = true;
-                self.feed(AgentInput::Connected, stage);
+                match stage.network.connection(connection).purpose {
+                    Purpose::Control { .. } => self.feed(AgentInput::Connected, stage),
+                    Purpose::Enrolment { .. } => self.enrol(connection, stage),
+                }
+            }
+            Down::Expired => {
+                self.identity.certificate = None;
+            }
+            Down::Frame(payload) if is_enrolling(connection, stage) => {
+                let answer: EnrolAnswer = frame::decode(&payload).expect("the fleet answers");
+                self.on_answer(connection, answer, stage);
             }
             Down::Frame(payload) => {
                 let message = frame::decode(&payload).expect("the manager sends messages");
@@ -56,10 +66,10 @@ impl Machine {
     }
 
     pub(super) fn dial(&mut self, stage: &mut Stage<'_>) {
-        let Some(life) = self.life.as_mut().filter(|life| life.connection.is_none()) else {
-            return;
-        };
-        let connection = stage.network.dial(self.index, stage.agenda);
+        let may_dial = |life: &&mut Life| life.connection.is_none() && !life.dismissed;
+        let Some(life) = self.life.as_mut().filter(may_dial) else { return };
+        let purpose = self.identity.purpose();
+        let connection = stage.network.dial(self.index, purpose, stage.agenda);
         life.connection = Some(connection);
         let late = self.inside(Inside::DialTimesOut { connection });
         stage.agenda.within(DIAL_LIMIT_MS..DIAL_LIMIT_MS + 1, late);
@@ -75,8 +85,17 @@ impl Machine {
         let pause_ms = stage.agenda.dice.u64(shortest_ms..=3 * life.backoff_ms);
         life.backoff_ms = pause_ms.min(longest_ms);
         let again_ms = stage.agenda.now_ms() + life.backoff_ms;
-        self.feed(AgentInput::Disconnected, stage);
+        if let Purpose::Control { .. } = stage.network.connection(connection).purpose {
+            self.feed(AgentInput::Disconnected, stage);
+        }
         let again = self.inside(Inside::Dial);
         stage.agenda.at(again_ms, again);
+    }
+}
+
+fn is_enrolling(connection: ConnectionId, stage: &mut Stage<'_>) -> bool {
+    match stage.network.connection(connection).purpose {
+        Purpose::Enrolment { .. } => true,
+        Purpose::Control { .. } => false,
     }
 }

@@ -3,19 +3,18 @@
 use std::collections::BTreeMap;
 
 use campusgrid_protocol::id::AttemptId;
-use campusgrid_protocol::message::Approval;
 use campusgrid_protocol::resource::{Gpu, Load};
 use campusgrid_worker::agent::effect::{AgentEffect, AgentEffects, AgentInput};
 use campusgrid_worker::agent::{Agent, AgentConfig};
 
 use crate::disk::Disk;
 use crate::event::{Event, Inside};
+use crate::identity::Identity;
 use crate::link::BACKOFF_MS;
 use crate::network::ConnectionId;
 use crate::oracle::Believer;
 use crate::run::Run;
 use crate::saboteur::Bug;
-use crate::users::Want;
 use crate::world::Stage;
 
 /// The daemon's timer stands still while the machine does, and is never set for longer.
@@ -26,6 +25,13 @@ pub(crate) struct Machine {
     pub(crate) config: AgentConfig,
     /// The person whose it is.
     pub(crate) person: usize,
+    pub(crate) identity: Identity,
+    /// Until then every attempt comes back before it begins.
+    pub(crate) broken_until_ms: u64,
+    /// Its power fails while it writes its next end.
+    pub(crate) fails_at_write: bool,
+    /// Until then its disk takes seconds to sync.
+    pub(crate) slow_until_ms: u64,
     /// Those that are in it, of which a boot may miss some.
     gpus: Vec<Gpu>,
     pub(super) boot: u32,
@@ -42,6 +48,10 @@ pub(super) struct Life {
     pub(super) runs: BTreeMap<AttemptId, Run>,
     pub(super) sleep: Option<Sleep>,
     pub(super) backoff_ms: u64,
+    /// It has been told never to dial again.
+    pub(super) dismissed: bool,
+    /// Answers to its request to be let in.
+    pub(super) reminders: u32,
     pub(super) ticks: u64,
     pub(super) started_ms: u64,
     /// What the clock shows at the start.
@@ -65,10 +75,21 @@ pub(crate) enum Death {
 }
 
 impl Machine {
-    pub(crate) fn new(index: usize, person: usize, config: AgentConfig) -> Self {
-        let (disk, life) = (Disk::default(), None);
+    pub(crate) fn new(person: usize, identity: Identity, config: AgentConfig) -> Self {
         let gpus = config.capacity.gpus.clone();
-        Self { index, config, person, gpus, boot: 0, disk, life }
+        Self {
+            index: identity.machine,
+            config,
+            person,
+            identity,
+            broken_until_ms: 0,
+            fails_at_write: false,
+            slow_until_ms: 0,
+            gpus,
+            boot: 0,
+            disk: Disk::default(),
+            life: None,
+        }
     }
 
     /// Whether something planned for this boot still concerns it.
@@ -88,6 +109,13 @@ impl Machine {
     pub(crate) fn is_quiet(&self) -> bool {
         let runs = self.life.as_ref().map_or(0, |life| life.runs.len());
         runs == 0 && self.disk.is_empty() && self.life.is_some()
+    }
+
+    /// What goes on here, in words.
+    pub(crate) fn why(&self) -> String {
+        let Some(life) = &self.life else { return format!("laptop {} is off", self.index) };
+        let (runs, index) = (life.runs.len(), self.index);
+        format!("laptop {index} runs {runs}, connected: {:?}, {:?}", life.connection, self.identity)
     }
 
     pub(crate) fn connection(&self) -> Option<ConnectionId> {
@@ -122,7 +150,7 @@ impl Machine {
         let Some(life) = self.life.take() else { return };
         self.boot += 1;
         if death == Death::PowerLoss {
-            self.disk.lose_power();
+            self.disk.lose_power(stage);
         }
         if let Some(connection) = life.connection {
             match death {
@@ -156,6 +184,9 @@ impl Machine {
                     self.hang_up(stage);
                 }
             }
+            Inside::EnrolmentSilent { connection, heard } => {
+                self.on_enrolment_silent(connection, heard, stage);
+            }
             Inside::Tick { number } => {
                 if self.life.as_ref().is_some_and(|life| life.ticks == number) {
                     let jitter_permille = stage.agenda.dice.i16(-100..=100);
@@ -167,6 +198,8 @@ impl Machine {
             Inside::Prepared { attempt } => self.on_prepared(attempt, stage),
             Inside::Exits { attempt } => self.on_exit(attempt, stage),
             Inside::Killed { attempt } => self.on_killed(attempt, stage),
+            Inside::Poisoned { attempt } => self.on_poisoned(attempt, stage),
+            Inside::PowerFails => self.die(Death::PowerLoss, stage),
             Inside::Synced { ended } => self.on_synced(ended, stage),
             Inside::Uploaded { attempt } => self.feed(AgentInput::Uploaded { attempt }, stage),
             Inside::UploadFailed { attempt } => {
@@ -185,7 +218,7 @@ impl Machine {
         match &input {
             AgentInput::Finished(ended) => stage.oracles.finished(ended),
             AgentInput::Recovered(all) => {
-                all.iter().for_each(|ended| stage.oracles.finished(ended))
+                all.iter().for_each(|ended| stage.oracles.recovered(ended))
             }
             AgentInput::Connected
             | AgentInput::Disconnected
@@ -194,6 +227,7 @@ impl Machine {
             | AgentInput::Gone { .. }
             | AgentInput::Uploaded { .. }
             | AgentInput::UploadFailed { .. }
+            | AgentInput::UploadRefused { .. }
             | AgentInput::Tick { .. }
             | AgentInput::Leave => {}
         }
@@ -215,9 +249,7 @@ impl Machine {
             AgentEffect::Stop { attempt, order } => self.stop(attempt, order, stage),
             AgentEffect::Spool(ended) => self.spool(ended, stage),
             AgentEffect::Unspool { attempt } => self.unspool(attempt, stage),
-            AgentEffect::Upload { attempt } => {
-                let outputs = self.disk.outputs(attempt);
-                let blobs = outputs.into_iter().map(|output| output.blob).collect();
+            AgentEffect::Upload { attempt, blobs } => {
                 let (machine, boot) = (self.index, self.boot);
                 let upload = Event::Upload { machine, boot, attempt, blobs };
                 stage.agenda.within(5..3000, upload);
@@ -231,18 +263,19 @@ impl Machine {
                     stage.agenda.within(0..50, hang_up);
                 }
             }
-            AgentEffect::Approval(approval) => self.show(approval, stage),
+            AgentEffect::Dismissed { reason: _ } => {
+                stage.oracles.count("worker dismissed");
+                if let Some(life) = &mut self.life {
+                    life.dismissed = true;
+                }
+                let makes_a_key = stage.agenda.dice.bool();
+                self.identity.begin_anew(makes_a_key);
+            }
+            AgentEffect::Welcomed { owner: _ } => {}
             AgentEffect::Left => {
                 stage.oracles.count("worker left");
                 self.die(Death::Crash, stage);
             }
-        }
-    }
-
-    fn show(&self, approval: Approval, stage: &mut Stage<'_>) {
-        if let Approval::Waiting { code } = approval {
-            let want = Want::Approve { code };
-            stage.agenda.within(500..30_000, Event::Wants { person: self.person, want });
         }
     }
 
@@ -262,12 +295,14 @@ impl Machine {
             runs: BTreeMap::new(),
             sleep: None,
             backoff_ms: BACKOFF_MS[0],
+            dismissed: false,
+            reminders: 0,
             ticks: 0,
             started_ms: stage.agenda.now_ms(),
             origin_ms: stage.agenda.dice.u64(0..1_000_000),
             stood_still_ms: 0,
         });
-        let recovered = self.disk.recover();
+        let recovered = self.disk.recover(stage);
         self.feed(AgentInput::Recovered(recovered), stage);
         self.dial(stage);
     }

@@ -6,14 +6,16 @@ use std::sync::Arc;
 
 use campusgrid_core::durable::Durable;
 use campusgrid_core::grid::Grid;
-use campusgrid_core::input::{Request, Ticket};
+use campusgrid_core::input::{Intake, Request, Shut, Ticket};
 use campusgrid_core::policy::Policy;
+use campusgrid_core::time::Timestamp;
 use campusgrid_core::worker::KeyHash;
 use campusgrid_manager::store::Store;
 use campusgrid_protocol::id::{BlobHash, SessionId};
 
 use crate::agenda::Agenda;
-use crate::engine::Letter;
+use crate::clock::Clock;
+use crate::engine::{Asker, Letter, Writing};
 use crate::event::{AtManager, Event};
 use crate::fleet::Session;
 use crate::network::ConnectionId;
@@ -33,6 +35,14 @@ pub(crate) struct Manager {
     pub(super) doom: Option<Doom>,
     /// The machine whose session will be too slow for its next start.
     pub(super) too_slow: Option<usize>,
+    /// Until then it does nothing, and what comes waits.
+    pub(crate) still_until_ms: u64,
+    /// Until then its disk is slow.
+    pub(crate) slow_until_ms: u64,
+    /// Why nothing is taken in, and until when.
+    pub(super) shut: Option<(Shut, u64)>,
+    /// How far its wall clock is set beside the right time.
+    pub(crate) wall_ms: i64,
 }
 
 /// At which point of its next batch the manager dies.
@@ -45,15 +55,22 @@ pub(crate) enum Doom {
 /// What lasts as long as the process.
 pub(super) struct Life {
     pub(super) number: u32,
+    pub(super) clock: Clock,
     pub(super) grid: Grid,
     pub(super) inbox: VecDeque<Letter>,
     pub(super) outboxes: BTreeMap<SessionId, ConnectionId>,
     pub(super) fleet: BTreeMap<ConnectionId, Session>,
     pub(super) keys: BTreeMap<SessionId, KeyHash>,
-    pub(super) waiting: BTreeMap<Ticket, AskId>,
+    pub(super) waiting: BTreeMap<Ticket, Asker>,
     pub(super) last_session: u64,
     pub(super) last_ticket: u64,
     pub(super) sleeps_until_ms: Option<u64>,
+    pub(super) writing: Option<Writing>,
+    /// What the grid was told about its intake.
+    pub(super) told: Intake,
+    /// When the newest batch was applied, and how long after the one before.
+    pub(super) turned_at: Timestamp,
+    pub(super) stood_still_ms: u64,
 }
 
 impl Manager {
@@ -68,6 +85,10 @@ impl Manager {
             lives: 0,
             doom: None,
             too_slow: None,
+            still_until_ms: 0,
+            slow_until_ms: 0,
+            shut: None,
+            wall_ms: 0,
         }
     }
 
@@ -95,11 +116,15 @@ impl Manager {
         stage.oracles.promises_kept(&self.disk);
         self.lives += 1;
         let durable = stage.saboteur.loaded(self.disk.clone(), &self.policy);
-        let now = stage.agenda.timestamp();
+        let now_ms = stage.agenda.now_ms();
+        let latest = self.store.latest().unwrap_or_default();
+        let clock = Clock::start(now_ms, self.wall_ms, latest);
+        let now = clock.now(now_ms);
         let grid = Grid::recover(stage.saboteur.policy(&self.policy), durable, now);
-        stage.oracles.memory_is_disk(grid.durable(), &self.disk);
+        stage.oracles.memory_is_disk(&grid.durable(), &self.disk);
         self.life = Some(Life {
             number: self.lives,
+            clock,
             grid,
             inbox: VecDeque::new(),
             outboxes: BTreeMap::new(),
@@ -109,6 +134,10 @@ impl Manager {
             last_session: 0,
             last_ticket: 0,
             sleeps_until_ms: None,
+            writing: None,
+            told: Intake::Open,
+            turned_at: now,
+            stood_still_ms: 0,
         });
         self.plan_batch(stage.agenda);
     }
@@ -123,13 +152,14 @@ impl Manager {
         if self.life.take().is_some() {
             let its_kernel_lives = stage.agenda.dice.bool();
             stage.network.manager_dies(its_kernel_lives, stage.agenda);
+            self.still_until_ms = 0;
             stage.agenda.within(200..60_000, Event::ManagerStarts);
         }
     }
 
     /// A request reaches the engine, if there is one.
     pub(crate) fn ask(&mut self, ask: AskId, request: Request, agenda: &mut Agenda) {
-        self.post(Letter::Request { ask, request }, agenda);
+        self.post(Letter::Request { asker: Asker::Person(ask), request }, agenda);
     }
 
     pub(crate) fn on_event(&mut self, life: u32, what: AtManager, stage: &mut Stage<'_>) {
@@ -141,6 +171,8 @@ impl Manager {
                     self.batch(stage);
                 }
             }
+            AtManager::Written => self.on_written(stage),
+            AtManager::Remind { connection } => self.remind(connection, stage),
             AtManager::IntroductionOver { connection } => {
                 if alive.fleet.get(&connection).is_some_and(|session| !session.joined) {
                     self.close(connection, stage);

@@ -1,17 +1,17 @@
 //! The reckoning: what every task must have cost and every account must hold, worked out naively
 //! from the outcomes, without the core's prices, holds or ledger.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use campusgrid_core::effect::{TaskEnd, Verdict};
+use campusgrid_core::effect::Verdict;
 use campusgrid_core::ledger::{AccountId, Ledger, TransferKey};
 use campusgrid_core::policy::{Billing, Policy};
 use campusgrid_core::time::Timestamp;
-use campusgrid_protocol::id::{TaskId, UserId};
+use campusgrid_protocol::id::{TaskId, UserId, WorkerId};
 use campusgrid_protocol::resource::Needs;
 use campusgrid_protocol::task::{Failure, Outcome, WorkerFault};
 
-use crate::record::{Record, RecordedEnd, RecordedJob, RecordedTask};
+use crate::record::{Record, RecordedAttempt, RecordedEnd, RecordedJob, RecordedTask};
 
 /// What one person's account must say, in micro-credits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -171,7 +171,8 @@ fn billed_ms(policy: &Policy, job: &RecordedJob, run_ms: u64, [from, to]: [Times
     }
 }
 
-/// The grid gives up after as many costly returns as it has tries, and not before.
+/// The grid gives up after as many costly returns as it has tries, or after the third machine that was
+/// lost while it ran the task, and not before.
 fn tries_are_kept(task: &RecordedTask, policy: &Policy) -> Result<(), String> {
     // No world is long enough for an engine or a GPU to fail as often as it may for nothing.
     let message = String::new;
@@ -179,23 +180,47 @@ fn tries_are_kept(task: &RecordedTask, policy: &Policy) -> Result<(), String> {
         WorkerFault::Engine { message: message() }.to_string(),
         WorkerFault::Gpu { message: message() }.to_string(),
         WorkerFault::Leaving.to_string(),
+        "its start never reached the worker".to_owned(),
     ];
     let costly = |reason: &&str| !free.iter().any(|free| reason.starts_with(free));
     let reasons = task.attempts.iter().filter_map(|attempt| attempt.requeued.as_deref());
     let returns = reasons.filter(costly).count();
     let tries = usize::try_from(policy.tries).expect("a usize holds every u32");
-    let gave_up =
-        matches!(task.ends.first(), Some(RecordedEnd::Ended { end, .. }) if is_given_up(end));
-    if returns >= tries || (gave_up && returns + 1 != tries) {
-        return Err(format!("{returns} returns of {tries} tries, given up: {gave_up}"));
+    let given_up = task.ends.first().and_then(given_up);
+    let lost = lost(task, given_up);
+    let is_poison = lost.len() == 3;
+    let fits = match given_up {
+        None => returns < tries && lost.len() < 3,
+        Some(_) => returns < tries && (is_poison || returns + 1 == tries),
+    };
+    if fits {
+        return Ok(());
     }
-    Ok(())
+    Err(format!("{returns} returns of {tries} tries, lost on {lost:?}, given up: {given_up:?}"))
 }
 
-fn is_given_up(end: &TaskEnd) -> bool {
-    let returned = |outcome: &Outcome| matches!(outcome, Outcome::Returned(_));
-    end.attempt.as_ref().is_some_and(|result| returned(&result.ended.outcome))
-        && matches!(end.verdict, Verdict::Failed { .. })
+/// The machines that were lost while they ran the task.
+fn lost(task: &RecordedTask, given_up: Option<&WorkerFault>) -> BTreeSet<WorkerId> {
+    let losses = [WorkerFault::LeaseOver, WorkerFault::Restarted].map(|fault| fault.to_string());
+    let given_up = given_up.map(ToString::to_string);
+    let is_lost = |attempt: &&RecordedAttempt| {
+        let reason = attempt.requeued.as_ref().or(given_up.as_ref());
+        attempt.started && reason.is_some_and(|reason| losses.contains(reason))
+    };
+    task.attempts.iter().filter(is_lost).map(|attempt| attempt.worker).collect()
+}
+
+/// What the grid gave a task up for.
+fn given_up(end: &RecordedEnd) -> Option<&WorkerFault> {
+    let RecordedEnd::Ended { end, .. } = end else { return None };
+    let result = end.attempt.as_ref()?;
+    if let (Outcome::Returned(fault), Verdict::Failed { .. }) =
+        (&result.ended.outcome, &end.verdict)
+    {
+        Some(fault)
+    } else {
+        None
+    }
 }
 
 fn limit_ms(job: &RecordedJob) -> u64 {

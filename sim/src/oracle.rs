@@ -1,16 +1,17 @@
 //! Judges the world while it runs. The first thing that must not be is kept and ends it.
 
+mod doors;
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use campusgrid_core::durable::Durable;
-use campusgrid_core::effect::{Change, TaskEnd, Verdict};
+use campusgrid_core::effect::{Change, TaskEnd, TaskResult, Verdict};
 use campusgrid_core::policy::Policy;
 use campusgrid_core::time::Timestamp;
 use campusgrid_manager::store::{Store, StoreError};
-use campusgrid_protocol::id::{AttemptId, JobId, TaskId, UserId};
+use campusgrid_protocol::id::{AttemptId, JobId, TaskId, UserId, VoucherId, WorkerId};
 use campusgrid_protocol::task::{Ended, Outcome, WorkerFault};
 
 use crate::model;
@@ -58,6 +59,18 @@ pub enum Oracle {
     EndsOnce,
     /// Every balance is what a naive model makes of the outcomes.
     MoneyIsRight,
+    /// A voucher lets in as many as it is for, of those whom it is for, until it is over or revoked.
+    VouchersHold,
+    /// Only a machine whose key is a worker's is spoken to as that worker, and gets tasks.
+    RemovedStaysOut,
+    /// A machine that is set aside gets no task until somebody asks for it.
+    SetAsideRests,
+    /// While nothing is taken in, nothing begins, ends or moves.
+    ShutIsShut,
+    /// When the manager stood still, no lease is over for that.
+    StandstillIsForgiven,
+    /// What a worker finds in its spool was written there.
+    SpoolIsTrue,
 }
 
 /// What an oracle found.
@@ -91,6 +104,16 @@ impl fmt::Display for Believer {
     }
 }
 
+/// What is known of the batch that is on disk now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Batch {
+    pub(crate) at: Timestamp,
+    /// Nothing was taken in.
+    pub(crate) is_shut: bool,
+    /// How long after the batch before.
+    pub(crate) after_ms: u64,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Oracles {
     pub(crate) now_ms: u64,
@@ -99,6 +122,8 @@ pub(crate) struct Oracles {
     pub(crate) finding: Option<Finding>,
     /// What machines reported, after it was synced.
     truths: BTreeMap<AttemptId, Vec<Ended>>,
+    /// What machines wrote into their spools.
+    written: BTreeMap<AttemptId, Vec<Ended>>,
     ran: BTreeSet<AttemptId>,
     /// GPUs as workers were told, with the machine.
     granted: BTreeMap<AttemptId, (usize, Vec<u16>)>,
@@ -109,6 +134,10 @@ pub(crate) struct Oracles {
     promised: BTreeMap<JobId, String>,
     known_users: BTreeSet<UserId>,
     cancelled: BTreeSet<JobId>,
+    revoked: BTreeSet<VoucherId>,
+    releases: BTreeSet<WorkerId>,
+    /// Workers that were set aside since somebody looked.
+    pub(crate) set_aside: Vec<WorkerId>,
 }
 
 impl Oracles {
@@ -121,6 +150,11 @@ impl Oracles {
         *self.report.entry(what).or_default() += 1;
     }
 
+    /// The world is over.
+    pub(crate) fn lasted(&mut self) {
+        self.report.insert("simulated ms", self.now_ms);
+    }
+
     pub(crate) fn find(&mut self, oracle: Oracle, words: String) {
         let at_ms = self.now_ms;
         self.finding.get_or_insert(Finding { oracle, at_ms, words });
@@ -131,19 +165,37 @@ impl Oracles {
         &mut self,
         result: Result<(), StoreError>,
         changes: &[Change],
-        now: Timestamp,
+        batch: Batch,
     ) {
         if let Err(error) = result {
             let source = std::error::Error::source(&error).map(ToString::to_string);
             return self.find(Oracle::StoreTakesAll, format!("{error}: {source:?}"));
         }
         for change in changes {
-            self.record.take(change, now);
+            self.record.take(change, batch.at);
+            self.shut_is_shut(change, batch);
             match change {
                 Change::JobSubmitted(job) => self.one_job_per_key(job.id),
-                Change::TaskLeased { attempt, .. } => self.leased(*attempt),
-                Change::TaskEnded(end) => self.result_is_true(end),
-                Change::TaskRequeued { .. } => self.count("task requeued"),
+                Change::TaskLeased { attempt, worker, .. } => self.leased(*attempt, *worker),
+                Change::TaskEnded(end) => {
+                    self.result_is_true(end);
+                    if let Some(TaskResult { attempt, ended }) = &end.attempt
+                        && let Outcome::Returned(fault) = &ended.outcome
+                    {
+                        self.nobody_was_lost(*attempt, &fault.to_string(), batch);
+                    }
+                }
+                Change::TaskRequeued { attempt, reason, .. } => {
+                    self.count("task requeued");
+                    self.nobody_was_lost(*attempt, reason, batch);
+                }
+                Change::WorkerSetAside { worker, reason: Some(_), .. } => {
+                    self.count("worker set aside");
+                    self.set_aside.push(*worker);
+                }
+                Change::WorkerSetAside { worker, reason: None, .. } => self.released(*worker),
+                Change::JobCancelling { .. } => self.count("job cancelled while shut"),
+                Change::VoucherOver { .. } => self.count("voucher over"),
                 Change::JobLocked { .. } => self.count("job locked"),
                 Change::WorkerRemoved { .. } => self.count("worker removed"),
                 Change::WorkerRenamed { .. } => self.count("worker renamed"),
@@ -152,7 +204,17 @@ impl Oracles {
                 Change::UserRegistered { .. }
                 | Change::LoginOpened { .. }
                 | Change::LoginClosed { .. }
+                | Change::LoginRevoked { .. }
+                | Change::LoginsRevoked { .. }
                 | Change::LoginsOver { .. }
+                | Change::PasswordChanged { .. }
+                | Change::PasswordRehashed { .. }
+                | Change::ApiTokenOpened { .. }
+                | Change::ApiTokenRevoked { .. }
+                | Change::Used { .. }
+                | Change::RoleSet { .. }
+                | Change::VoucherMade(_)
+                | Change::VoucherUsed { .. }
                 | Change::Account { .. }
                 | Change::Transferred(_)
                 | Change::SubmitKeyKept { .. }
@@ -164,12 +226,8 @@ impl Oracles {
         }
     }
 
-    pub(crate) fn memory_is_disk(&mut self, mut memory: Durable, disk: &Durable) {
-        // Newcomers are numbered before they are on disk.
-        if memory.last_worker >= disk.last_worker {
-            memory.last_worker = disk.last_worker;
-        }
-        if memory != *disk {
+    pub(crate) fn memory_is_disk(&mut self, memory: &Durable, disk: &Durable) {
+        if memory != disk {
             let words = difference(&format!("{memory:#?}"), &format!("{disk:#?}"));
             self.find(Oracle::MemoryIsDisk, words);
         }
@@ -250,6 +308,20 @@ impl Oracles {
         self.truths.entry(ended.attempt).or_default().push(ended.clone());
     }
 
+    /// A machine that starts finds an end in its spool.
+    pub(crate) fn recovered(&mut self, ended: &Ended) {
+        if !self.written.get(&ended.attempt).is_some_and(|written| written.contains(ended)) {
+            let words = format!("the end of {} is not what was written", ended.attempt);
+            self.find(Oracle::SpoolIsTrue, words);
+        }
+        self.finished(ended);
+    }
+
+    /// An end is being written to a machine's spool.
+    pub(crate) fn spooled(&mut self, ended: &Ended) {
+        self.written.entry(ended.attempt).or_default().push(ended.clone());
+    }
+
     /// A machine sends an end.
     pub(crate) fn reported(&mut self, attempt: AttemptId, synced: bool) {
         if !synced {
@@ -290,8 +362,9 @@ impl Oracles {
         }
     }
 
-    fn leased(&mut self, attempt: AttemptId) {
+    fn leased(&mut self, attempt: AttemptId, worker: WorkerId) {
         self.count("attempt leased");
+        self.may_have_tasks(attempt, worker);
         let last = attempt.number.saturating_sub(1);
         let before = AttemptId { number: last, ..attempt };
         let ended = |before: &RecordedAttempt| before.requeued.is_some();
@@ -341,7 +414,8 @@ fn is_the_managers(fault: &WorkerFault) -> bool {
         WorkerFault::Sandbox { .. }
         | WorkerFault::Environment { .. }
         | WorkerFault::Engine { .. }
-        | WorkerFault::Gpu { .. } => false,
+        | WorkerFault::Gpu { .. }
+        | WorkerFault::Disk { .. } => false,
     }
 }
 

@@ -1,14 +1,15 @@
 //! What has been committed since the world began, as plain facts: what the database must know, kept
 //! apart from both the database and the grid.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use campusgrid_core::effect::{Change, NewJob, TaskEnd};
 use campusgrid_core::ledger::Transfer;
 use campusgrid_core::time::Timestamp;
+use campusgrid_core::voucher::Voucher;
 use campusgrid_core::worker::KeyHash;
-use campusgrid_protocol::id::{AttemptId, JobId, TaskId, UserId, WorkerId};
+use campusgrid_protocol::id::{AttemptId, JobId, TaskId, UserId, VoucherId, WorkerId};
 use campusgrid_protocol::task::TaskSpec;
 
 #[derive(Debug, Default)]
@@ -17,6 +18,23 @@ pub(crate) struct Record {
     pub(crate) workers: BTreeMap<WorkerId, RecordedWorker>,
     pub(crate) jobs: BTreeMap<JobId, RecordedJob>,
     pub(crate) transfers: Vec<Transfer>,
+    pub(crate) vouchers: BTreeMap<VoucherId, RecordedVoucher>,
+    /// The time of the newest batch.
+    pub(crate) newest: Timestamp,
+}
+
+/// A voucher as it was made.
+#[derive(Debug)]
+pub(crate) struct RecordedVoucher {
+    pub(crate) voucher: Voucher,
+    pub(crate) let_in: BTreeSet<LetIn>,
+}
+
+/// Who came in by a voucher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum LetIn {
+    Machine(KeyHash),
+    Person(UserId),
 }
 
 /// A machine that was approved at some time.
@@ -25,6 +43,7 @@ pub(crate) struct RecordedWorker {
     pub(crate) key_hash: KeyHash,
     pub(crate) owner: UserId,
     pub(crate) removed: bool,
+    pub(crate) set_aside: bool,
 }
 
 #[derive(Debug)]
@@ -67,6 +86,7 @@ pub(crate) enum RecordedEnd {
 impl Record {
     /// Takes in a change that is on disk since `now`.
     pub(crate) fn take(&mut self, change: &Change, now: Timestamp) {
+        self.newest = now;
         match change {
             Change::UserRegistered { user, .. } => {
                 self.users.insert(user.id, user.name.clone());
@@ -113,7 +133,7 @@ impl Record {
             }
             Change::WorkerApproved { worker, .. } => {
                 let (key_hash, owner) = (worker.key_hash, worker.owner);
-                let known = RecordedWorker { key_hash, owner, removed: false };
+                let known = RecordedWorker { key_hash, owner, removed: false, set_aside: false };
                 self.workers.insert(worker.id, known);
             }
             Change::WorkerRemoved { worker, .. } => {
@@ -121,9 +141,29 @@ impl Record {
                     worker.removed = true;
                 }
             }
+            Change::WorkerSetAside { worker, reason, .. } => {
+                if let Some(worker) = self.workers.get_mut(worker) {
+                    worker.set_aside = reason.is_some();
+                }
+            }
+            Change::VoucherMade(voucher) => {
+                let made = RecordedVoucher { voucher: voucher.clone(), let_in: BTreeSet::new() };
+                self.vouchers.insert(voucher.id, made);
+            }
             Change::LoginOpened { .. }
             | Change::LoginClosed { .. }
+            | Change::LoginRevoked { .. }
+            | Change::LoginsRevoked { .. }
             | Change::LoginsOver { .. }
+            | Change::PasswordChanged { .. }
+            | Change::PasswordRehashed { .. }
+            | Change::ApiTokenOpened { .. }
+            | Change::ApiTokenRevoked { .. }
+            | Change::Used { .. }
+            | Change::RoleSet { .. }
+            | Change::VoucherUsed { .. }
+            | Change::VoucherOver { .. }
+            | Change::JobCancelling { .. }
             | Change::Account { .. }
             | Change::SubmitKeyKept { .. }
             | Change::SubmitKeyForgotten { .. }

@@ -13,10 +13,13 @@ use campusgrid_worker::agent::effect::{AgentInput, Order, Progress, StopOrder};
 
 use crate::agenda::Agenda;
 use crate::event::Inside;
-use crate::machine::Machine;
+use crate::machine::{Death, Machine};
 use crate::oracle::Believer;
 use crate::saboteur::Bug;
 use crate::world::Stage;
+
+/// What a task runs that takes its machine down.
+pub(crate) const POISON: &str = "poison";
 
 pub(super) struct Run {
     needs: Needs,
@@ -30,8 +33,10 @@ pub(super) struct Run {
 
 struct Fate {
     outcome: Outcome,
-    /// None if its environment cannot be made.
+    /// None if it comes back before it begins.
     run_ms: Option<u64>,
+    /// It takes its machine down before it ends.
+    is_poison: bool,
     leaves_output: bool,
 }
 
@@ -56,7 +61,13 @@ impl Machine {
     pub(super) fn start(&mut self, attempt: AttemptId, order: Order, stage: &mut Stage<'_>) {
         let Some(life) = &mut self.life else { return };
         let Order { spec, gpus, lock } = order;
-        let fate = Fate::draw(&spec, stage.agenda);
+        let is_broken = stage.agenda.now_ms() < self.broken_until_ms;
+        let fate = if is_broken {
+            stage.oracles.count("returned by a broken machine");
+            Fate::of_a_broken_machine(stage.agenda)
+        } else {
+            Fate::draw(&spec, stage.agenda)
+        };
         let (needs, fails) = (spec.needs, fate.run_ms.is_none());
         let run = Run { needs, gpus, fate, started_ms: None, order: None, alive: true };
         life.runs.insert(attempt, run);
@@ -120,9 +131,23 @@ impl Machine {
         let Some(run_ms) = run.fate.run_ms else { return self.on_exit(attempt, stage) };
         let now_ms = stage.agenda.now_ms();
         run.started_ms = Some(now_ms);
+        if run.fate.is_poison {
+            let poisoned = self.inside(Inside::Poisoned { attempt });
+            stage.agenda.within(0..run_ms.max(1), poisoned);
+        }
         let exits = self.inside(Inside::Exits { attempt });
         stage.agenda.at(now_ms + run_ms, exits);
         self.feed(AgentInput::Progress { attempt, progress: Progress::Started }, stage);
+    }
+
+    /// It takes its machine down, unless it has been stopped before.
+    pub(super) fn on_poisoned(&mut self, attempt: AttemptId, stage: &mut Stage<'_>) {
+        let run = self.life.as_ref().and_then(|life| life.runs.get(&attempt));
+        if run.is_some_and(Run::goes_on) {
+            stage.oracles.count("worker taken down by a task");
+            let death = if stage.agenda.dice.bool() { Death::Crash } else { Death::PowerLoss };
+            self.die(death, stage);
+        }
     }
 
     /// It ends by itself: then its own outcome stands.
@@ -193,9 +218,16 @@ impl Machine {
     }
 
     pub(super) fn spool(&mut self, ended: Box<Ended>, stage: &mut Stage<'_>) {
+        stage.oracles.spooled(&ended);
         self.disk.write(*ended.clone());
         let synced = self.inside(Inside::Synced { ended });
-        stage.agenda.within(1..300, synced);
+        if std::mem::take(&mut self.fails_at_write) {
+            stage.oracles.count("worker lost power");
+            let fails = self.inside(Inside::PowerFails);
+            stage.agenda.within(0..1, fails);
+        }
+        let is_slow = stage.agenda.now_ms() < self.slow_until_ms;
+        stage.agenda.within(if is_slow { 1000..20_000 } else { 1..300 }, synced);
     }
 
     pub(super) fn unspool(&mut self, attempt: AttemptId, stage: &mut Stage<'_>) {
@@ -208,6 +240,7 @@ impl Machine {
         let run = self.life.as_mut().and_then(|life| life.runs.get(&attempt));
         let Some(Run { order: Some(StopOrder::Report(outcome)), .. }) = run else { return };
         let ended = Box::new(Ended::empty(attempt, outcome.clone()));
+        stage.oracles.spooled(&ended);
         self.disk.write(*ended.clone());
         self.disk.sync(attempt);
         let synced = self.inside(Inside::Synced { ended });
@@ -220,6 +253,7 @@ impl Fate {
     fn draw(spec: &TaskSpec, agenda: &mut Agenda) -> Self {
         let limit_ms = u64::from(spec.time_limit_s) * 1000;
         let leaves_output = agenda.chance(150);
+        let is_poison = matches!(&spec.work, Work::Shell { command } if command == POISON);
         if agenda.chance(90) {
             let outcome = if agenda.chance(333) {
                 let message = "there is no such package".to_owned();
@@ -228,13 +262,13 @@ impl Fate {
                 let message = "the package index is out of reach".to_owned();
                 Outcome::Returned(WorkerFault::Environment { message })
             };
-            return Self { outcome, run_ms: None, leaves_output: false };
+            return Self { outcome, run_ms: None, is_poison, leaves_output: false };
         }
         let run_ms = agenda.dice.u64(100..limit_ms * 5 / 4);
         if run_ms >= limit_ms {
             let failure = Failure::TimeLimit { limit_s: spec.time_limit_s };
             let outcome = Outcome::Failed(failure);
-            return Self { outcome, run_ms: Some(limit_ms), leaves_output };
+            return Self { outcome, run_ms: Some(limit_ms), is_poison, leaves_output };
         }
         let outcome = match agenda.dice.u32(0..100) {
             0..70 => Outcome::Succeeded,
@@ -253,7 +287,19 @@ impl Fate {
                 Outcome::Returned(WorkerFault::Engine { message })
             }
         };
-        Self { outcome, run_ms: Some(run_ms), leaves_output }
+        Self { outcome, run_ms: Some(run_ms), is_poison, leaves_output }
+    }
+
+    /// Comes back at once, and says why in one way or another.
+    fn of_a_broken_machine(agenda: &mut Agenda) -> Self {
+        let message = "it lacks something".to_owned();
+        let fault = match agenda.dice.u32(0..3) {
+            0 => WorkerFault::Sandbox { message },
+            1 => WorkerFault::Environment { message },
+            _ => WorkerFault::Disk { message },
+        };
+        let outcome = Outcome::Returned(fault);
+        Self { outcome, run_ms: None, is_poison: false, leaves_output: false }
     }
 }
 

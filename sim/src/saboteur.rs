@@ -1,20 +1,27 @@
 //! Sits on the seams (core and store, manager and network, agent and spool) and, when told to,
 //! plants one bug there, so that tests can show which oracle catches it.
 
+mod kinds;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use campusgrid_core::durable::Durable;
 use campusgrid_core::effect::{Change, Effects, Reply};
 use campusgrid_core::gpus::GpuSet;
-use campusgrid_core::input::{Input, Request, WorkerEvent};
+use campusgrid_core::input::{Enrolment, EnrolmentProof, Input, Request, Ticket, WorkerEvent};
 use campusgrid_core::job::TaskState;
 use campusgrid_core::ledger::{Transfer, TransferKey};
+use campusgrid_core::losses::Losses;
 use campusgrid_core::money::Micros;
 use campusgrid_core::policy::{Billing, Policy};
-use campusgrid_core::worker::KeyHash;
+use campusgrid_core::user::LOCAL;
+use campusgrid_core::voucher::{Purpose, Shown, Voucher};
+use campusgrid_core::worker::{KeyHash, Worker};
 use campusgrid_protocol::id::{AttemptId, SessionId, WorkerId};
 use campusgrid_protocol::message::{ToManager, ToWorker};
+
+use self::kinds::kind;
 
 /// A mistake to plant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +76,24 @@ pub enum Bug {
     SleepsThroughLeases,
     /// The worker says that a stopped attempt has finished while its processes still die.
     FreesRoomEarly,
+    /// A token that is no good lets in all the same, as another one.
+    AcceptsAnyToken,
+    /// A machine whose key is unknown is taken for another.
+    AdmitsRemoved,
+    /// Machines that are set aside get tasks again though nobody has asked.
+    ReleasesByItself,
+    /// The grid is never told that its intake is shut.
+    IgnoresIntake,
+    /// The grid is never told that it stood still.
+    ForgetsPauses,
+    /// After recovery nobody knows on which machines a task was lost.
+    RecoveryForgetsLosses,
+    /// After recovery no machine is set aside.
+    RecoveryForgetsSetAside,
+    /// After recovery every voucher has one more use.
+    RecoveryForgetsUses,
+    /// The worker takes an end that is torn for a whole one.
+    TakesTornEnds,
 }
 
 /// Does nothing unless there is a bug to plant.
@@ -123,8 +148,19 @@ impl Saboteur {
         if self.has(Bug::RecoveryForgetsSubmitKeys) {
             durable.submit_keys.clear();
         }
+        for worker in durable.workers.values_mut() {
+            if self.has(Bug::RecoveryForgetsSetAside) {
+                worker.set_aside = None;
+            }
+        }
+        for voucher in durable.vouchers.values_mut() {
+            voucher.uses_left += u32::from(self.has(Bug::RecoveryForgetsUses));
+        }
         for job in durable.jobs.values_mut() {
             for (&index, task) in &mut job.tasks {
+                if self.has(Bug::RecoveryForgetsLosses) {
+                    task.losses = Losses::None;
+                }
                 if self.has(Bug::RecoveryForgetsTries) {
                     task.tries_left = policy.tries;
                 }
@@ -167,6 +203,12 @@ impl Saboteur {
                 {
                     submission.key = None;
                 }
+                Input::Request { request: Request::Enrol(enrolment), .. } => {
+                    self.accept(enrolment, disk);
+                }
+                Input::Tick => {
+                    tampered.inputs.extend(self.releases(disk));
+                }
                 Input::FromWorker { session, event } => {
                     if let Some(attempt) = self.confirms(event) {
                         tampered.effects.sends.push((*session, ToWorker::Stored { attempt }));
@@ -178,10 +220,11 @@ impl Saboteur {
                         let all = ["R", "image:*", "octave", "python3.11"];
                         joined.labels = all.map(str::to_owned).to_vec();
                     }
+                    self.admit(event, disk);
                     self.renew_all(*session, event, disk, keys);
                     self.restamp(session, event, disk, keys);
                 }
-                Input::Request { .. } | Input::Tick => {}
+                Input::Request { .. } | Input::Paused | Input::Intake(_) => {}
             }
             tampered.inputs.push(input);
         }
@@ -211,6 +254,43 @@ impl Saboteur {
             attempts.clear();
         }
         message
+    }
+
+    fn accept(&self, enrolment: &mut Enrolment, disk: &Durable) {
+        if let EnrolmentProof::Token(shown) = &mut enrolment.proof
+            && self.has(Bug::AcceptsAnyToken)
+            && !disk.vouchers.contains_key(&shown.id)
+        {
+            let is_for_machines = |voucher: &&Voucher| match voucher.purpose {
+                Purpose::Join { .. } => true,
+                Purpose::Invitation { .. } => false,
+            };
+            if let Some(other) = disk.vouchers.values().find(is_for_machines) {
+                *shown = Shown { id: other.id, secret_hash: other.secret_hash };
+            }
+        }
+    }
+
+    fn releases(&self, disk: &Durable) -> Vec<Input> {
+        if !self.has(Bug::ReleasesByItself) {
+            return Vec::new();
+        }
+        let set_aside = disk.workers.values().filter(|worker| worker.set_aside.is_some());
+        let release = |worker: &Worker| Input::Request {
+            ticket: Ticket(0),
+            request: Request::ReleaseWorker { user: LOCAL, worker: worker.id },
+        };
+        set_aside.map(release).collect()
+    }
+
+    fn admit(&self, event: &mut WorkerEvent, disk: &Durable) {
+        if let WorkerEvent::Joined(joined) = event
+            && self.has(Bug::AdmitsRemoved)
+            && worker_of(&joined.key_hash, disk).is_none()
+            && let Some(other) = disk.workers.values().next()
+        {
+            joined.key_hash = other.key_hash;
+        }
     }
 
     fn confirms(&self, event: &WorkerEvent) -> Option<AttemptId> {
@@ -284,31 +364,5 @@ fn pay_again(changes: &mut Vec<Change>) {
     if let Some(payment) = payment {
         let again = Transfer { id: last.id + 1, ..payment.clone() };
         changes.push(Change::Transferred(again));
-    }
-}
-
-/// The name of a change's kind.
-fn kind(change: &Change) -> &'static str {
-    match change {
-        Change::UserRegistered { .. } => "UserRegistered",
-        Change::LoginOpened { .. } => "LoginOpened",
-        Change::LoginClosed { .. } => "LoginClosed",
-        Change::LoginsOver { .. } => "LoginsOver",
-        Change::Account { .. } => "Account",
-        Change::Transferred(_) => "Transferred",
-        Change::JobSubmitted(_) => "JobSubmitted",
-        Change::SubmitKeyKept { .. } => "SubmitKeyKept",
-        Change::SubmitKeyForgotten { .. } => "SubmitKeyForgotten",
-        Change::TaskLeased { .. } => "TaskLeased",
-        Change::JobLocked { .. } => "JobLocked",
-        Change::AttemptStarted { .. } => "AttemptStarted",
-        Change::TaskCancelling { .. } => "TaskCancelling",
-        Change::TaskRequeued { .. } => "TaskRequeued",
-        Change::TaskEnded(_) => "TaskEnded",
-        Change::UntouchedCancelled { .. } => "UntouchedCancelled",
-        Change::JobEnded { .. } => "JobEnded",
-        Change::WorkerApproved { .. } => "WorkerApproved",
-        Change::WorkerRenamed { .. } => "WorkerRenamed",
-        Change::WorkerRemoved { .. } => "WorkerRemoved",
     }
 }

@@ -4,21 +4,29 @@
 use std::sync::Arc;
 
 use campusgrid_core::money::Micros;
-use campusgrid_core::policy::{Billing, Policy};
+use campusgrid_core::policy::{Admission, Billing, Policy};
 use campusgrid_core::pricing::Prices;
-use campusgrid_protocol::id::WorkerKey;
 use campusgrid_protocol::resource::{Capacity, Gpu, Isolation, Needs};
 use campusgrid_protocol::task::{Packages, TaskSpec, Work};
 use campusgrid_worker::agent::AgentConfig;
 
 use crate::agenda::Agenda;
 use crate::event::{Event, Inside};
-use crate::fault::Fault;
+use crate::fault::{Fault, SET_FORTH_MAX_MS};
+use crate::identity::Identity;
 use crate::machine::Machine;
-use crate::users::{PATIENCE_MS, Users, Want};
+use crate::run::POISON;
+use crate::users::{PATIENCE_MS, Users};
+use crate::want::{Want, secret};
 
 /// How long faults strike and people want things.
 pub(crate) const STORM_MS: u64 = 15 * 60_000;
+
+/// What can go wrong in one world; in most it is less.
+const FAULTS_MAX: u32 = 80;
+
+/// More than all that the clock may be set forth in one world.
+const CLOCKS_MS: u64 = FAULTS_MAX as u64 * SET_FORTH_MAX_MS.unsigned_abs();
 
 /// The largest laptop, which every job fits.
 const LARGEST: [u32; 3] = [4000, 8192, 10_000];
@@ -32,6 +40,7 @@ const REQUIRED: [&[&str]; 4] =
 
 pub(crate) fn policy(agenda: &mut Agenda) -> Policy {
     Policy {
+        admission: if agenda.chance(700) { Admission::Open } else { Admission::Invitation },
         starting_credits: Micros::from_credits(agenda.dice.u32(40..300)),
         prices: Prices {
             base: Micros::from_credits(5),
@@ -47,7 +56,8 @@ pub(crate) fn policy(agenda: &mut Agenda) -> Policy {
         lease_ms: 90_000,
         heartbeat_ms: 10_000,
         active_jobs_max: 6,
-        submit_key_ms: PATIENCE_MS + 60_000,
+        // Where the clock may be set, a client would else be forgotten before it gives up.
+        submit_key_ms: PATIENCE_MS + if agenda.chance(500) { 60_000 } else { CLOCKS_MS },
     }
 }
 
@@ -64,15 +74,13 @@ pub(crate) fn machines(users: &Users, agenda: &mut Agenda) -> Vec<Machine> {
         let claim = agenda.dice.bool().then(|| users.people[person].name.clone());
         let weak = index > 0 && agenda.chance(300);
         let config = AgentConfig {
-            key: WorkerKey([u8::try_from(index).expect("laptops are few"); 32]),
             name: format!("laptop-{index}"),
-            owner: claim,
             capacity: Capacity { cpu_millis, ram_mib, disk_mib, gpus },
             isolation: if weak { Isolation::None } else { Isolation::Full },
             isolation_notes: Vec::new(),
             labels,
         };
-        let machine = Machine::new(index, person, config);
+        let machine = Machine::new(person, Identity::new(index, claim), config);
         let on = machine.inside(Inside::PowerOn);
         agenda.within(0..60_000, on);
         machine
@@ -85,9 +93,16 @@ fn gpu(memory_mib: u32) -> Gpu {
 }
 
 /// Plans what people want and what goes wrong, and the end of both.
-pub(crate) fn plan(machines: &[Machine], users: &Users, agenda: &mut Agenda) {
+pub(crate) fn plan(policy: &Policy, machines: &[Machine], users: &Users, agenda: &mut Agenda) {
+    if policy.admission == Admission::Invitation {
+        let want = Want::invite(users.people.len(), agenda);
+        agenda.within(0..20_000, Event::Wants { person: 0, want });
+    }
     for person in 0..users.people.len() {
-        agenda.within(0..20_000, Event::Wants { person, want: Want::Register });
+        if person == 0 || policy.admission == Admission::Open {
+            agenda.within(0..20_000, Event::Wants { person, want: Want::Register });
+        }
+        tokens(person, machines, agenda);
         for job in 0..agenda.dice.u32(2..6) {
             let name = format!("job {job} of user-{person}");
             let want = Want::Submit { name, spec: Arc::new(spec(agenda)) };
@@ -96,17 +111,33 @@ pub(crate) fn plan(machines: &[Machine], users: &Users, agenda: &mut Agenda) {
     }
     for machine in machines {
         if agenda.chance(200) {
-            let key_hash = *blake3::hash(&machine.config.key.0).as_bytes();
-            let want = Want::Remove { key_hash };
+            let want = Want::Remove { key_hash: machine.identity.key_hash() };
             let person = machine.person;
             agenda.within(60_000..STORM_MS, Event::Wants { person, want });
         }
     }
-    for _ in 0..agenda.dice.u32(0..24) {
+    let most = if agenda.chance(150) { FAULTS_MAX } else { 24 };
+    for _ in 0..agenda.dice.u32(0..most) {
         let fault = Fault::draw(machines.len(), agenda);
+        if matches!(fault, Fault::ClockSet { .. }) && policy.submit_key_ms < CLOCKS_MS {
+            continue;
+        }
         agenda.within(20_000..STORM_MS, Event::Fault(fault));
     }
     agenda.at(STORM_MS, Event::StormOver);
+}
+
+/// Tokens for a person's machines, some for fewer of them than they are handed to.
+fn tokens(person: usize, machines: &[Machine], agenda: &mut Agenda) {
+    for _ in 0..agenda.dice.u32(0..3) {
+        let own = machines.iter().filter(|machine| machine.person == person);
+        let mut machines: Vec<usize> = own.map(|machine| machine.index).collect();
+        machines.retain(|_| agenda.chance(700));
+        let (secret, uses) = (secret(agenda), agenda.dice.u32(1..3));
+        let for_ms = agenda.dice.u64(10_000..600_000);
+        let want = Want::Token { secret, uses, for_ms, machines };
+        agenda.within(1000..STORM_MS / 2, Event::Wants { person, want });
+    }
 }
 
 fn spec(agenda: &mut Agenda) -> TaskSpec {
@@ -118,7 +149,8 @@ fn spec(agenda: &mut Agenda) -> TaskSpec {
         let packages = Packages::Names { requirements, requires_python };
         Work::Python { source: "1".to_owned(), packages }
     } else {
-        Work::Shell { command: "true".to_owned() }
+        let command = if agenda.chance(60) { POISON } else { "true" };
+        Work::Shell { command: command.to_owned() }
     };
     TaskSpec {
         work,

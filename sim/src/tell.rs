@@ -6,6 +6,7 @@ use campusgrid_core::effect::Effects;
 use campusgrid_protocol::id::SessionId;
 use campusgrid_protocol::message::ToWorker;
 
+use crate::engine::Asker;
 use crate::event::Event;
 use crate::manager::Manager;
 use crate::world::Stage;
@@ -15,8 +16,14 @@ impl Manager {
     pub(super) fn answer(&mut self, effects: &mut Effects, stage: &mut Stage<'_>) {
         for (ticket, reply) in take(&mut effects.replies) {
             let waiting = self.life.as_mut().and_then(|life| life.waiting.remove(&ticket));
-            if let Some(ask) = waiting {
-                stage.agenda.within(1..300, Event::Answered { ask, reply });
+            match waiting {
+                Some(Asker::Person(ask)) => {
+                    stage.agenda.within(1..300, Event::Answered { ask, reply });
+                }
+                Some(Asker::Machine { connection, shown }) => {
+                    self.let_in(connection, shown, reply, stage);
+                }
+                None => {}
             }
         }
     }
@@ -25,12 +32,12 @@ impl Manager {
     pub(super) fn send_all(&mut self, effects: &mut Effects, stage: &mut Stage<'_>) {
         for (session, message) in take(&mut effects.sends) {
             let message = stage.saboteur.tells(message);
-            let machine = self.outbox(session).map(|id| stage.network.connection(id).machine);
+            let machine = self.outbox(session).map(|id| stage.network.machine(id));
             stage.oracles.told(&message, machine);
             self.send(session, &message, stage);
         }
-        for (session, reason) in take(&mut effects.closes) {
-            self.send(session, &ToWorker::Closing { reason }, stage);
+        for (session, reason, comeback) in take(&mut effects.closes) {
+            self.send(session, &ToWorker::Closing { reason, comeback }, stage);
             self.drop_outbox(session, stage);
         }
     }

@@ -1,18 +1,17 @@
-//! People: they register, submit, cancel, approve and remove machines, and like every client repeat
-//! what was not answered, a submit under its own key.
-
-use std::sync::Arc;
+//! People: they register, submit, cancel, hand out tokens, approve, remove and release machines, and
+//! like every client repeat what was not answered, a submit under its own key.
 
 use campusgrid_core::effect::{Refusal, Reply};
-use campusgrid_core::input::{Registration, Request, Submission};
-use campusgrid_core::worker::KeyHash;
-use campusgrid_protocol::id::{JobId, UserId};
-use campusgrid_protocol::task::TaskSpec;
+use campusgrid_core::input::Request;
+use campusgrid_core::voucher::Shown;
+use campusgrid_protocol::id::{UserId, VoucherId, VoucherSecret, WorkerId};
 
 use crate::agenda::Agenda;
 use crate::event::Event;
+use crate::identity::Token;
 use crate::oracle::Oracles;
 use crate::record::Record;
+use crate::want::Want;
 
 /// How long a client waits for an answer.
 const ANSWER_MS: u64 = 10_000;
@@ -23,26 +22,6 @@ pub(crate) const PATIENCE_MS: u64 = 240_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AskId(usize);
 
-/// What a person can want.
-#[derive(Debug, Clone)]
-pub(crate) enum Want {
-    Register,
-    /// The name is also the key.
-    Submit {
-        name: String,
-        spec: Arc<TaskSpec>,
-    },
-    Cancel {
-        job: JobId,
-    },
-    Approve {
-        code: String,
-    },
-    Remove {
-        key_hash: KeyHash,
-    },
-}
-
 #[derive(Debug)]
 pub(crate) struct Users {
     pub(crate) people: Vec<Person>,
@@ -52,7 +31,11 @@ pub(crate) struct Users {
 #[derive(Debug)]
 pub(crate) struct Person {
     pub(crate) name: String,
-    id: Option<UserId>,
+    /// The first one sits at the manager's own machine.
+    pub(crate) local: bool,
+    pub(crate) id: Option<UserId>,
+    /// What an operator has handed out to whoever registers.
+    pub(crate) invitation: Option<Shown>,
 }
 
 /// A want under way.
@@ -67,7 +50,12 @@ struct Ask {
 
 impl Users {
     pub(crate) fn new(people: usize) -> Self {
-        let person = |index| Person { name: format!("user-{index}"), id: None };
+        let person = |index| Person {
+            name: format!("user-{index}"),
+            local: index == 0,
+            id: None,
+            invitation: None,
+        };
         Self { people: (0..people).map(person).collect(), asks: Vec::new() }
     }
 
@@ -76,8 +64,20 @@ impl Users {
         self.asks.iter().all(|ask| !ask.open)
     }
 
+    /// What people wait for.
+    pub(crate) fn open(&self) -> Vec<&Want> {
+        self.asks.iter().filter(|ask| ask.open).map(|ask| &ask.want).collect()
+    }
+
+    /// Whose account this is.
+    pub(crate) fn person_of(&self, user: UserId, record: &Record) -> Option<usize> {
+        let name = record.users.get(&user)?;
+        self.people.iter().position(|person| person.name == *name)
+    }
+
     pub(crate) fn want(&mut self, person: usize, want: Want, agenda: &mut Agenda) {
-        let give_up_ms = agenda.now_ms() + PATIENCE_MS;
+        let gives_up = !want.is_stubborn();
+        let give_up_ms = if gives_up { agenda.now_ms() + PATIENCE_MS } else { u64::MAX };
         self.asks.push(Ask { person, want, tries: 0, give_up_ms, open: true });
         self.try_now(AskId(self.asks.len() - 1), agenda);
     }
@@ -98,32 +98,9 @@ impl Users {
     pub(crate) fn request(&mut self, id: AskId, record: &Record) -> Option<Request> {
         let ask = &self.asks[id.0];
         let person = &mut self.people[ask.person];
-        if let Want::Register = ask.want {
-            return Some(Request::Register(Registration {
-                name: person.name.clone(),
-                email: None,
-                password_hash: "secret".to_owned(),
-                local: false,
-            }));
-        }
         // Whoever was registered and not told so can log in all the same.
         person.id = person.id.or_else(|| record.user_of_name(&person.name));
-        let user = person.id?;
-        match &ask.want {
-            Want::Register => None,
-            Want::Submit { name, spec } => Some(Request::Submit(Submission {
-                user,
-                key: Some(name.clone()),
-                name: name.clone(),
-                spec: (**spec).clone(),
-            })),
-            Want::Cancel { job } => Some(Request::Cancel { user, job: *job }),
-            Want::Approve { code } => Some(Request::ApproveWorker { user, code: code.clone() }),
-            Want::Remove { key_hash } => {
-                let worker = record.worker_of(key_hash)?;
-                Some(Request::RemoveWorker { user, worker })
-            }
-        }
+        ask.want.request(person, record)
     }
 
     pub(crate) fn on_answered(
@@ -134,29 +111,32 @@ impl Users {
         agenda: &mut Agenda,
     ) {
         let ask = &mut self.asks[id.0];
-        match (&ask.want, reply) {
-            (Want::Submit { name, .. }, Reply::Submitted { job, .. }) => {
-                oracles.promised(*job, name);
-            }
-            (Want::Register, Reply::Registered { user }) => oracles.registered(user.id),
-            (Want::Cancel { job }, Reply::Done) => oracles.cancelled(*job),
-            (
-                Want::Submit { .. }
-                | Want::Register
-                | Want::Cancel { .. }
-                | Want::Approve { .. }
-                | Want::Remove { .. },
-                _,
-            ) => {}
+        if let (Want::Submit { name, .. }, Reply::Submitted { job, .. }) = (&ask.want, reply) {
+            oracles.promised(*job, name);
         }
-        if !ask.open {
-            return;
+        if let Reply::Registered { user } = reply {
+            oracles.registered(user.id);
+            oracles.invited(user.id, self.people[ask.person].invitation);
         }
-        if let Reply::Refused(Refusal::TooManyJobs { .. }) = reply {
+        if let (Want::Cancel { job }, Reply::Done) = (&ask.want, reply) {
+            oracles.cancelled(*job);
+        }
+        if let (Want::Revoke { voucher }, Reply::Done) = (&ask.want, reply) {
+            oracles.revoked(*voucher);
+        }
+        if !ask.open || is_for_later(reply) {
             return; // Later, perhaps: it counts as not answered.
         }
         ask.open = false;
-        let person = ask.person;
+        if let Reply::Refused(_) = reply {
+            oracles.count("refused");
+        }
+        let (person, want) = (ask.person, ask.want.clone());
+        self.go_on(person, &want, reply, agenda);
+    }
+
+    /// What a person does about an answer.
+    fn go_on(&mut self, person: usize, want: &Want, reply: &Reply, agenda: &mut Agenda) {
         match reply {
             Reply::Submitted { job, .. } => {
                 if agenda.chance(250) {
@@ -165,8 +145,44 @@ impl Users {
                 }
             }
             Reply::Registered { user } => self.people[person].id = Some(user.id),
-            Reply::Refused(_) => oracles.count("refused"),
-            Reply::Approved { .. } | Reply::Done => {}
+            Reply::Refused(refusal) => {
+                if let (Want::Register, Refusal::VoucherUnknown) = (want, refusal) {
+                    let want = Want::invite(self.people.len(), agenda);
+                    agenda.within(500..20_000, Event::Wants { person: 0, want });
+                }
+            }
+            Reply::VoucherMade { voucher } => self.hand_out(person, want, *voucher, agenda),
+            Reply::Approved { .. } | Reply::Enrolled { .. } | Reply::Done => {}
+        }
+    }
+
+    fn hand_out(&mut self, person: usize, want: &Want, id: VoucherId, agenda: &mut Agenda) {
+        match want {
+            Want::Token { secret, machines, .. } => {
+                let token = Token { id, secret: *secret };
+                for &machine in machines {
+                    agenda.within(500..60_000, Event::Handed { machine, token });
+                }
+                if agenda.chance(300) {
+                    let want = Want::Revoke { voucher: id };
+                    agenda.within(500..120_000, Event::Wants { person, want });
+                }
+            }
+            Want::Invite { secret, .. } => {
+                let shown = Some(shown(id, *secret));
+                for (index, guest) in self.people.iter_mut().enumerate().filter(|it| !it.1.local) {
+                    guest.invitation = shown;
+                    let want = Want::Register;
+                    agenda.within(500..20_000, Event::Wants { person: index, want });
+                }
+            }
+            Want::Register
+            | Want::Submit { .. }
+            | Want::Cancel { .. }
+            | Want::Revoke { .. }
+            | Want::Approve { .. }
+            | Want::Remove { .. }
+            | Want::Release { .. } => {}
         }
     }
 
@@ -176,5 +192,35 @@ impl Users {
         let tries = ask.tries;
         agenda.within(1..200, Event::Asked { ask: id });
         agenda.within(ANSWER_MS..ANSWER_MS + 1, Event::Unanswered { ask: id, tries });
+    }
+
+    /// A machine gets no tasks until its owner says so, who does when they see it.
+    pub(crate) fn notice(&self, worker: WorkerId, record: &Record, agenda: &mut Agenda) {
+        let owner = record.workers.get(&worker).map(|worker| worker.owner);
+        if let Some(person) = owner.and_then(|owner| self.person_of(owner, record)) {
+            let want = Want::Release { worker };
+            agenda.within(5000..400_000, Event::Wants { person, want });
+        }
+    }
+}
+
+/// A voucher as somebody shows it.
+pub(crate) fn shown(id: VoucherId, secret: VoucherSecret) -> Shown {
+    Shown { id, secret_hash: *blake3::hash(&secret.0).as_bytes() }
+}
+
+/// Whether a client tries again though it was answered.
+fn is_for_later(reply: &Reply) -> bool {
+    match reply {
+        Reply::Refused(Refusal::TooManyJobs { .. } | Refusal::DiskFull | Refusal::BooksBroken) => {
+            true
+        }
+        Reply::Refused(_) => false,
+        Reply::Registered { .. }
+        | Reply::Submitted { .. }
+        | Reply::Approved { .. }
+        | Reply::Enrolled { .. }
+        | Reply::VoucherMade { .. }
+        | Reply::Done => false,
     }
 }

@@ -1,5 +1,6 @@
 //! One made-up world: all parts on one clock, from a storm of faults to the last end.
 
+use campusgrid_core::input::Request;
 use campusgrid_manager::store::Store;
 
 use crate::agenda::Agenda;
@@ -48,10 +49,11 @@ impl World {
     fn new(seed: u64, store: Store, bug: Option<Bug>) -> Self {
         let mut agenda = Agenda::new(seed);
         let users = Users::new(agenda.dice.usize(2..4));
-        let manager = Manager::new(story::policy(&mut agenda), store);
+        let policy = story::policy(&mut agenda);
         let machines = story::machines(&users, &mut agenda);
         agenda.at(0, Event::ManagerStarts);
-        story::plan(&machines, &users, &mut agenda);
+        story::plan(&policy, &machines, &users, &mut agenda);
+        let manager = Manager::new(policy, store);
         let labels = machines.iter().map(|machine| machine.config.labels.clone()).collect();
         Self {
             agenda,
@@ -69,11 +71,18 @@ impl World {
         while self.storm || !self.is_quiet() {
             let Some(event) = self.agenda.next() else { break };
             self.oracles.now_ms = self.agenda.now_ms();
+            if self.agenda.now_ms() < self.manager.still_until_ms && is_for_the_manager(&event) {
+                self.agenda.at(self.manager.still_until_ms, event);
+                continue;
+            }
             if self.agenda.now_ms() > story::STORM_MS + CALM_MS {
-                let words = self.manager.why();
+                let words = self.why();
                 self.oracles.find(Oracle::EverythingEnds, words);
             }
             self.step(event);
+            for worker in std::mem::take(&mut self.oracles.set_aside) {
+                self.users.notice(worker, &self.oracles.record, &mut self.agenda);
+            }
             if let Some(finding) = self.oracles.finding.take() {
                 return Err(finding);
             }
@@ -81,6 +90,7 @@ impl World {
         let (manager, _, mut stage) = self.stage();
         manager.start(&mut stage);
         manager.close_the_books(&mut stage);
+        stage.oracles.lasted();
         self.oracles.finding.take().map_or(Ok(self.oracles.report), Err)
     }
 
@@ -90,6 +100,13 @@ impl World {
             && self.manager.is_up()
             && self.machines.iter().all(Machine::is_quiet)
             && self.users.are_quiet()
+    }
+
+    /// What goes on, in words.
+    fn why(&self) -> String {
+        let busy = self.machines.iter().filter(|machine| !machine.is_quiet());
+        let busy: Vec<String> = busy.map(Machine::why).collect();
+        format!("{}; busy: {busy:?}; waiting: {:?}", self.manager.why(), self.users.open())
     }
 
     pub(super) fn stage(&mut self) -> (&mut Manager, &mut Vec<Machine>, Stage<'_>) {
@@ -141,6 +158,7 @@ impl World {
             Event::Unanswered { ask, tries } => {
                 self.users.on_unanswered(ask, tries, &mut self.agenda);
             }
+            Event::Handed { machine, token } => self.machines[machine].identity.token = Some(token),
             Event::Fault(fault) => self.strike(fault),
             Event::StormOver => self.storm = false,
         }
@@ -148,6 +166,9 @@ impl World {
 
     fn on_asked(&mut self, ask: AskId) {
         if let Some(request) = self.users.request(ask, &self.oracles.record) {
+            if let Request::ReleaseWorker { worker, .. } = &request {
+                self.oracles.release_asked(*worker);
+            }
             // One that finds no manager is repeated like one whose answer is lost.
             self.manager.ask(ask, request, &mut self.agenda);
         }
@@ -169,5 +190,23 @@ impl World {
         let believers = machines.iter().flat_map(|machine| machine.believers(now_ms));
         let believers: Vec<_> = believers.collect();
         stage.oracles.never_twice(&believers);
+    }
+}
+
+/// Whether it waits when the manager stands still.
+fn is_for_the_manager(event: &Event) -> bool {
+    match event {
+        Event::Up { .. } | Event::AtManager { .. } | Event::Upload { .. } | Event::Asked { .. } => {
+            true
+        }
+        Event::Down { .. }
+        | Event::Inside { .. }
+        | Event::ManagerStarts
+        | Event::Wants { .. }
+        | Event::Answered { .. }
+        | Event::Unanswered { .. }
+        | Event::Handed { .. }
+        | Event::Fault(_)
+        | Event::StormOver => false,
     }
 }

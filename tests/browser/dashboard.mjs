@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 
 import {
-  approveWorker, expect, openBrowser, openContext, owner, register, runSteps, send, sendJob, submitJob, url,
+  approveWorker, expect, logIn, openBrowser, openContext, owner, register, runSteps, send, sendJob, submitJob, url,
 } from './steps.mjs';
 
 const axe = await readFile(createRequire(import.meta.url).resolve('axe-core'), 'utf8');
@@ -25,6 +25,9 @@ with open(os.environ["OUTPUT_DIR"] + "/answer.txt", "w") as file:
 `,
   needs: { cores: 1, ram_mib: 128, time_limit_s: 60 },
 };
+
+// Red letters, a bell, a script and text turned around.
+const HOSTILE = "printf '\\033[31mred <b>bold</b>\\007 <script>document.title=1</script> \\342\\200\\256txt\\n'; sleep 2";
 
 const HEADED_JOB = {
   kind: 'python',
@@ -69,7 +72,7 @@ async function hasEnded(page) {
 // Every page that a logged-in user can reach, and the two that nobody else sees.
 function pages() {
   return ['/', '/submit', '/submit?example=heat-flags', '/submit?example=word-lengths-node', '/jobs',
-    `/jobs/${job}`, `/jobs/${headedJob}`, '/workers', '/workers/approve', '/leaderboard', '/credits'];
+    `/jobs/${job}`, `/jobs/${headedJob}`, '/workers', '/workers/add', '/workers/approve', '/leaderboard', '/credits', '/account', '/users'];
 }
 
 async function sidewaysOverflow(page) {
@@ -116,6 +119,24 @@ const steps = [
     await page.waitForFunction(() => /sandboxed/i.test(document.querySelector('main').innerText));
   }],
 
+  ['a token to join by is one line to copy, and can be revoked', async () => {
+    await page.goto('/workers/add');
+    await page.fill('#host', 'grid.example.edu');
+    await page.locator('#make').click();
+    await page.waitForSelector('#command');
+    const line = await textOf(page, '#command');
+    const form = /^campusgrid-worker -m grid\.example\.edu( -p \d+)? --token cg1\.[0-9a-f]{64}\.\d+\.[0-9a-f]{32}$/;
+    expect(form.test(line), `line: ${line}`);
+    await page.locator('[data-copies=command]').click();
+    const fingerprint = (await textOf(page, '#fingerprint')).replaceAll(/\s/g, '');
+    expect(line.includes(`cg1.${fingerprint}.`), `fingerprint: ${fingerprint}`);
+    expect(await sidewaysOverflow(page) === '', 'the line makes the page scroll sideways');
+    await page.locator('#tokens button').first().click();
+    await page.waitForFunction(() => !document.querySelector('#tokens') && !document.querySelector('#command'));
+    await page.goto('/workers/approve');
+    expect((await textOf(page, '#fingerprint')).replaceAll(/\s/g, '') === fingerprint, 'two fingerprints');
+  }],
+
   ['the price is shown before anything is submitted', async () => {
     await submitJob(page, SLOW_JOB);
     // The preview follows the fields; the formula for 1 core, 128 MiB and one minute gives 8.125.
@@ -135,6 +156,19 @@ const steps = [
   ['the page follows the job to its end by itself', async () => {
     await page.waitForFunction(() => /succeeded/i.test(document.querySelector('#job-state').innerText));
     await page.waitForFunction(() => document.querySelector('#log-stdout').innerText.includes('line 8 of 8'));
+  }],
+
+  ['what a job prints is shown as it is, and steers nothing', async () => {
+    const back = page.url();
+    await submitJob(page, { kind: 'shell', name: 'hostile', source: HOSTILE, needs: { time_limit_s: 60 } });
+    await sendJob(page);
+    await page.waitForFunction(() => /succeeded/i.test(document.querySelector('#job-state').innerText));
+    const isShown = () => document.querySelector('#log-stdout').innerText.includes('␛[31mred <b>bold</b>␇');
+    await page.waitForFunction(isShown);
+    expect((await page.locator('#log-stdout b').count()) === 0, 'the log has become part of the page');
+    await page.reload();
+    expect(await page.evaluate(isShown), 'the page shows something else than the stream');
+    await page.goto(back);
   }],
 
   ['the output can be downloaded', async () => {
@@ -218,6 +252,57 @@ const steps = [
     const lock = await readFile(await download.path(), 'utf8');
     expect(/^six==\d/m.test(lock) && lock.includes('--hash=sha256:'), `lock: ${lock}`);
     await page.waitForFunction(() => /^six \d/.test(document.querySelector('#log-stdout').innerText));
+  }],
+
+  ['a token is made by keyboard and shown once', async () => {
+    await page.goto('/account');
+    await page.fill('#token-name', 'a <b>script</b>');
+    await page.locator('#scope-submit').focus();
+    await page.keyboard.press('Space');
+    await page.locator('#days').focus();
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('#new-token');
+    const token = await page.inputValue('#new-token');
+    expect(/^cgp_[0-9a-f]{64}$/.test(token), `token: ${token}`);
+    const row = await textOf(page, '#tokens tbody tr');
+    expect(row.includes('a <b>script</b>') && row.includes('read, submit'), `row: ${row}`);
+    const me = await fetch(`${url}/api/v1/me`, { headers: { authorization: `Bearer ${token}` } });
+    expect((await me.json()).user === owner.name, `status ${me.status}`);
+    await page.goto('/account');
+    expect(!(await page.content()).includes(token), 'the token is shown twice');
+    await page.locator('#tokens [id^=revoke]').first().click();
+    await page.waitForSelector('#notice');
+    const after = await fetch(`${url}/api/v1/me`, { headers: { authorization: `Bearer ${token}` } });
+    expect(after.status === 401, `status ${after.status} after it was revoked`);
+  }],
+
+  ['another browser is seen and logged out', async () => {
+    const elsewhere = await openContext(browser, { viewport: PHONE });
+    const other = await elsewhere.newPage();
+    await logIn(other, owner);
+    await page.goto('/account');
+    const rows = page.locator('#sessions tbody tr');
+    expect((await rows.count()) === 2, `${await rows.count()} logins`);
+    const row = rows.filter({ hasNotText: 'this one' });
+    expect(/Chrom/.test(await row.innerText()), `row: ${await row.innerText()}`);
+    await row.locator('button').click();
+    await page.waitForSelector('#notice');
+    await other.goto('/jobs');
+    expect(other.url().includes('/login'), `the other browser is at ${other.url()}`);
+    await elsewhere.close();
+  }],
+
+  ['an operator makes an invitation and takes it back', async () => {
+    await page.goto('/users');
+    const row = await textOf(page, '#users tbody tr');
+    expect(row.includes(owner.name) && row.includes('operator'), `row: ${row}`);
+    await send(page, '#uses');
+    await page.waitForSelector('#new-link');
+    const link = await page.inputValue('#new-link');
+    expect(link.startsWith(`${url}/register?invitation=cgi.`), `link: ${link}`);
+    await page.locator('#invitations [id^=revoke]').first().click();
+    await page.waitForSelector('#notice');
+    expect((await page.locator('#invitations').count()) === 0, 'the invitation is still there');
   }],
 
   ['an unknown job is a page, not a stack trace', async () => {

@@ -82,6 +82,14 @@ export async function register(page, { name, password }) {
   await page.waitForSelector('#balance');
 }
 
+export async function logIn(page, { name, password }) {
+  await page.goto('/login');
+  await page.fill('[name=name]', name);
+  await page.fill('[name=password]', password);
+  await send(page, '[name=password]');
+  await page.waitForSelector('#balance');
+}
+
 export async function approveWorker(page) {
   await page.goto('/workers/approve');
   await page.fill('#approve-code', code);

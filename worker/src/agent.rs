@@ -9,12 +9,15 @@
 //! - [`AgentInput::Recovered`] comes first, once.
 //! - Every [`AgentEffect::Run`] is followed by exactly one [`AgentInput::Finished`] or
 //!   [`AgentInput::Gone`], every [`AgentEffect::Spool`] by one `Finished`, and every
-//!   [`AgentEffect::Upload`] by one [`AgentInput::Uploaded`] or [`AgentInput::UploadFailed`].
+//!   [`AgentEffect::Upload`] by one [`AgentInput::Uploaded`], [`AgentInput::UploadFailed`] or
+//!   [`AgentInput::UploadRefused`].
 //! - `Finished` comes when the end is on disk, so that it survives the worker.
 
+pub(crate) mod blobs;
 pub mod effect;
 mod ends;
 mod held;
+mod pause;
 pub mod room;
 mod session;
 #[cfg(test)]
@@ -23,26 +26,23 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use campusgrid_protocol::id::{AttemptId, WorkerKey};
-use campusgrid_protocol::message::{Approval, Join, ToManager, ToWorker};
+use campusgrid_protocol::id::AttemptId;
+use campusgrid_protocol::message::{Comeback, Join, ToManager, ToWorker};
 use campusgrid_protocol::resource::{Capacity, Isolation};
 use campusgrid_protocol::task::{Outcome, WorkerFault};
 
 use self::effect::{AgentEffect, AgentEffects, AgentInput, Order, Progress, StopOrder};
-use self::held::{Held, Phase};
+use self::held::{Held, Phase, Resolved};
 use self::room::Room;
 use self::session::Session;
 
 /// A start beyond this many known attempts is passed over; its lease then runs out unused.
 const ATTEMPTS_MAX: usize = 10_000;
 
-/// Who a worker is and what it offers.
+/// What a worker offers.
 #[derive(Debug, Clone)]
 pub struct AgentConfig {
-    pub key: WorkerKey,
     pub name: String,
-    /// The user who is said to own this machine.
-    pub owner: Option<String>,
     pub capacity: Capacity,
     pub isolation: Isolation,
     pub isolation_notes: Vec<String>,
@@ -88,14 +88,17 @@ impl Agent {
             AgentInput::Disconnected => self.on_disconnected(),
             AgentInput::Received(message) => self.on_message(now_ms, message, effects),
             AgentInput::Progress { attempt, progress } => {
-                self.on_progress(attempt, progress, effects);
+                self.on_progress(now_ms, attempt, progress, effects);
             }
             AgentInput::Finished(ended) => self.on_finished(*ended, effects),
             AgentInput::Gone { attempt } => {
                 self.held.remove(&attempt);
             }
-            AgentInput::Uploaded { attempt } => self.on_uploaded(attempt, effects),
+            AgentInput::Uploaded { attempt } => self.on_uploaded(now_ms, attempt, effects),
             AgentInput::UploadFailed { attempt } => self.on_upload_failed(now_ms, attempt),
+            AgentInput::UploadRefused { attempt, blob, reason } => {
+                self.on_upload_refused(attempt, blob, &reason);
+            }
             AgentInput::Tick { load, jitter_permille } => {
                 if let Some(sequence) = self.session.heartbeat_due(now_ms, jitter_permille) {
                     let attempts = self.attempts();
@@ -108,6 +111,7 @@ impl Agent {
         }
         self.end_overdue_leases(now_ms, effects);
         self.deliver(now_ms, effects);
+        self.ask_again_for_locks(now_ms, effects);
         self.start_what_fits(effects);
         self.finish_leaving(now_ms, effects);
     }
@@ -140,9 +144,7 @@ impl Agent {
     fn on_connected(&mut self, now_ms: u64, effects: &mut AgentEffects) {
         self.session.connected(now_ms);
         effects.send(ToManager::Join(Box::new(Join {
-            key: self.config.key,
             name: self.config.name.clone(),
-            owner: self.config.owner.clone(),
             capacity: self.config.capacity.clone(),
             isolation: self.config.isolation,
             isolation_notes: self.config.isolation_notes.clone(),
@@ -161,13 +163,10 @@ impl Agent {
     fn on_message(&mut self, now_ms: u64, message: ToWorker, effects: &mut AgentEffects) {
         self.session.heard(now_ms);
         match message {
-            ToWorker::Welcome { worker: _, heartbeat_ms, lease_ms, approval } => {
+            ToWorker::Welcome { worker: _, heartbeat_ms, lease_ms, owner } => {
                 self.session.welcomed(now_ms, heartbeat_ms, lease_ms);
-                effects.push(AgentEffect::Approval(approval));
+                effects.push(AgentEffect::Welcomed { owner });
                 self.repeat_progress(effects);
-            }
-            ToWorker::Approved { owner } => {
-                effects.push(AgentEffect::Approval(Approval::Owned { by: owner }));
             }
             ToWorker::Start { attempt, spec, gpus, lock } => {
                 self.on_start(attempt, Order { spec, gpus, lock }, effects);
@@ -188,9 +187,16 @@ impl Agent {
                     }
                 }
             }
-            ToWorker::Closing { reason } => {
+            ToWorker::Closing { reason, comeback: Comeback::Later } => {
                 self.hang_up(reason, effects);
             }
+            ToWorker::Closing { reason, comeback: Comeback::Never } => {
+                effects.push(AgentEffect::Dismissed { reason });
+                self.on_disconnected();
+                self.on_leave(now_ms, effects);
+            }
+            // The connection's own business: see [`crate::connection`].
+            ToWorker::Certificate { certificate: _ } => {}
         }
     }
 
@@ -278,7 +284,13 @@ impl Agent {
         }
     }
 
-    fn on_progress(&mut self, attempt: AttemptId, progress: Progress, effects: &mut AgentEffects) {
+    fn on_progress(
+        &mut self,
+        now_ms: u64,
+        attempt: AttemptId,
+        progress: Progress,
+        effects: &mut AgentEffects,
+    ) {
         let Some(Held::Running { phase, resolved, .. }) = self.held.get_mut(&attempt) else {
             return;
         };
@@ -288,8 +300,9 @@ impl Agent {
                 ToManager::Preparing { attempt, step }
             }
             Progress::Resolved { lock } => {
-                *resolved = Some(lock.clone());
-                ToManager::Locked { attempt, lock }
+                // Told at the end of this input, and again until it is answered.
+                *resolved = Some(Resolved::new(lock, now_ms));
+                return;
             }
             Progress::Started => {
                 *phase = Phase::Started;
@@ -304,12 +317,25 @@ impl Agent {
         }
     }
 
+    /// Tells again what packages came to where the manager has not answered: in a new session, which
+    /// knows nothing of what the last one may have lost, and after a while in this one, since a
+    /// manager whose disk is full answers later or not at all.
+    fn ask_again_for_locks(&mut self, now_ms: u64, effects: &mut AgentEffects) {
+        if !self.session.is_welcomed() {
+            return;
+        }
+        for (&attempt, held) in &mut self.held {
+            if let Held::Running { resolved: Some(resolved), .. } = held
+                && resolved.is_due(now_ms)
+            {
+                effects.send(ToManager::Locked { attempt, lock: resolved.lock.clone() });
+            }
+        }
+    }
+
     /// A new session knows nothing of what the last one may have lost.
     fn repeat_progress(&self, effects: &mut AgentEffects) {
         for (&attempt, held) in &self.held {
-            if let Held::Running { resolved: Some(lock), .. } = held {
-                effects.send(ToManager::Locked { attempt, lock: lock.clone() });
-            }
             match held {
                 Held::Running { phase: Phase::Preparing { step }, .. } => {
                     effects.send(ToManager::Preparing { attempt, step: step.clone() });

@@ -30,6 +30,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         recipe: RecipeFlags,
     },
+    /// Forget which manager this machine has joined, and the key it is known by; results stay
+    Forget,
     /// Put the program, its service and its AppArmor profile in place, and start the service
     Install {
         /// Only say what would be done
@@ -68,7 +70,13 @@ pub(crate) struct Settings {
     /// Name of this machine in the dashboard [default: its host name]
     #[arg(short, long, value_name = "NAME", global = true)]
     name: Option<String>,
-    /// The user who owns this machine and is paid for its work, once they approve it
+    /// Joins at once as the machine of whoever made this token in the dashboard ("Workers")
+    #[arg(long, value_name = "TOKEN", global = true, conflicts_with = "token_file")]
+    token: Option<String>,
+    /// A file that holds the token
+    #[arg(long, value_name = "FILE", global = true)]
+    token_file: Option<String>,
+    /// Without a token: the user who owns this machine, and who approves it in the dashboard
     #[arg(short, long, value_name = "USER", global = true)]
     user: Option<String>,
     /// Use neither Docker nor Podman
@@ -106,6 +114,8 @@ impl Settings {
             text("--port", "worker.manager_port", &self.port),
             text("--name", "worker.name", &self.name),
             text("--user", "worker.owner", &self.user),
+            text("--token", "worker.token", &self.token),
+            text("--token-file", "worker.token_file", &self.token_file),
             text("--data-dir", "worker.data_dir", &self.data_dir),
             switch("--no-docker", "worker.use_docker", self.no_docker, "false"),
             switch("--allow-restricted", "worker.allow_restricted", self.allow_restricted, "true"),

@@ -10,21 +10,29 @@ const LONGEST: Duration = Duration::from_secs(30);
 ///
 /// Source: Brooker, "Exponential backoff and jitter", 2015.
 #[derive(Debug)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     last: Duration,
 }
 
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Backoff {
-    pub(crate) fn new() -> Self {
+    /// As after a good session.
+    pub fn new() -> Self {
         Self { last: SHORTEST }
     }
 
-    pub(crate) fn reset(&mut self) {
+    /// Begins anew after a good session.
+    pub fn reset(&mut self) {
         self.last = SHORTEST;
     }
 
     /// The next pause; `random` is uniform over all of `u32`.
-    pub(crate) fn next(&mut self, random: u32) -> Duration {
+    pub fn next(&mut self, random: u32) -> Duration {
         let span = (self.last * 3).saturating_sub(SHORTEST);
         let share = span.as_millis() as u64 * u64::from(random) / u64::from(u32::MAX);
         self.last = (SHORTEST + Duration::from_millis(share)).min(LONGEST);
@@ -33,7 +41,7 @@ impl Backoff {
 }
 
 /// A random number; where the system has none, spreading workers out is what is lost.
-pub(crate) fn random() -> u32 {
+pub fn random() -> u32 {
     getrandom::u32().unwrap_or(u32::MAX / 2)
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use campusgrid_protocol::frame;
 use campusgrid_protocol::hello::ConnectionKind;
-use campusgrid_protocol::id::{AttemptId, WorkerKey};
+use campusgrid_protocol::id::{AttemptId, BlobHash};
 use campusgrid_protocol::message::{BulkToManager, BulkToWorker, CHUNK_MAX_BYTES};
 use campusgrid_protocol::task::BlobRef;
 use futures_util::{SinkExt, StreamExt};
@@ -15,7 +15,7 @@ use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use crate::error::WorkerError;
-use crate::hello::{Frames, ManagerAddress, dial};
+use crate::hello::{Door, Frames, ManagerAddress, dial};
 
 /// For each answer and each chunk.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -27,33 +27,52 @@ pub(crate) struct LocalBlob {
     pub(crate) file: PathBuf,
 }
 
+/// Why blobs are not with the manager.
+#[derive(Debug)]
+pub(crate) enum UploadError {
+    /// For now: they are to be offered again.
+    Failed(WorkerError),
+    /// For good: this blob, or none of the attempt's.
+    Refused { blob: Option<BlobHash>, reason: String },
+}
+
+impl From<WorkerError> for UploadError {
+    fn from(error: WorkerError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 /// Uploads what the manager does not have yet; a blob that it has costs one message.
 ///
 /// # Errors
 ///
-/// Those of the connection, `UploadRefused`, `UploadAnswer`, `ReadBlob`. Blobs before the one that
-/// failed stay with the manager.
+/// `Failed` with those of the connection, `UploadPutOff`, `UploadAnswer` and `ReadBlob`; `Refused`.
+/// Blobs before the one that failed stay with the manager.
 pub(crate) async fn upload(
-    manager: &ManagerAddress,
-    key: WorkerKey,
+    door: &Door,
     attempt: AttemptId,
     blobs: &[LocalBlob],
-) -> Result<(), WorkerError> {
-    let mut bulk = Bulk { frames: dial(manager, ConnectionKind::Bulk).await?, manager };
-    bulk.send(&BulkToManager::Open { key, attempt }).await?;
+) -> Result<(), UploadError> {
+    let (frames, _) = dial(door, ConnectionKind::Bulk).await?;
+    let mut bulk = Bulk { frames, manager: &door.manager };
+    bulk.send(&BulkToManager::Open { attempt }).await?;
     match bulk.answer().await? {
         Answer::Ready => {}
-        Answer::Received => return Err(WorkerError::UploadAnswer),
+        Answer::Received => return Err(WorkerError::UploadAnswer.into()),
+        Answer::Refused { reason } => return Err(UploadError::Refused { blob: None, reason }),
     }
     for local in blobs {
+        let refused = |reason| UploadError::Refused { blob: Some(local.blob.hash), reason };
         bulk.send(&BulkToManager::Blob(local.blob)).await?;
         match bulk.answer().await? {
             Answer::Received => continue,
             Answer::Ready => bulk.send_content(local).await?,
+            Answer::Refused { reason } => return Err(refused(reason)),
         }
         match bulk.answer().await? {
             Answer::Received => {}
-            Answer::Ready => return Err(WorkerError::UploadAnswer),
+            Answer::Ready => return Err(WorkerError::UploadAnswer.into()),
+            Answer::Refused { reason } => return Err(refused(reason)),
         }
     }
     Ok(())
@@ -62,6 +81,7 @@ pub(crate) async fn upload(
 enum Answer {
     Ready,
     Received,
+    Refused { reason: String },
 }
 
 struct Bulk<'a> {
@@ -83,7 +103,8 @@ impl Bulk<'_> {
         match frame::decode(&payload).map_err(|source| WorkerError::Frame { source })? {
             BulkToWorker::Ready => Ok(Answer::Ready),
             BulkToWorker::Received => Ok(Answer::Received),
-            BulkToWorker::Refused { reason } => Err(WorkerError::UploadRefused { reason }),
+            BulkToWorker::Refused { reason } => Ok(Answer::Refused { reason }),
+            BulkToWorker::Later { reason } => Err(WorkerError::UploadPutOff { reason }),
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use campusgrid_identity::token::JoinToken;
 use campusgrid_protocol::text::{check_label, check_user_name};
 use campusgrid_settings::file::ConfigFile;
 use campusgrid_settings::problem::Problems;
@@ -20,6 +21,10 @@ pub struct Config {
     /// None: the machine's host name.
     pub name: Option<String>,
     pub owner: Option<String>,
+    /// By which this machine is let in, if it has not joined by it before.
+    pub token: Option<JoinToken>,
+    /// A file that holds such a token.
+    pub token_file: Option<PathBuf>,
     pub data_dir: PathBuf,
     pub caps: Caps,
     pub without_sandbox: WithoutSandbox,
@@ -32,6 +37,8 @@ pub struct Config {
     pub environment_fresh: Duration,
     /// The most that environments and what they are made of may take up on the disk.
     pub environments_max_mib: u64,
+    /// Where the worker is root: tasks run as this user and some hundreds after it.
+    pub first_job_uid: u32,
     pub task: TaskLimits,
 }
 
@@ -145,6 +152,7 @@ impl Config {
         }
         reader.alias("worker.manager_host", "MANAGER_HOST");
         reader.alias("worker.manager_port", "MANAGER_PORT");
+        reader.alias("worker.token", "MANAGER_TOKEN");
         reader.alias("worker.use_docker", "USE_DOCKER");
         let config = Self {
             manager_host: reader
@@ -153,6 +161,8 @@ impl Config {
             manager_port: reader.integer("worker.manager_port", 9999, 1..=65535),
             name: reader.optional_text("worker.name", check_label),
             owner: reader.optional_text("worker.owner", check_user_name),
+            token: token(&mut reader),
+            token_file: reader.optional_path("worker.token_file"),
             data_dir: absolute(reader.path("worker.data_dir", &data_dir)),
             caps: Caps {
                 cores: reader.optional_integer("worker.cores", 1..=4096),
@@ -177,10 +187,24 @@ impl Config {
                 10_240,
                 512..=16 << 20,
             ),
+            first_job_uid: reader.integer("worker.first_job_uid", 60_000, 1000..=2_000_000_000),
             task: task_limits(&mut reader),
         };
         (reader, config)
     }
+}
+
+/// What is wrong with a token is told without showing it.
+fn token(reader: &mut Reader) -> Option<JoinToken> {
+    let text = reader.optional_text("worker.token", |_| Ok::<(), String>(()))?;
+    let parsed = text.parse();
+    parsed
+        .inspect_err(|error| {
+            reader.problem(format!(
+                "the token to join by (--token, MANAGER_TOKEN or worker.token): {error}"
+            ));
+        })
+        .ok()
 }
 
 fn engine(reader: &mut Reader) -> Option<EngineSettings> {
@@ -286,6 +310,20 @@ mod tests {
         }];
         let config = Config::read_without_manager(None, BTreeMap::new(), flags).unwrap();
         assert_eq!((config.manager_host.as_str(), config.weaker), ("", Weaker::Allow));
+    }
+
+    #[test]
+    fn a_token_is_taken_whole_and_never_shown() {
+        let secret = "0123456789abcdef0123456789abcdef";
+        let token = format!("cg1.{}.7.{secret}", "ab".repeat(32));
+        let manager = ("MANAGER_HOST", "grid.example");
+        let config = read("", &[manager, ("MANAGER_TOKEN", &token)]).unwrap();
+        assert_eq!(config.token.unwrap().to_string(), token);
+        assert!(!format!("{config:?}").contains(secret));
+        let cut = &token[..token.len() - 2];
+        let problems = read("", &[manager, ("MANAGER_TOKEN", cut)]).unwrap_err().to_string();
+        assert!(problems.contains("the token to join by"), "{problems}");
+        assert!(!problems.contains(&secret[..8]), "{problems}");
     }
 
     #[test]

@@ -8,7 +8,9 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use campusgrid_protocol::message::{Approval, LABELS_MAX};
+use campusgrid_identity::fingerprint::Fingerprint;
+use campusgrid_identity::token::JoinToken;
+use campusgrid_protocol::message::LABELS_MAX;
 use campusgrid_protocol::resource::{Capacity, Isolation};
 use campusgrid_sandbox::plan::{Check, Holds};
 use nix::fcntl::{Flock, FlockArg};
@@ -16,23 +18,29 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use self::live::Daemon;
+use self::live::{Daemon, Incoming};
 use crate::agent::{Agent, AgentConfig};
 use crate::config::{Config, Weaker};
-use crate::connection::ManagerAddress;
+use crate::connection::{Link, ManagerAddress};
+use crate::disk::make_private;
+use crate::enrol::Stranger;
 use crate::environment::{Environments, EnvironmentsConfig};
 use crate::error::WorkerError;
 use crate::features::{self, Version};
 use crate::gpu::Gpus;
-use crate::identity;
+use crate::identity::Identity;
 use crate::probe::{LoadMeter, Machine};
 use crate::run::Runner;
 use crate::run::backend::Backends;
 use crate::spool::Spool;
+use crate::stop::Stop;
 use crate::walls::{Walls, instance};
 
 /// Inputs of runs and uploads on their way to the agent, which takes them as fast as they come.
 const INPUTS: usize = 1024;
+
+/// Messages of the manager on their way to the agent.
+const EVENTS: usize = 256;
 
 /// How a worker came to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,10 +49,25 @@ pub enum Exit {
     Left,
     /// No sandbox works on this machine: what is missing and how to mend it, a line each.
     NoSandbox { notes: Vec<String> },
+    /// A person must look before it is started again.
+    Stopped(Stop),
 }
 
-/// Tells the owner, on whatever the worker has for that, whether this machine is theirs.
-pub type ShowApproval = fn(&Approval, owner: Option<&str>);
+/// What the owner is to know of how this machine stands with its manager.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// The code is to be approved, if the dashboard shows the same fingerprint.
+    Waiting {
+        code: String,
+        manager: Fingerprint,
+    },
+    WorksFor {
+        owner: String,
+    },
+}
+
+/// Tells the owner, on whatever the worker has for that; with the user who is said to be the owner.
+pub type Show = fn(&Notice, owner: Option<&str>);
 
 /// Runs a worker until `shutdown`. Belongs on a runtime with a single thread.
 ///
@@ -54,12 +77,16 @@ pub type ShowApproval = fn(&Approval, owner: Option<&str>);
 /// error.
 pub async fn run(
     config: Config,
+    token: Option<JoinToken>,
     variables: BTreeMap<String, String>,
-    show: ShowApproval,
+    show: Show,
     shutdown: CancellationToken,
 ) -> Result<Exit, WorkerError> {
     let _lock = take_directory(&config.data_dir, config.weaker)?;
-    let key = identity::load_or_make(&config.data_dir)?;
+    let mut identity = Identity::open(&config.data_dir, token)?;
+    if let Some(wrong) = identity.take_foreign_token() {
+        return Ok(Exit::Stopped(Stop::OtherToken { wrong }));
+    }
     let (gpus, gpu_checks) = Gpus::find().await;
     let walls = Walls::probe(&config, &config.data_dir, instance(&config.data_dir));
     let (walls, tools) = tokio::join!(walls, features::probe(features::SYSTEM.as_ref()));
@@ -84,10 +111,9 @@ pub async fn run(
         variables,
     })
     .map_err(|source| WorkerError::MakeDirectory { path: config.data_dir.clone(), source })?;
+    let name = config.name.unwrap_or(machine.name);
     let agent = Agent::new(AgentConfig {
-        key,
-        name: config.name.unwrap_or(machine.name),
-        owner: config.owner.clone(),
+        name: name.clone(),
         capacity: offer.capacity,
         isolation: offer.isolation,
         isolation_notes: offer.notes,
@@ -103,25 +129,32 @@ pub async fn run(
         limits: config.task,
     };
     let (inputs, input) = mpsc::channel(INPUTS);
+    let (events, event) = mpsc::channel(EVENTS);
+    let link = Link {
+        manager: ManagerAddress { host: config.manager_host, port: config.manager_port },
+        identity,
+        stranger: Stranger { name, owner: config.owner.clone() },
+        events,
+    };
     let daemon = Daemon {
         agent,
-        key,
-        manager: ManagerAddress { host: config.manager_host, port: config.manager_port },
         runner: Arc::new(runner),
         inputs,
         outbox: None,
+        door: None,
         runs: BTreeMap::new(),
-        ended: BTreeMap::new(),
         load,
-        approval: None,
+        notice: None,
         owner: config.owner,
         show,
+        hang_up: CancellationToken::new(),
+        stop: None,
     };
-    daemon.live(recovered, input, shutdown).await;
+    let stop = daemon.live(recovered, Incoming { input, event }, link, shutdown).await;
     if let Some(engine) = walls.engine {
         engine.close().await;
     }
-    Ok(Exit::Left)
+    Ok(stop.map_or(Exit::Left, Exit::Stopped))
 }
 
 /// What this machine says of itself to the manager.
@@ -184,7 +217,11 @@ fn note(check: &Check) -> String {
 }
 
 /// Makes the data directory if need be and takes it for this worker alone, until dropped.
-fn take_directory(path: &Path, weaker: Weaker) -> Result<Flock<File>, WorkerError> {
+///
+/// # Errors
+///
+/// `MakeDirectory`, `DirectoryInUse`.
+pub fn take_directory(path: &Path, weaker: Weaker) -> Result<Flock<File>, WorkerError> {
     let failed = |source| WorkerError::MakeDirectory { path: path.to_owned(), source };
     let mode = weaker.directory_mode();
     DirBuilder::new().recursive(true).mode(mode).create(path).map_err(failed)?;
@@ -196,10 +233,10 @@ fn take_directory(path: &Path, weaker: Weaker) -> Result<Flock<File>, WorkerErro
 /// An empty directory for this user alone in place of whatever an earlier worker has left there.
 fn fresh_directory(path: PathBuf) -> Result<PathBuf, WorkerError> {
     let make = || {
-        if path.exists() {
+        if path.symlink_metadata().is_ok() {
             fs::remove_dir_all(&path)?;
         }
-        DirBuilder::new().mode(0o700).create(&path)
+        make_private(&path)
     };
     match make() {
         Ok(()) => Ok(path),
@@ -242,13 +279,17 @@ mod tests {
     fn results_are_for_the_worker_alone_where_tasks_may_enter() {
         let home = tempfile::tempdir().unwrap();
         let data_dir = home.path().join("worker");
+        for before in ["", "spool", "runs", "identity"] {
+            DirBuilder::new().mode(0o755).create(data_dir.join(before)).unwrap();
+        }
         let _lock = take_directory(&data_dir, Weaker::Allow).unwrap();
         let (spool, _) = Spool::open(&data_dir).unwrap();
+        Identity::open(&data_dir, None).unwrap();
         let runs = fresh_directory(data_dir.join("runs")).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(
-            [data_dir.clone(), runs, data_dir.join("spool")].map(|path| mode(&path)),
-            [0o711, 0o700, 0o700]
+            [runs, data_dir.join("spool"), data_dir.join("identity")].map(|path| mode(&path)),
+            [0o700; 3]
         );
         drop(spool);
     }

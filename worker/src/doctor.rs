@@ -66,7 +66,7 @@ pub async fn examine(config: &Config, variables: BTreeMap<String, String>) -> io
     if !config.manager_host.is_empty() {
         let manager =
             ManagerAddress { host: config.manager_host.clone(), port: config.manager_port };
-        checks.push(machine::manager(&manager).await);
+        checks.push(machine::manager(&manager, &config.data_dir).await);
     }
     Ok(Findings { isolation, checks })
 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use campusgrid_identity::IdentityError;
+use campusgrid_identity::token::TokenError;
 use campusgrid_protocol::frame::FrameError;
 use campusgrid_protocol::hello::HelloError;
 
@@ -14,12 +16,27 @@ pub enum WorkerError {
     DirectoryInUse { path: PathBuf },
     #[error("failed to read the identity in {path}")]
     ReadIdentity { path: PathBuf, source: std::io::Error },
-    #[error("the identity in {path} has {found} bytes instead of 32; remove it to join anew")]
-    DamagedIdentity { path: PathBuf, found: usize },
+    #[error(
+        "the identity in {dir} is damaged: {what}; to join anew: campusgrid-worker forget, with the \
+         same --data-dir"
+    )]
+    DamagedIdentity { dir: PathBuf, what: &'static str },
     #[error("failed to write the identity to {path}")]
     WriteIdentity { path: PathBuf, source: std::io::Error },
-    #[error("the system gives no random bytes")]
-    Random { source: getrandom::Error },
+    #[error("failed to make a key")]
+    MakeKey { source: IdentityError },
+    #[error("failed to prepare TLS")]
+    Tls { source: IdentityError },
+    #[error("failed to read the token in {path}")]
+    ReadToken { path: PathBuf, source: std::io::Error },
+    #[error("the file {path} holds no token to join by")]
+    BadToken { path: PathBuf, source: TokenError },
+    #[error("the manager does not take the token: {reason}")]
+    TokenRefused { reason: String },
+    #[error("the manager gives no code: {reason}")]
+    CodeRefused { reason: String },
+    #[error("the certificate that the manager has given is not for this machine's key")]
+    BadCertificate,
     #[error("failed to read the spool {path}")]
     ReadSpool { path: PathBuf, source: std::io::Error },
     #[error("failed to keep a result in {path}")]
@@ -30,6 +47,10 @@ pub enum WorkerError {
     ReadLog { path: PathBuf, source: std::io::Error },
     #[error("failed to connect to {manager}")]
     Dial { manager: String, source: std::io::Error },
+    #[error("failed to agree with {manager} on a secret connection")]
+    Handshake { manager: String, source: std::io::Error },
+    #[error("the manager has shown no certificate")]
+    Nobody,
     #[error("{manager} gave no answer for {limit_s} s")]
     Silence { manager: String, limit_s: u64 },
     #[error("failed to send to the manager")]
@@ -38,12 +59,14 @@ pub enum WorkerError {
     Receive { source: std::io::Error },
     #[error("the manager closed the connection")]
     Closed,
+    #[error("the manager broke off before it had said hello")]
+    Greet { source: std::io::Error },
     #[error("the manager speaks another language")]
     Hello { source: HelloError },
     #[error("a message is malformed")]
     Frame { source: FrameError },
-    #[error("the manager refused an upload: {reason}")]
-    UploadRefused { reason: String },
+    #[error("the manager puts an upload off: {reason}")]
+    UploadPutOff { reason: String },
     #[error("the manager's answer to an upload makes no sense")]
     UploadAnswer,
     #[error("failed to read the blob {path}")]

@@ -50,7 +50,8 @@ pub async fn build(
         .map_err(|source| ImageError::Scratch { source })?;
     let recipe = recipe(config, &trial, wishes)?;
     let state = trial.path.join("engine");
-    let (engine, checks) = walls::connect(settings, state, trial.instance.clone()).await;
+    let (engine, checks) =
+        walls::connect(settings, state, trial.instance.clone(), config.first_job_uid).await;
     let engine = engine.ok_or_else(|| ImageError::NoEngine { found: why(&checks) })?;
     let built = engine.build_default(recipe, say).await;
     engine.close().await;

@@ -8,15 +8,24 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use campusgrid_identity::token::JoinToken;
 use nix::unistd::Uid;
+use nix::unistd::{User, chown};
 
 use crate::config::Config;
+use crate::error::WorkerError;
+use crate::identity;
 
 /// Where the program must lie for its AppArmor profile, and so that nobody but root can change it.
 pub const PROGRAM: &str = "/usr/lib/campusgrid/campusgrid-worker";
 const LINK: &str = "/usr/local/bin/campusgrid-worker";
 const CONFIG: &str = "/etc/campusgrid/config.toml";
 const SERVICE: &str = "campusgrid-worker.service";
+
+/// As the unit file says: the user, its directory, and where in that its worker keeps its data.
+const USER: &str = "campusgrid";
+const STATE: &str = "/var/lib/campusgrid";
+const DATA: &str = "/var/lib/campusgrid/worker";
 
 const UNIT_FILE: &str = include_str!("../../packaging/campusgrid-worker.service");
 const USER_FILE: &str = include_str!("../../packaging/campusgrid.sysusers");
@@ -44,6 +53,10 @@ pub enum InstallError {
     Start { command: String, source: io::Error },
     #[error("{command} failed: {said}")]
     Command { command: String, said: String },
+    #[error("failed to hand the token to the service")]
+    Token(#[from] WorkerError),
+    #[error("there is no user {name}, to whom {path} is to belong")]
+    User { name: &'static str, path: PathBuf },
 }
 
 /// The machine as the installer sees it.
@@ -58,21 +71,31 @@ struct Machine {
 
 /// Installs, and returns what was done, a line each.
 ///
-/// The configuration is written from `config` if there is none yet.
+/// The configuration is written from `config` if there is none yet. A token goes where the service
+/// finds it at its next start, and nobody else: neither into the unit file nor into the configuration.
 ///
 /// # Errors
 ///
 /// At the first thing that cannot be done; what was done before stays, and does no harm.
-pub fn install(config: &Config, mode: Mode) -> Result<Vec<String>, InstallError> {
+pub fn install(
+    config: &Config,
+    token: Option<JoinToken>,
+    mode: Mode,
+) -> Result<Vec<String>, InstallError> {
     let own = std::env::current_exe().map_err(|source| InstallError::OwnProgram { source })?;
     if mode == Mode::Do && !Uid::effective().is_root() {
         return Err(InstallError::NotRoot { program: own.display().to_string() });
     }
-    Machine { root: PathBuf::from("/"), mode, said: Vec::new() }.install(&own, config)
+    Machine { root: PathBuf::from("/"), mode, said: Vec::new() }.install(&own, config, token)
 }
 
 impl Machine {
-    fn install(mut self, own: &Path, config: &Config) -> Result<Vec<String>, InstallError> {
+    fn install(
+        mut self,
+        own: &Path,
+        config: &Config,
+        token: Option<JoinToken>,
+    ) -> Result<Vec<String>, InstallError> {
         self.copy(own, PROGRAM)?;
         self.link(LINK, PROGRAM)?;
         // Only where programs without a profile are refused: older AppArmors cannot read this one.
@@ -87,11 +110,17 @@ impl Machine {
         if !self.is("run/systemd/system") {
             let command = format!("{PROGRAM} --config {CONFIG}");
             self.said.push(format!("no systemd: start {command} by whatever starts services here"));
+            if token.is_some() {
+                self.said.push("the token is not kept: give it to the first start".to_owned());
+            }
             return Ok(self.said);
         }
         let user = "/etc/sysusers.d/campusgrid.conf";
         self.write(user, USER_FILE.as_bytes(), 0o644)?;
         self.run(&["systemd-sysusers", user])?;
+        if let Some(token) = token {
+            self.hand_over(&token)?;
+        }
         self.write(&format!("/etc/systemd/system/{SERVICE}"), UNIT_FILE.as_bytes(), 0o644)?;
         self.run(&["systemctl", "daemon-reload"])?;
         if !is_configured {
@@ -101,7 +130,10 @@ impl Machine {
         self.run(&["systemctl", "enable", SERVICE])?;
         // And not `--now`: one that runs already is to run what was just installed.
         self.run(&["systemctl", "restart", SERVICE])?;
-        self.said.push("the code to approve: journalctl -u campusgrid-worker -f".to_owned());
+        self.said.push(match token {
+            Some(_) => "whether it has joined: journalctl -u campusgrid-worker -f".to_owned(),
+            None => "the code to approve: journalctl -u campusgrid-worker -f".to_owned(),
+        });
         Ok(self.said)
     }
 
@@ -111,13 +143,39 @@ impl Machine {
             self.said.push(format!("{CONFIG} stays as it is"));
         } else if config.manager_host.is_empty() {
             self.said.push(format!(
-                "no manager is known: once more with -m HOST -u USER, or write {CONFIG}"
+                "no manager is known: once more with -m HOST --token TOKEN, or write {CONFIG}"
             ));
             return Ok(false);
         } else {
             self.write(CONFIG, configuration(config).as_bytes(), 0o644)?;
         }
         Ok(true)
+    }
+
+    /// Puts a token into the service's own directory, for the service's user alone.
+    fn hand_over(&mut self, token: &JoinToken) -> Result<(), InstallError> {
+        self.said.push(format!("put the token into {DATA}/identity, for {USER} alone"));
+        if self.mode == Mode::Say {
+            return Ok(());
+        }
+        let data = self.path(DATA);
+        let write = |path: PathBuf| move |source| InstallError::Write { path, source };
+        fs::create_dir_all(&data).map_err(write(data.clone()))?;
+        let file = identity::keep_token(&data, token)?;
+        // A made-up machine has no such user.
+        if self.root != Path::new("/") {
+            return Ok(());
+        }
+        let user = User::from_name(USER).ok().flatten();
+        let unknown = || InstallError::User { name: USER, path: data.clone() };
+        let user = user.ok_or_else(unknown)?;
+        let directory = file.parent().map(Path::to_owned);
+        for path in [Some(self.path(STATE)), Some(data.clone()), directory, Some(file)] {
+            let Some(path) = path else { continue };
+            chown(&path, Some(user.uid), Some(user.gid))
+                .map_err(|error| InstallError::Write { path, source: error.into() })?;
+        }
+        Ok(())
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -227,7 +285,7 @@ mod tests {
         let own = root.join("built");
         fs::write(&own, "program").unwrap();
         let machine = Machine { root: root.to_owned(), mode, said: Vec::new() };
-        expected.assert_eq(&machine.install(&own, &config(flags)).unwrap().join("\n"));
+        expected.assert_eq(&machine.install(&own, &config(flags), None).unwrap().join("\n"));
     }
 
     fn make(root: &Path, directories: &[&str]) {
@@ -309,7 +367,7 @@ mod tests {
                 link /usr/local/bin/campusgrid-worker to /usr/lib/campusgrid/campusgrid-worker
                 write /etc/apparmor.d/campusgrid
                 run apparmor_parser --replace /etc/apparmor.d/campusgrid
-                no manager is known: once more with -m HOST -u USER, or write /etc/campusgrid/config.toml
+                no manager is known: once more with -m HOST --token TOKEN, or write /etc/campusgrid/config.toml
                 write /etc/sysusers.d/campusgrid.conf
                 run systemd-sysusers /etc/sysusers.d/campusgrid.conf
                 write /etc/systemd/system/campusgrid-worker.service
@@ -329,15 +387,43 @@ mod tests {
             expect![[r#"
                 write /usr/lib/campusgrid/campusgrid-worker
                 link /usr/local/bin/campusgrid-worker to /usr/lib/campusgrid/campusgrid-worker
-                no manager is known: once more with -m HOST -u USER, or write /etc/campusgrid/config.toml
+                no manager is known: once more with -m HOST --token TOKEN, or write /etc/campusgrid/config.toml
                 no systemd: start /usr/lib/campusgrid/campusgrid-worker --config /etc/campusgrid/config.toml by whatever starts services here"#]],
         );
+    }
+
+    #[test]
+    fn a_token_is_in_the_services_own_directory_and_nowhere_else() {
+        let root = tempfile::tempdir().unwrap();
+        make(root.path(), &["run/systemd/system"]);
+        let own = root.path().join("built");
+        fs::write(&own, "program").unwrap();
+        let secret = "0123456789abcdef".repeat(2);
+        let token = format!("cg1.{}.7.{secret}", "ab".repeat(32)).parse().unwrap();
+        let config = config("manager_host = 'grid.example'");
+        let root = root.path();
+        let machine = |mode| Machine { root: root.to_owned(), mode, said: Vec::new() };
+        let said = machine(Mode::Say).install(&own, &config, Some(token)).unwrap().join("\n");
+        assert!(!root.join("var").exists() && !said.contains(&secret), "{said}");
+        let said = machine(Mode::Do).install(&own, &config, Some(token)).unwrap().join("\n");
+        assert!(said.contains("put the token into") && !said.contains(&secret), "{said}");
+        let identity = root.join("var/lib/campusgrid/worker/identity");
+        let read = |path: PathBuf| fs::read_to_string(path).unwrap();
+        assert_eq!(read(identity.join("token")).trim(), token.to_string());
+        let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(identity.clone()), mode(identity.join("token"))), (0o700, 0o600));
+        for file in ["etc/campusgrid/config.toml", "etc/systemd/system/campusgrid-worker.service"] {
+            assert!(!read(root.join(file)).contains(&secret));
+        }
     }
 
     #[test]
     fn the_files_name_the_same_program_and_user() {
         assert!(UNIT_FILE.contains(&format!("ExecStart={PROGRAM} --config {CONFIG} ")));
         assert!(PROFILE_FILE.contains(&format!("profile campusgrid {PROGRAM} ")));
-        assert!(UNIT_FILE.contains("User=campusgrid\n") && USER_FILE.contains("u campusgrid "));
+        assert!(UNIT_FILE.contains(&format!("User={USER}\n")));
+        assert!(USER_FILE.contains(&format!("u {USER} ")));
+        assert!(UNIT_FILE.contains(&format!("--data-dir {DATA}\n")));
+        assert!(UNIT_FILE.contains("RestartPreventExitStatus=64 69 77\n"));
     }
 }

@@ -3,21 +3,22 @@
 mod arguments;
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use campusgrid_container::helper as container_helper;
-use campusgrid_protocol::message::Approval;
 use campusgrid_sandbox::helper as sandbox_helper;
 use campusgrid_sandbox::scope::enter_own_scope;
 use campusgrid_settings::file;
 use campusgrid_worker::config::{Config, WithoutSandbox};
-use campusgrid_worker::daemon::{self, Exit};
+use campusgrid_worker::daemon::{self, Exit, Notice};
 use campusgrid_worker::doctor::{self, Format};
 use campusgrid_worker::error::WorkerError;
+use campusgrid_worker::identity::{self, Forgotten};
 use campusgrid_worker::image::{self, Wishes};
 use campusgrid_worker::install::{self, Mode};
+use campusgrid_worker::token;
 use clap::Parser;
 use nix::sys::stat::{Mode as FileMode, umask};
 use tokio::signal::unix::{SignalKind, signal};
@@ -36,6 +37,9 @@ const EX_UNAVAILABLE: u8 = 69;
 
 /// For what still runs on other threads when all is done.
 const END_LIMIT: Duration = Duration::from_secs(5);
+
+/// Of sysexits.h: not permitted. A person must look before this is started again.
+const EX_NOPERM: u8 = 77;
 
 type Variables = BTreeMap<String, String>;
 
@@ -78,6 +82,7 @@ fn main() -> ExitCode {
             examine(&config, variables, format)
         }
         Some(Command::BuildImage { recipe }) => build_image(&config, recipe.into()),
+        Some(Command::Forget) => forget(&config),
         Some(Command::Install { dry_run }) => {
             put_in_place(&config, if dry_run { Mode::Say } else { Mode::Do })
         }
@@ -93,14 +98,23 @@ fn work(config: Config, variables: Variables) -> anyhow::Result<ExitCode> {
     // Environments must be readable for tasks, which run as another user where the worker is root;
     // what is private stands in a directory that only its owner may enter.
     umask(FileMode::from_bits_truncate(0o022));
+    token::put_out_of_sight(&config, std::env::args_os().skip(1))?;
+    let given = match token::given(&config) {
+        Ok(given) => given,
+        Err(problem) => {
+            return Ok(complain(&format!("{:#}", anyhow::Error::new(problem)), EX_USAGE));
+        }
+    };
     seek_own_scope(&config);
+    let data_dir = config.data_dir.clone();
     let shutdown = CancellationToken::new();
     let exit = run(async {
         listen_for_the_end(shutdown.clone())?;
-        daemon::run(config, variables, show_approval, shutdown).await
+        daemon::run(config, given, variables, show, shutdown).await
     })?;
     Ok(match exit {
         Exit::Left => ExitCode::SUCCESS,
+        Exit::Stopped(stop) => complain(&stop.words(&data_dir), EX_NOPERM),
         Exit::NoSandbox { notes } => complain(
             &format!(
                 "no sandbox works on this machine, so it takes no tasks:\n  {}\n\
@@ -132,7 +146,13 @@ fn build_image(config: &Config, wishes: Wishes) -> anyhow::Result<ExitCode> {
 
 #[expect(clippy::print_stdout, reason = "whoever installs sees what is done")]
 fn put_in_place(config: &Config, mode: Mode) -> anyhow::Result<ExitCode> {
-    for line in install::install(config, mode)? {
+    let token = match token::given(config) {
+        Ok(token) => token,
+        Err(problem) => {
+            return Ok(complain(&format!("{:#}", anyhow::Error::new(problem)), EX_USAGE));
+        }
+    };
+    for line in install::install(config, token, mode)? {
         println!("{line}");
     }
     Ok(ExitCode::SUCCESS)
@@ -173,18 +193,42 @@ fn listen_for_the_end(shutdown: CancellationToken) -> Result<(), WorkerError> {
     Ok(())
 }
 
-/// Lines for the owner; `cargo xtask demo` reads them too.
-#[expect(clippy::print_stdout, reason = "the code is this program's answer to its owner")]
-fn show_approval(approval: &Approval, owner: Option<&str>) {
-    match approval {
-        Approval::Waiting { code } => {
-            let owner = owner.unwrap_or("its owner");
+/// Forgets who this machine was to its manager.
+#[expect(clippy::print_stdout, reason = "whoever asks for it sees what is gone")]
+fn forget(config: &Config) -> anyhow::Result<ExitCode> {
+    let data = config.data_dir.display();
+    if !config.data_dir.exists() {
+        println!("nothing to forget in {data}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let _lock = daemon::take_directory(&config.data_dir, config.weaker)?;
+    match identity::forget(&config.data_dir)? {
+        Forgotten::Nothing => println!("nothing to forget in {data}"),
+        Forgotten::Identity { manager: None } => {
+            println!("forgotten: this machine had joined nobody")
+        }
+        Forgotten::Identity { manager: Some(manager) } => {
+            println!("forgotten: this machine's key and certificate, and the manager {manager}");
             println!(
-                "waiting for approval: enter code {code} on the dashboard's \"Workers\" page as {owner}"
+                "its owner may remove it in the dashboard; the next start joins as a new machine"
             );
         }
-        Approval::Owned { by } => println!("approved: this machine works for {by}"),
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lines for the owner; `cargo xtask demo` reads them too. Whether anybody listens does not matter.
+fn show(notice: &Notice, owner: Option<&str>) {
+    let lines = match notice {
+        Notice::Waiting { code, manager } => format!(
+            "waiting for approval: enter code {code} on the dashboard's \"Workers\" page as {}\n\
+             compare there the manager's fingerprint: {}",
+            owner.unwrap_or("its owner"),
+            manager.grouped()
+        ),
+        Notice::WorksFor { owner } => format!("approved: this machine works for {owner}"),
+    };
+    let _ = writeln!(std::io::stdout(), "{lines}");
 }
 
 #[expect(clippy::print_stderr, reason = "said before there is a log, and to be read by people")]

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use campusgrid_protocol::resource::{Capacity, Gpu, Load};
 use campusgrid_protocol::text::check_label;
-use nix::sys::statvfs::statvfs;
 use sysinfo::System;
 
 use crate::config::Caps;
+use crate::disk::free_bytes;
 use crate::error::WorkerError;
 use crate::gpu::Gpus;
 use crate::gpu::meter::Meter;
@@ -43,6 +43,8 @@ impl Machine {
         system.refresh_memory();
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
         let limit = system.cgroup_limits().map(|limits| limits.total_memory);
+        let free = free_bytes(data_dir)
+            .map_err(|source| WorkerError::FreeDisk { path: data_dir.to_owned(), source })?;
         let ram = system.total_memory().min(limit.unwrap_or(u64::MAX));
         Ok(Self {
             name: System::host_name()
@@ -51,7 +53,7 @@ impl Machine {
                 .unwrap_or_else(|| "worker".to_owned()),
             cores: u32::try_from(cores).unwrap_or(u32::MAX),
             ram_mib: ram / MIB,
-            disk_free_mib: disk_free(data_dir)? / MIB,
+            disk_free_mib: free / MIB,
             gpus: gpus.offered(),
         })
     }
@@ -109,13 +111,6 @@ impl LoadMeter {
 
 fn new_system() -> Result<System, WorkerError> {
     System::new().map_err(|source| WorkerError::Probe { source })
-}
-
-/// Free bytes of the file system that holds `path`, of whatever kind it is.
-fn disk_free(path: &Path) -> Result<u64, WorkerError> {
-    let facts = statvfs(path)
-        .map_err(|source| WorkerError::FreeDisk { path: path.to_owned(), source: source.into() })?;
-    Ok(facts.blocks_available().saturating_mul(facts.fragment_size()))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ mod plan;
 mod settle;
 pub(crate) mod words;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use campusgrid_protocol::id::AttemptId;
@@ -20,7 +20,7 @@ use tracing::{Instrument, debug, info, info_span, warn};
 
 use self::backend::Backends;
 use self::course::Course;
-use self::outcome::fault;
+use self::outcome::{disk_full, fault};
 use self::words::RunWords;
 use crate::agent::effect::{AgentInput, Order};
 use crate::config::TaskLimits;
@@ -68,6 +68,10 @@ impl Runner {
                 results: &results,
             };
             let came = course.run().await;
+            if came.is_err() {
+                // Nothing in there is wanted any more, and the end may need the room.
+                sweep(&results).await;
+            }
             let last = if words.is_forgotten() {
                 info!("dropped");
                 AgentInput::Gone { attempt }
@@ -82,9 +86,7 @@ impl Runner {
             };
             // A daemon that is gone has no use for it; the end is on disk.
             let _ = inputs.send(last).await;
-            if let Err(error) = tokio::fs::remove_dir_all(&results).await {
-                debug!("nothing to sweep after the run: {error}");
-            }
+            sweep(&results).await;
         }
         .instrument(span)
         .await;
@@ -118,6 +120,7 @@ impl Runner {
     async fn store(&self, settled: Settled) -> Ended {
         let attempt = settled.ended.attempt;
         let (spool, again) = (self.spool.clone(), self.spool.clone());
+        let results = self.runs_dir.join(attempt.to_string());
         let stored = blocking(move || {
             spool.store(&settled.ended, &settled.blobs)?;
             Ok(settled.ended)
@@ -126,6 +129,7 @@ impl Runner {
             Ok(ended) => ended,
             Err(error) => {
                 let lost = self.lost(attempt, error).ended;
+                sweep(&results).await;
                 let kept = lost.clone();
                 if let Err(error) = blocking(move || again.store(&kept, &[])).await {
                     // It is sent all the same; only a crash before that would lose it.
@@ -137,9 +141,20 @@ impl Runner {
     }
 
     fn lost(&self, attempt: AttemptId, error: WorkerError) -> Settled {
+        let outcome = if self.spool.has_run_out(&error) {
+            disk_full("it had no room for what the task left".to_owned())
+        } else {
+            fault("its result could not be kept on the worker's disk".to_owned())
+        };
         tracing::error!("a result is lost: {:#}", anyhow::Error::new(error));
-        let outcome = fault("its result could not be kept on the worker's disk".to_owned());
         Settled { ended: Ended::empty(attempt, outcome), blobs: Vec::new() }
+    }
+}
+
+/// Removes what a run has left in its directory, if that is still there.
+async fn sweep(results: &Path) {
+    if let Err(error) = tokio::fs::remove_dir_all(results).await {
+        debug!("nothing to sweep after the run: {error}");
     }
 }
 

@@ -4,24 +4,28 @@
 //! spool/12.0#1.ended         the end: magic, BLAKE3 of the rest, encoded `Ended`; its rename into
 //!                            place is what makes the result durable
 //! spool/12.0#1.blobs/HASH    its logs and outputs, if they are too long to travel with it
+//! spool/reserve              room for short ends when the disk is full
 //! spool/*.new                not finished when the worker died: removed
 //! spool/*.damaged            set aside, for a person to look at
 //! ```
 
+mod reserve;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, DirBuilder, File};
-use std::io::Write;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use campusgrid_protocol::frame;
 use campusgrid_protocol::id::{AttemptId, BlobHash};
-use campusgrid_protocol::task::{BlobRef, Content, Ended};
+use campusgrid_protocol::task::{BlobRef, Ended};
 use tracing::warn;
 
+use self::reserve::Reserve;
+use crate::agent::blobs::blobs_of;
 use crate::bulk::LocalBlob;
+use crate::disk::{free_bytes, is_full, make_private};
 use crate::error::WorkerError;
 
 /// Opens every file; its number rises with any change of what follows.
@@ -53,9 +57,10 @@ impl Spool {
     /// `MakeDirectory`, `ReadSpool`.
     pub fn open(data_dir: &Path) -> Result<(Self, Vec<Ended>), WorkerError> {
         let dir = data_dir.join("spool");
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
-        made.map_err(|source| WorkerError::MakeDirectory { path: dir.clone(), source })?;
+        make_private(&dir)
+            .map_err(|source| WorkerError::MakeDirectory { path: dir.clone(), source })?;
         let spool = Self { dir };
+        spool.reserve().fill();
         let recovered = spool
             .recover()
             .map_err(|source| WorkerError::ReadSpool { path: spool.dir.clone(), source })?;
@@ -64,7 +69,8 @@ impl Spool {
 
     /// Keeps an end and its blobs; when this returns they survive a loss of power.
     ///
-    /// Costs two syncs, and two more with blobs and one for each of them.
+    /// Costs two syncs, and two more with blobs and one for each of them. An end without blobs finds
+    /// room even on a full disk, for a while: what was reserved for that is given up.
     ///
     /// # Errors
     ///
@@ -73,23 +79,50 @@ impl Spool {
         let payload =
             frame::encode(ended).map_err(|source| WorkerError::EncodeResult { source })?;
         let path = self.end_path(ended.attempt);
-        let write = || {
-            if !blobs.is_empty() {
-                self.take_blobs(ended.attempt, blobs)?;
-            }
-            let new = path.with_extension("new");
-            let mut file = File::create(&new)?;
-            let hash = blake3::hash(&payload);
-            file.write_all(&[MAGIC.as_slice(), hash.as_bytes(), &payload].concat())?;
-            file.sync_data()?;
-            fs::rename(&new, &path)?;
-            self.sync()
-        };
-        write().map_err(|source| {
+        if !blobs.is_empty() {
+            self.take_blobs(ended.attempt, blobs).map_err(|source| {
+                let _ = fs::remove_dir_all(self.blobs_path(ended.attempt));
+                WorkerError::Spool { path: path.clone(), source }
+            })?;
+        }
+        loop {
+            let Err(source) = self.write(&path, &payload) else { return Ok(()) };
             let _ = fs::remove_file(path.with_extension("new"));
-            let _ = fs::remove_dir_all(self.blobs_path(ended.attempt));
-            WorkerError::Spool { path: path.clone(), source }
-        })
+            let is_full = self.has_run_out(&source);
+            if !(is_full && blobs.is_empty() && self.reserve().give_up_some()) {
+                let _ = fs::remove_dir_all(self.blobs_path(ended.attempt));
+                return Err(WorkerError::Spool { path, source });
+            }
+        }
+    }
+
+    fn write(&self, path: &Path, payload: &[u8]) -> io::Result<()> {
+        let new = path.with_extension("new");
+        let mut file = File::create(&new)?;
+        let hash = blake3::hash(payload);
+        file.write_all(&[MAGIC.as_slice(), hash.as_bytes(), payload].concat())?;
+        file.sync_data()?;
+        fs::rename(&new, path)?;
+        self.sync()
+    }
+
+    /// Whether an error means that the spool's disk is full.
+    pub(crate) fn has_run_out(&self, error: &(dyn std::error::Error + 'static)) -> bool {
+        is_full(&self.dir, error)
+    }
+
+    /// Free bytes of the spool's disk.
+    ///
+    /// # Errors
+    ///
+    /// `FreeDisk`.
+    pub(crate) fn free_bytes(&self) -> Result<u64, WorkerError> {
+        free_bytes(&self.dir)
+            .map_err(|source| WorkerError::FreeDisk { path: self.dir.clone(), source })
+    }
+
+    fn reserve(&self) -> Reserve {
+        Reserve::at(self.dir.join("reserve"))
     }
 
     /// Forgets an end. Not synced: after a loss of power it would be sent once more, which is
@@ -98,25 +131,23 @@ impl Spool {
         let gone = fs::remove_file(self.end_path(attempt));
         let blobs = self.blobs_path(attempt);
         let gone = gone.and_then(|()| match fs::remove_dir_all(blobs) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             Ok(()) | Err(_) => Ok(()),
         });
         if let Err(error) = gone {
             warn!(%attempt, "a confirmed result could not be deleted: {error}");
         }
+        self.reserve().fill();
     }
 
-    /// The blobs of an end and where they lie, each once.
-    pub(crate) fn blobs(&self, ended: &Ended) -> Vec<LocalBlob> {
-        let dir = self.blobs_path(ended.attempt);
-        let mut blobs: Vec<BlobRef> = blobs_of(ended).collect();
-        blobs.sort_unstable_by_key(|blob| blob.hash);
-        blobs.dedup();
+    /// Where blobs of a spooled end lie.
+    pub(crate) fn local(&self, attempt: AttemptId, blobs: Vec<BlobRef>) -> Vec<LocalBlob> {
+        let dir = self.blobs_path(attempt);
         let local = |blob: BlobRef| LocalBlob { blob, file: dir.join(blob.hash.to_string()) };
         blobs.into_iter().map(local).collect()
     }
 
-    fn take_blobs(&self, attempt: AttemptId, blobs: &[NewBlob]) -> std::io::Result<()> {
+    fn take_blobs(&self, attempt: AttemptId, blobs: &[NewBlob]) -> io::Result<()> {
         let dir = self.blobs_path(attempt);
         fs::create_dir_all(&dir)?;
         for blob in blobs {
@@ -126,7 +157,7 @@ impl Spool {
         File::open(&dir)?.sync_all()
     }
 
-    fn recover(&self) -> std::io::Result<Vec<Ended>> {
+    fn recover(&self) -> io::Result<Vec<Ended>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             names.extend(entry?.file_name().into_string());
@@ -165,7 +196,7 @@ impl Spool {
         if ended.attempt.to_string() != stem {
             return Err(format!("speaks of attempt {}", ended.attempt));
         }
-        for local in self.blobs(&ended) {
+        for local in self.local(ended.attempt, blobs_of(&ended)) {
             let found = fs::metadata(&local.file).map(|file| file.len());
             if found.ok() != Some(local.blob.size_bytes) {
                 return Err(format!("misses its blob {}", local.blob.hash));
@@ -182,15 +213,7 @@ impl Spool {
         self.dir.join(format!("{attempt}.blobs"))
     }
 
-    fn sync(&self) -> std::io::Result<()> {
+    fn sync(&self) -> io::Result<()> {
         File::open(&self.dir)?.sync_all()
     }
-}
-
-fn blobs_of(ended: &Ended) -> impl Iterator<Item = BlobRef> {
-    let logs = [&ended.stdout, &ended.stderr].into_iter().filter_map(|log| match &log.content {
-        Content::Blob(blob) => Some(*blob),
-        Content::Inline(_) => None,
-    });
-    logs.chain(ended.outputs.iter().map(|output| output.blob))
 }

@@ -13,12 +13,9 @@ use tracing::warn;
 
 use crate::config::{Config, EngineSettings, Pull, Weaker, WithoutSandbox};
 
-/// As root, tasks run as this user and the 255 after it, and our own tools as the one after those.
-const FIRST_JOB_UID: u32 = 60_000;
-
-/// In containers they run as this user and the 255 after it: two tasks of one user would share what
-/// the kernel limits by user.
-const FIRST_CONTAINER_UID: u32 = 60_512;
+/// In containers tasks run as the user that is so far after the first one of the sandbox, and the 255
+/// after it: two tasks of one user would share what the kernel limits by user.
+const FIRST_CONTAINER_UID: u32 = 512;
 
 /// For an engine that is restarted, as updates do.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(60);
@@ -54,14 +51,14 @@ impl Walls {
             },
             helper: PathBuf::from(HELPER),
             scratch: place.join("scratch"),
-            first_job_uid: FIRST_JOB_UID,
+            first_job_uid: config.first_job_uid,
             allow_restricted: config.weaker == Weaker::Allow,
         });
         let state = place.join("engine");
         let engine = async {
             match (&config.engine, config.without_sandbox) {
                 (Some(settings), WithoutSandbox::Refuse) => {
-                    connect(settings, state, instance).await
+                    connect(settings, state, instance, config.first_job_uid).await
                 }
                 // An engine would bring jobs of others, and this owner wants only their own.
                 (Some(_), WithoutSandbox::RunOwnJobs) | (None, _) => (None, vec![not_used()]),
@@ -118,13 +115,14 @@ pub(crate) async fn connect(
     settings: &EngineSettings,
     state: PathBuf,
     instance: String,
+    first_job_uid: u32,
 ) -> (Option<Engine>, Vec<Check>) {
     Engine::connect(EngineConfig {
         socket: None,
         helper: PathBuf::from(HELPER),
         state,
         instance,
-        first_job_uid: FIRST_CONTAINER_UID,
+        first_job_uid: first_job_uid + FIRST_CONTAINER_UID,
         images: ImagePolicy {
             allowed: settings.images.clone(),
             pull: settings.pull == Pull::Listed,

@@ -160,7 +160,7 @@ impl Link {
             Err(error) => return Err(error),
         }
         self.heard = Stopwatch::start();
-        while let Some(frame) = self.decoder.next()? {
+        while let Some(frame) = self.decoder.next_frame()? {
             self.stopped |= matches!(frame.kind, Kind::Terminate | Kind::Kill);
             if frame.kind != Kind::Ping {
                 self.commands.push_back(frame);

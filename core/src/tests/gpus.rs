@@ -108,7 +108,7 @@ fn a_machine_that_comes_back_with_fewer_breaks_nothing() {
     expect![[r#"
         # with one of three, while all three are in use
         to session 2: welcome, worker-1 of bob
-        session 1 ends: a newer connection of this worker has taken over
+        session 1 ends for good: a newer connection of this worker has taken over
         hold:4: ada -> escrow 19
         job 4, 19 held
         3.0#1 waits again, 2 tries left: the worker was restarted
@@ -123,7 +123,7 @@ fn a_machine_that_comes_back_with_fewer_breaks_nothing() {
         # with all of them again
         4.0#1 -> worker-1 with GPU 2
         to session 3: welcome, worker-1 of bob
-        session 2 ends: a newer connection of this worker has taken over
+        session 2 ends for good: a newer connection of this worker has taken over
     "#]]
     .assert_eq(&world.log);
 }
@@ -175,7 +175,7 @@ proptest! {
                     prop_assert!(occupancy.values().all(|grant| !grant.gpus.contains(number)));
                 }
                 let task = TaskId { job: JobId(number as u64), index: 0 };
-                occupancy.insert(AttemptId { task, number: 1 }, Grant { needs, gpus });
+                occupancy.insert(AttemptId { task, number: 1 }, Grant { needs, gpus, heard_of: true });
             } else if let Some(&attempt) = occupancy.keys().nth(ends.index(occupancy.len().max(1))) {
                 occupancy.remove(&attempt);
             }

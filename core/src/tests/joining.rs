@@ -1,111 +1,14 @@
-//! Machines that come, are approved, return, are lost and removed.
+//! Machines with an owner that connect, return, are lost and removed.
 
 use campusgrid_protocol::id::WorkerId;
 use campusgrid_protocol::task::Outcome;
 use expect_test::expect;
 
-use crate::input::{Joined, Request, WorkerEvent};
-use crate::tests::world::{ADA, BOB, EVE, World, attempts, job, join, worker};
-
-fn newcomer(number: u8, claimed_owner: Option<&str>) -> Joined {
-    let claimed_owner = claimed_owner.map(str::to_owned);
-    Joined { claimed_owner, ..join(number, &worker(1, 1), Vec::new()) }
-}
-
-fn approve(world: &mut World, user: campusgrid_protocol::id::UserId, code: &str) {
-    world.ask(Request::ApproveWorker { user, code: code.to_owned() });
-}
+use crate::input::{Input, Joined, Request, WorkerEvent};
+use crate::tests::world::{ADA, BOB, EVE, World, attempts, enrolment, job, join, worker};
 
 fn remove(world: &mut World, user: campusgrid_protocol::id::UserId, worker: u64) {
     world.ask(Request::RemoveWorker { user, worker: WorkerId(worker) });
-}
-
-#[test]
-fn a_newcomer_works_once_its_owner_has_entered_its_code() {
-    let mut world = World::new();
-    world.submit(&job(1, 1));
-    world.join(1, newcomer(1, Some("Bob")));
-    world.heartbeat(1, attempts(&["1.0#1"]));
-    world.note("the wrong code, the wrong person, nobody");
-    approve(&mut world, BOB, "CODE-2");
-    approve(&mut world, BOB, "");
-    approve(&mut world, EVE, "CODE-1");
-    approve(&mut world, campusgrid_protocol::id::UserId(99), "CODE-1");
-    world.note("the right one, once");
-    approve(&mut world, BOB, "CODE-1");
-    approve(&mut world, BOB, "CODE-1");
-    expect![[r#"
-        hold:1: ada -> escrow 18
-        job 1, 18 held
-        to session 1: welcome, worker-1; show CODE-1
-        # the wrong code, the wrong person, nobody
-        refused: no machine of yours shows this code right now
-        refused: no machine of yours shows this code right now
-        refused: no machine of yours shows this code right now
-        refused: there is no such thing, or it is not yours
-        # the right one, once
-        worker-1 "laptop-1" belongs to bob
-        1.0#1 -> worker-1
-        to session 1: approved by bob
-        worker-1 approved
-        refused: no machine of yours shows this code right now
-    "#]]
-    .assert_eq(&world.log);
-}
-
-#[test]
-fn whoever_sees_the_code_may_approve_a_machine_that_claims_no_owner() {
-    let mut world = World::new();
-    world.join(1, newcomer(1, None));
-    approve(&mut world, EVE, "CODE-1");
-    expect![[r#"
-          to session 1: welcome, worker-1; show CODE-1
-          worker-1 "laptop-1" belongs to eve
-          to session 1: approved by eve
-          worker-1 approved
-    "#]]
-    .assert_eq(&world.log);
-}
-
-#[test]
-fn a_code_ends_with_its_connection() {
-    let mut world = World::new();
-    world.join(1, newcomer(1, None));
-    world.hear(1, WorkerEvent::Gone);
-    approve(&mut world, EVE, "CODE-1");
-    world.note("and with a newer one of the same machine");
-    world.join(2, newcomer(1, None));
-    world.join(3, Joined { code: "FRESH".to_owned(), ..newcomer(1, None) });
-    approve(&mut world, EVE, "CODE-1");
-    approve(&mut world, EVE, "FRESH");
-    expect![[r#"
-        to session 1: welcome, worker-1; show CODE-1
-        refused: no machine of yours shows this code right now
-        # and with a newer one of the same machine
-        to session 2: welcome, worker-2; show CODE-1
-        to session 3: welcome, worker-3; show FRESH
-        session 2 ends: a newer connection of this worker has taken over
-        refused: no machine of yours shows this code right now
-        worker-3 "laptop-1" belongs to eve
-        to session 3: approved by eve
-        worker-3 approved
-    "#]]
-    .assert_eq(&world.log);
-}
-
-#[test]
-fn a_newcomer_is_told_to_drop_what_it_brings() {
-    let mut world = World::new();
-    world.join(1, Joined { attempts: attempts(&["5.0#1", "6.1#2"]), ..newcomer(1, None) });
-    world.note("its results are of no interest");
-    world.end(1, "5.0#1", Outcome::Succeeded, 1);
-    expect![[r#"
-        to session 1: welcome, worker-1; show CODE-1
-        to session 1: drop 5.0#1
-        to session 1: drop 6.1#2
-        # its results are of no interest
-    "#]]
-    .assert_eq(&world.log);
 }
 
 #[test]
@@ -123,7 +26,7 @@ fn the_newer_session_of_a_machine_wins() {
     world.end(2, "1.0#1", Outcome::Succeeded, 1);
     expect![[r#"
         to session 2: welcome, worker-1 of bob
-        session 1 ends: a newer connection of this worker has taken over
+        session 1 ends for good: a newer connection of this worker has taken over
         # the older one no longer counts
         # the newer does
         pay:1.0:1: escrow -> bob 8
@@ -148,7 +51,7 @@ fn a_join_that_a_newer_one_has_overtaken_changes_nothing() {
     world.hear(1, WorkerEvent::Gone);
     world.end(2, "1.0#1", Outcome::Succeeded, 1);
     expect![[r#"
-        session 1 ends: a newer connection of this worker has taken over
+        session 1 ends for good: a newer connection of this worker has taken over
         # its machine is not disturbed
         pay:1.0:1: escrow -> bob 8
         refund:1.0: escrow -> ada 10
@@ -167,10 +70,9 @@ fn a_session_joins_once() {
     world.own(2, &worker(1, 1));
     world.note("as a machine that it is not");
     world.join(1, join(2, &worker(1, 1), Vec::new()));
-    world.note("as a newcomer, and once more");
-    world.join(5, newcomer(5, None));
+    world.note("as one that waits for approval, and once more");
+    world.enrol(5, &enrolment(5, None));
     world.join(5, join(2, &worker(1, 1), Vec::new()));
-    approve(&mut world, EVE, "CODE-5");
     world.note("the machines themselves are well");
     world.join(6, join(1, &worker(1, 1), Vec::new()));
     remove(&mut world, BOB, 2);
@@ -178,15 +80,14 @@ fn a_session_joins_once() {
     expect![[r#"
         # as a machine that it is not
         session 1 ends: a session joins once
-        # as a newcomer, and once more
-        to session 5: welcome, worker-3; show CODE-5
+        # as one that waits for approval, and once more
+        refused: this machine no longer waits here: its connection is over, or it has a newer one
         session 5 ends: a session joins once
-        refused: no machine of yours shows this code right now
         # the machines themselves are well
         to session 6: welcome, worker-1 of bob
         worker-2 is removed
         done
-        session 2 ends: this worker was removed on the dashboard
+        session 2 ends for good: this worker was removed on the dashboard
         hold:1: ada -> escrow 18
         1.0#1 -> worker-1
         job 1, 18 held
@@ -308,6 +209,21 @@ fn a_restarted_manager_gives_every_lease_its_full_time() {
     .assert_eq(&world.log);
 }
 
+/// A manager that begins with a clock of years ago and is set right has not waited for years.
+#[test]
+fn a_clock_that_leaps_between_two_runs_takes_nothing_from_anybody() {
+    let mut world = World::new();
+    world.own(1, &worker(1, 1));
+    world.submit(&job(1, 1));
+    world.start(1, "1.0#1");
+    world.now = world.now.plus_ms(3 * 365 * 86_400_000);
+    world.restart();
+    world.log.clear();
+    world.join(1, join(1, &worker(1, 1), attempts(&["1.0#1"])));
+    world.heartbeat(1, attempts(&["1.0#1"]));
+    assert_eq!(world.log, "to session 1: welcome, worker-1 of bob\n");
+}
+
 #[test]
 fn a_machine_is_removed_by_its_owner_only() {
     let mut world = World::new();
@@ -329,11 +245,10 @@ fn a_machine_is_removed_by_its_owner_only() {
         worker-1 is removed
         to session 1: drop 1.0#1
         done
-        session 1 ends: this worker was removed on the dashboard
+        session 1 ends for good: this worker was removed on the dashboard
         refused: there is no such thing, or it is not yours
         # it comes back as a stranger
-        to session 2: welcome, worker-2; show CODE-1
-        to session 2: drop 1.0#1
+        session 2 ends for good: this worker was removed, or never joined this grid; it has to join anew
     "#]]
     .assert_eq(&world.log);
 }
@@ -346,7 +261,7 @@ fn a_machine_may_change_its_name() {
     expect![[r#"
           worker-1 is called "desk"
           to session 2: welcome, worker-1 of bob
-          session 1 ends: a newer connection of this worker has taken over
+          session 1 ends for good: a newer connection of this worker has taken over
     "#]]
     .assert_eq(&world.log);
 }
@@ -359,4 +274,30 @@ fn sessions_that_nobody_knows_change_nothing() {
     world.end(8, "1.0#1", Outcome::Succeeded, 1);
     world.hear(8, WorkerEvent::Gone);
     assert_eq!(world.log, "");
+}
+
+/// A manager that was stopped for an hour has heard of nobody, and nobody is to blame for that.
+#[test]
+fn a_manager_that_stood_still_gives_every_lease_its_full_time() {
+    let mut world = World::new();
+    world.own(1, &worker(1, 1));
+    world.submit(&job(1, 1));
+    world.submit(&job(1, 1));
+    world.log.clear();
+    world.now = world.now.plus_ms(3_600_000);
+    world.happen(Input::Paused);
+    world.wait_s(29);
+    assert!(!world.grid.snapshot().workers[0].link.as_ref().unwrap().silent);
+    world.end(1, "1.0#1", Outcome::Succeeded, 60);
+    world.wait_s(90);
+    expect![[r#"
+        pay:1.0:1: escrow -> bob 9
+        refund:1.0: escrow -> ada 9
+        1.0 succeeded; charged 9
+        job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+        2.0#1 -> worker-1
+        to session 1: stored 1.0#1
+        2.0#1 waits again, 2 tries left: the worker was out of touch for too long
+    "#]]
+    .assert_eq(&world.log);
 }

@@ -60,6 +60,7 @@ fn a_lock_of_an_attempt_that_is_not_current_counts_for_nothing() {
     world.locked(9, "1.0#1", "evil==1");
     world.note("of an attempt that has come back");
     let fault = WorkerFault::Sandbox { message: "?".to_owned() };
+    world.start(1, "1.0#1");
     world.end(1, "1.0#1", Outcome::Returned(fault), 0);
     world.locked(1, "1.0#1", "evil==1");
     world.note("of a job that has ended");

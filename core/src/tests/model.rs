@@ -2,15 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use campusgrid_protocol::id::{AttemptId, JobId, TaskId, UserId, WorkerId};
+use campusgrid_protocol::id::{AttemptId, JobId, TaskId, UserId, VoucherId, WorkerId};
 
 use crate::durable::{Durable, SubmitKey};
 use crate::effect::{Change, Verdict};
 use crate::grid::Grid;
+use crate::input::Intake;
 use crate::job::{EndedTasks, Job, Lease, Task, TaskState};
 use crate::ledger::{Account, AccountId, Ledger, Transfer, TransferKey, chain};
+use crate::losses::Losses;
 use crate::money::Micros;
 use crate::snapshot::{Shape, admits};
+use crate::voucher::Voucher;
 use crate::worker::{Grant, Link, Worker};
 
 /// What is on disk, by nothing but the changes; and the books, by nothing but the transfers.
@@ -25,6 +28,8 @@ pub(super) struct Disk {
     keys: BTreeSet<String>,
     owners: BTreeMap<JobId, UserId>,
     last_worker: u64,
+    vouchers: BTreeMap<VoucherId, Voucher>,
+    last_voucher: u64,
     /// What left escrow for a task, until that ends.
     released: BTreeMap<TaskId, Micros>,
 }
@@ -41,7 +46,32 @@ impl Disk {
             Change::UserRegistered { user, .. } => {
                 assert!(self.users.insert(user.id, user).is_none());
             }
-            Change::LoginOpened { .. } | Change::LoginClosed { .. } | Change::LoginsOver { .. } => {
+            Change::LoginOpened { .. }
+            | Change::LoginClosed { .. }
+            | Change::LoginRevoked { .. }
+            | Change::LoginsRevoked { .. }
+            | Change::LoginsOver { .. }
+            | Change::PasswordChanged { .. }
+            | Change::PasswordRehashed { .. }
+            | Change::ApiTokenOpened { .. }
+            | Change::ApiTokenRevoked { .. }
+            | Change::Used { .. } => {}
+            Change::RoleSet { user, role, .. } => {
+                let old = std::mem::replace(&mut self.users.get_mut(&user).unwrap().role, role);
+                assert_ne!(old, role);
+            }
+            Change::VoucherMade(voucher) => {
+                assert_eq!(voucher.id.0, self.last_voucher + 1);
+                self.last_voucher = voucher.id.0;
+                self.vouchers.insert(voucher.id, voucher);
+            }
+            Change::VoucherUsed { voucher, uses_left } => {
+                let voucher = self.vouchers.get_mut(&voucher).unwrap();
+                assert_eq!(voucher.uses_left, uses_left + 1);
+                voucher.uses_left = uses_left;
+            }
+            Change::VoucherOver { voucher, .. } => {
+                assert!(self.vouchers.remove(&voucher).is_some());
             }
             Change::Account { id, account } => {
                 self.accounts.insert(id, account);
@@ -54,7 +84,8 @@ impl Disk {
                 assert!(self.submit_keys.remove(&(user, key)).is_some());
             }
             Change::WorkerApproved { worker, .. } => {
-                self.last_worker = self.last_worker.max(worker.id.0);
+                assert_eq!(worker.id.0, self.last_worker + 1);
+                self.last_worker = worker.id.0;
                 assert!(self.workers.insert(worker.id, worker).is_none());
             }
             Change::WorkerRenamed { worker, name } => {
@@ -65,6 +96,11 @@ impl Disk {
                 let leases = self.jobs.values().flat_map(Job::leases);
                 assert!(leases.into_iter().all(|(_, lease)| lease.worker != worker));
             }
+            Change::WorkerSetAside { worker, reason, .. } => {
+                let set_aside = &mut self.workers.get_mut(&worker).unwrap().set_aside;
+                assert_ne!(set_aside.is_some(), reason.is_some());
+                *set_aside = reason;
+            }
             of_job @ (Change::JobSubmitted(_)
             | Change::TaskLeased { .. }
             | Change::JobLocked { .. }
@@ -73,10 +109,12 @@ impl Disk {
             | Change::TaskRequeued { .. }
             | Change::TaskEnded(_)
             | Change::UntouchedCancelled { .. }
+            | Change::JobCancelling { .. }
             | Change::JobEnded { .. }) => self.write_job(of_job),
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "write_one() has sorted out the others")]
     fn write_job(&mut self, change: Change) {
         match change {
             Change::JobSubmitted(new) => {
@@ -93,6 +131,7 @@ impl Disk {
                     requeued: BTreeSet::new(),
                     ended: EndedTasks::default(),
                     lock: None,
+                    cancelling: false,
                 };
                 assert!(self.jobs.insert(new.id, job).is_none());
             }
@@ -103,24 +142,27 @@ impl Disk {
                     assert_eq!((job.untouched_from, number), (index, 1));
                     job.untouched_from += 1;
                 }
-                let before = job.tasks.get(&index).map_or(0, |task| task.attempts);
-                assert_eq!(number, before + 1, "attempts are counted without gaps");
+                let before = job.tasks.get(&index);
+                let (attempts, losses) =
+                    before.map_or((0, Losses::None), |task| (task.attempts, task.losses));
+                assert_eq!(number, attempts + 1, "attempts are counted without gaps");
                 let lease =
                     Lease { worker, leased_at: at, started_at: None, cancelling: false, gpus };
                 let state = TaskState::Leased(lease);
-                job.tasks.insert(index, Task { attempts: number, tries_left, state });
+                job.tasks.insert(index, Task { attempts: number, tries_left, losses, state });
             }
             Change::JobLocked { job, lock, at: _ } => {
                 assert!(self.jobs.get_mut(&job).unwrap().lock.replace(lock).is_none());
             }
             Change::AttemptStarted { attempt, at } => self.lease(attempt).started_at = Some(at),
             Change::TaskCancelling { attempt } => self.lease(attempt).cancelling = true,
-            Change::TaskRequeued { attempt, tries_left, .. } => {
+            Change::TaskRequeued { attempt, tries_left, losses, .. } => {
                 self.lease(attempt);
                 let job = self.jobs.get_mut(&attempt.task.job).unwrap();
                 assert!(job.requeued.insert(attempt.task.index));
                 let task = job.tasks.get_mut(&attempt.task.index).unwrap();
                 (task.tries_left, task.state) = (tries_left, TaskState::Queued);
+                task.losses = losses;
             }
             Change::TaskEnded(end) => {
                 let job = self.jobs.get_mut(&end.task.job).unwrap();
@@ -140,21 +182,15 @@ impl Disk {
                 job.untouched_from = to;
                 job.ended.cancelled += to - from;
             }
+            Change::JobCancelling { job, .. } => {
+                let job = self.jobs.get_mut(&job).unwrap();
+                assert!(!std::mem::replace(&mut job.cancelling, true));
+            }
             Change::JobEnded { job, ended, .. } => {
                 let job = self.jobs.remove(&job).unwrap();
                 assert_eq!((job.ended, job.open_tasks()), (ended, 0));
             }
-            Change::UserRegistered { .. }
-            | Change::LoginOpened { .. }
-            | Change::LoginClosed { .. }
-            | Change::LoginsOver { .. }
-            | Change::Account { .. }
-            | Change::Transferred(_)
-            | Change::SubmitKeyKept { .. }
-            | Change::SubmitKeyForgotten { .. }
-            | Change::WorkerApproved { .. }
-            | Change::WorkerRenamed { .. }
-            | Change::WorkerRemoved { .. } => unreachable!("not of a job"),
+            other => unreachable!("not of a job: {other:?}"),
         }
     }
 
@@ -187,9 +223,11 @@ impl Disk {
             workers: self.workers.clone(),
             jobs: self.jobs.clone(),
             submit_keys: self.submit_keys.clone(),
+            vouchers: self.vouchers.clone(),
             ledger: Ledger::from_books(self.accounts.clone(), transfers, head),
             last_job: self.owners.last_key_value().map_or(JobId(0), |(&job, _)| job),
             last_worker: WorkerId(self.last_worker),
+            last_voucher: VoucherId(self.last_voucher),
         }
     }
 
@@ -245,7 +283,7 @@ pub(super) fn placements(grid: &Grid) -> Vec<(TaskId, WorkerId)> {
             let best = links.iter_mut().filter(takes).min_by_key(tightness);
             let Some((&worker, link)) = best else { break };
             let (needs, gpus) = (shape.needs, link.free.choose(&shape.needs));
-            link.free.take(&Grant { needs, gpus });
+            link.free.take(&Grant { needs, gpus, heard_of: false });
             placed.push((TaskId { job: job.id, index }, worker));
         }
     }
@@ -256,6 +294,8 @@ pub(super) fn is_room(grid: &Grid, id: WorkerId, link: &Link, shape: &Shape) -> 
     let silence_ms = grid.now.since_ms(link.heard_at);
     silence_ms <= 3 * u64::from(grid.policy.heartbeat_ms)
         && !link.leaving
+        && grid.intake == Intake::Open
+        && grid.workers[&id].set_aside.is_none()
         && admits((link.isolation, &link.offer), grid.workers[&id].owner, shape)
         && link.free.fits(&shape.needs)
         && grid.pauses.end(&(id, shape.clone())).is_none()

@@ -512,7 +512,7 @@ fn a_removed_machine_gives_back_what_it_ran() {
             worker-1 is removed
             to session 1: drop 1.0#1
             done
-            session 1 ends: this worker was removed on the dashboard
+            session 1 ends for good: this worker was removed on the dashboard
             ada 82, bob 100, eve 100, escrow 18
         "#]],
     );

@@ -2,18 +2,27 @@
 //!
 //! [`World::happen`] checks the promises after every input; here is only the storm.
 
-use campusgrid_protocol::id::{AttemptId, JobId, SessionId, TaskId, UserId, WorkerId};
+use campusgrid_protocol::id::{AttemptId, JobId, SessionId, TaskId, UserId, VoucherId, WorkerId};
 use campusgrid_protocol::resource::Isolation;
 use campusgrid_protocol::task::{Failure, Outcome, WorkerFault};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::RngSeed;
 
-use crate::input::{Input, Request, WorkerEvent};
+use crate::input::{
+    Enrolment, EnrolmentProof, Input, Intake, Request, Shut, VoucherWish, WorkerEvent,
+};
 use crate::ledger::AccountId;
 use crate::money::Micros;
 use crate::policy::{Billing, Policy};
-use crate::tests::world::{Machine, Wish, World, end, job, join, lock_of, policy, worker};
+use crate::tests::world::{
+    Machine, Wish, World, end, enrolment, job, join, lock_of, policy, worker,
+};
+use crate::user::Role;
+use crate::voucher::{Purpose, Shown};
+
+/// The hash of every token's secret.
+const SECRET: [u8; 32] = [9; 32];
 
 #[derive(Debug, Clone)]
 enum Act {
@@ -32,6 +41,32 @@ enum Act {
         user: u64,
         number: u8,
     },
+    /// With a code, or by a token of this number.
+    Enrol {
+        session: u64,
+        number: u8,
+        token: Option<u64>,
+    },
+    MakeToken {
+        user: u64,
+        uses: u32,
+        seconds: u64,
+    },
+    RevokeToken {
+        user: u64,
+        token: u64,
+    },
+    Release {
+        user: u64,
+        worker: u64,
+    },
+    SetRole {
+        by: u64,
+        user: u64,
+        role: Role,
+    },
+    Intake(Intake),
+    Paused,
     Remove {
         user: u64,
         worker: u64,
@@ -109,6 +144,22 @@ fn outcomes() -> impl Strategy<Value = Outcome> {
         2 => Just(Outcome::Returned(WorkerFault::Sandbox { message: "?".to_owned() })),
         1 => Just(Outcome::Returned(WorkerFault::Engine { message: "?".to_owned() })),
         1 => Just(Outcome::Returned(WorkerFault::Gpu { message: "?".to_owned() })),
+        2 => Just(Outcome::Returned(WorkerFault::Environment { message: "?".to_owned() })),
+        1 => Just(Outcome::Returned(WorkerFault::Disk { message: "?".to_owned() })),
+        1 => Just(Outcome::Returned(WorkerFault::Restarted)),
+    ]
+}
+
+fn roles() -> impl Strategy<Value = Role> {
+    prop_oneof![Just(Role::Member), Just(Role::Operator)]
+}
+
+fn intakes() -> impl Strategy<Value = Intake> {
+    let findings = vec!["?".to_owned()];
+    prop_oneof![
+        3 => Just(Intake::Open),
+        1 => Just(Intake::Shut(Shut::DiskFull)),
+        1 => Just(Intake::Shut(Shut::BooksBroken { findings })),
     ]
 }
 
@@ -143,12 +194,21 @@ fn acts() -> impl Strategy<Value = Act> {
     prop_oneof![
         4 => wishes().prop_map(|wish| Act::Submit(Box::new(wish))),
         1 => (1..5_u64, 0..6_u64).prop_map(|(user, job)| Act::Cancel { user, job }),
-        3 => (1..10_u64, 0..4_u8, machines(), any::<u8>()).prop_map(
+        4 => (1..10_u64, 0..4_u8, machines(), any::<u8>()).prop_map(
             |(session, number, machine, kept)| {
                 Act::Join { session, number, machine: Box::new(machine), kept }
             }
         ),
-        3 => (1..4_u64, 0..4_u8).prop_map(|(user, number)| Act::Approve { user, number }),
+        4 => (1..4_u64, 0..4_u8).prop_map(|(user, number)| Act::Approve { user, number }),
+        4 => (1..14_u64, 0..4_u8, prop::option::of(0..4_u64))
+            .prop_map(|(session, number, token)| Act::Enrol { session, number, token }),
+        2 => (0..4_u64, 0..4_u32, 0..200_u64)
+            .prop_map(|(user, uses, seconds)| Act::MakeToken { user, uses, seconds }),
+        1 => (0..4_u64, 0..4_u64).prop_map(|(user, token)| Act::RevokeToken { user, token }),
+        2 => (0..4_u64, 1..6_u64).prop_map(|(user, worker)| Act::Release { user, worker }),
+        1 => (0..4_u64, 1..4_u64, roles()).prop_map(|(by, user, role)| Act::SetRole { by, user, role }),
+        1 => intakes().prop_map(Act::Intake),
+        1 => Just(Act::Paused),
         1 => (1..4_u64, 1..6_u64).prop_map(|(user, worker)| Act::Remove { user, worker }),
         1 => (1..10_u64).prop_map(|session| Act::Gone { session }),
         4 => (any::<Index>(), any::<u8>(), prop::collection::vec(0..2_u16, 0..4)).prop_map(
@@ -202,6 +262,35 @@ fn act(world: &mut World, act: Act) {
             let code = format!("CODE-{number}");
             world.ask(Request::ApproveWorker { user: UserId(user), code });
         }
+        Act::Enrol { session, number, token } => {
+            let shown = |id| Shown { id: VoucherId(id), secret_hash: SECRET };
+            let by_code = enrolment(number, None);
+            let proof = token.map_or(by_code.proof.clone(), |id| EnrolmentProof::Token(shown(id)));
+            world.enrol(session, &Enrolment { proof, ..by_code });
+        }
+        Act::MakeToken { user, uses, seconds } => {
+            let (by, until) = (UserId(user), world.now.plus_ms(seconds * 1000));
+            let purpose = Purpose::Join { owner: UserId(user.max(1)) };
+            let wish = VoucherWish { by, purpose, secret_hash: SECRET, uses, until };
+            world.ask(Request::MakeVoucher(wish));
+        }
+        Act::RevokeToken { user, token } => {
+            let (user, voucher) = (UserId(user), VoucherId(token));
+            world.ask(Request::RevokeVoucher { user, voucher });
+        }
+        Act::Release { user, worker } => {
+            let (user, worker) = (UserId(user), WorkerId(worker));
+            world.ask(Request::ReleaseWorker { user, worker });
+        }
+        Act::SetRole { by, user, role } => {
+            world.ask(Request::SetRole { by: UserId(by), user: UserId(user), role });
+        }
+        Act::Intake(intake) => {
+            world.happen(Input::Intake(intake));
+        }
+        Act::Paused => {
+            world.happen(Input::Paused);
+        }
         Act::Remove { user, worker } => {
             let (user, worker) = (UserId(user), WorkerId(worker));
             world.ask(Request::RemoveWorker { user, worker });
@@ -243,13 +332,15 @@ fn act(world: &mut World, act: Act) {
 
 /// Whatever was going on, everybody gets back what they may, and nothing stays held.
 fn calm(world: &mut World) {
+    world.happen(Input::Intake(Intake::Open));
     for job in world.grid.jobs.values().map(|job| (job.owner, job.id)).collect::<Vec<_>>() {
         world.cancel(job.0, job.1.0);
     }
     world.wait_s(91);
     assert!(world.grid.jobs.is_empty(), "{:?}", world.grid.jobs);
     assert_eq!(world.grid.ledger.account(AccountId::Escrow).balance, Micros::ZERO);
-    assert_eq!(world.grid.next_deadline().is_some(), !world.grid.submit_keys.is_empty());
+    let keeps = !world.grid.submit_keys.is_empty() || !world.grid.vouchers.is_empty();
+    assert_eq!(world.grid.next_deadline().is_some(), keeps);
     world.wait_s(3600);
     assert_eq!(world.grid.next_deadline(), None);
     let mut newcomers = world.grid.newcomers.keys().copied().collect::<Vec<_>>();

@@ -5,7 +5,7 @@ use campusgrid_protocol::task::Outcome;
 use expect_test::expect;
 
 use crate::effect::Reply;
-use crate::input::{Input, Registration, Request};
+use crate::input::{Input, NewLogin, Registration, Request};
 use crate::money::Micros;
 use crate::policy::Policy;
 use crate::tests::world::{ADA, EVE, World, job, policy, worker};
@@ -16,6 +16,7 @@ fn local(name: &str) -> Request {
         email: Some("x@example.org".to_owned()),
         password_hash: "argon2".to_owned(),
         local: true,
+        invitation: None,
     })
 }
 
@@ -281,9 +282,11 @@ fn cancelling_reaches_what_runs_what_waits_again_and_what_never_started() {
 fn logins_are_for_the_disk_only() {
     let mut world = World::new();
     let (token_hash, until) = ([7; 32], world.now.plus_ms(1));
-    world.ask(Request::OpenLogin { user: ADA, token_hash, until });
+    let login = |user| NewLogin { user, token_hash, until, from: "a browser".to_owned() };
+    world.ask(Request::OpenLogin(login(ADA)));
+    world.ask(Request::OpenLogin(login(UserId(99))));
     world.ask(Request::CloseLogin { token_hash });
-    assert_eq!(world.log, "done\ndone\n");
+    assert_eq!(world.log, "done\nrefused: there is no such thing, or it is not yours\ndone\n");
 }
 
 #[test]

@@ -8,10 +8,10 @@ use campusgrid_protocol::task::Outcome;
 use crate::durable::Durable;
 use crate::effect::{Change, Effects};
 use crate::grid::Grid;
-use crate::input::{Input, Registration, Request, Submission, Ticket, WorkerEvent};
+use crate::input::{Enrolment, Input, Registration, Request, Submission, Ticket, WorkerEvent};
 use crate::money::Micros;
 use crate::policy::Policy;
-use crate::tests::world::{attempt, end, job, join, policy, worker};
+use crate::tests::world::{attempt, end, enrolment, job, join, policy, worker};
 use crate::time::Timestamp;
 
 const MACHINES: u64 = 10_000;
@@ -41,16 +41,20 @@ fn full_campus() -> Grid {
     let mut grid = Grid::recover(Arc::new(rich), Durable::empty(), Timestamp(1));
     for number in 0..USERS {
         let (name, password_hash) = (format!("user-{number}"), String::new());
-        let new = Registration { name, email: None, password_hash, local: false };
+        let invitation = None;
+        let new = Registration { name, email: None, password_hash, local: false, invitation };
         ask(&mut grid, Request::Register(new));
     }
     for number in 0..MACHINES {
         let machine = worker(1, 1).offers(&["R", "image:docker.io/*", "python3.12"]);
         let mut joined = join(0, &machine, Vec::new());
         joined.key_hash[..8].copy_from_slice(&number.to_le_bytes());
-        let (session, code) = (SessionId(number + 1), joined.code.clone());
-        one(&mut grid, Input::FromWorker { session, event: WorkerEvent::Joined(Box::new(joined)) });
+        let session = SessionId(number + 1);
+        let enrolment = Enrolment { session, key_hash: joined.key_hash, ..enrolment(0, None) };
+        ask(&mut grid, Request::Enrol(enrolment));
+        let code = "CODE-0".to_owned();
         ask(&mut grid, Request::ApproveWorker { user: UserId(1 + number % USERS), code });
+        one(&mut grid, Input::FromWorker { session, event: WorkerEvent::Joined(Box::new(joined)) });
     }
     submit(&mut grid, UserId(1), 1024, 10_000);
     for number in 0..10_000 {

@@ -390,6 +390,7 @@ fn a_task_that_comes_back_takes_its_old_place() {
     let mut world = placed(&[worker(2, 2)], &[job(1, 1).tasks(4), job(1, 1)]);
     world.log.clear();
     let fault = WorkerFault::Sandbox { message: "the disk is full".to_owned() };
+    world.start(1, "1.0#1");
     world.end(1, "1.0#1", Outcome::Returned(fault), 0);
     world.end(1, "1.1#1", Outcome::Succeeded, 60);
     world.end(1, "1.0#2", Outcome::Succeeded, 60);
@@ -425,7 +426,7 @@ fn a_machine_that_has_left_and_returned_gets_work_again() {
     expect![[r#"
         # what it gave back comes with its next connection
         to session 2: welcome, worker-1 of bob
-        session 1 ends: a newer connection of this worker has taken over
+        session 1 ends for good: a newer connection of this worker has taken over
         1.0#1 waits again, 3 tries left: the owner took the worker back
         1.0#2 -> worker-1
         to session 2: stored 1.0#1
@@ -460,7 +461,7 @@ fn a_machine_that_is_leaving_gets_nothing_more() {
         job 3, 18 held
         3.0#1 -> worker-1
         to session 7: welcome, worker-1 of bob
-        session 1 ends: a newer connection of this worker has taken over
+        session 1 ends for good: a newer connection of this worker has taken over
     "#]]
     .assert_eq(&world.log);
 }
@@ -477,7 +478,7 @@ fn a_machine_that_left_and_returned_gets_work_again() {
     world.end(2, "1.0#1", Outcome::Returned(WorkerFault::Leaving), 5);
     expect![[r#"
         to session 2: welcome, worker-1 of bob
-        session 1 ends: a newer connection of this worker has taken over
+        session 1 ends for good: a newer connection of this worker has taken over
         # what it gave back while it left comes out of its spool
         1.0#1 waits again, 3 tries left: the owner took the worker back
         1.0#2 -> worker-1
@@ -496,21 +497,21 @@ fn a_machine_that_comes_back_smaller_is_not_overfilled() {
         world.end(9, task, Outcome::Succeeded, 60);
     }
     expect![[r#"
-          to session 9: welcome, worker-1 of bob
-          session 1 ends: a newer connection of this worker has taken over
-          pay:1.0:1: escrow -> bob 8
-          refund:1.0: escrow -> ada 10
-          1.0 succeeded; charged 8
-          to session 9: stored 1.0#1
-          pay:1.1:1: escrow -> bob 8
-          refund:1.1: escrow -> ada 10
-          1.1 succeeded; charged 8
-          to session 9: stored 1.1#1
-          pay:1.2:1: escrow -> bob 8
-          refund:1.2: escrow -> ada 10
-          1.2 succeeded; charged 8
-          2.0#1 -> worker-1
-          to session 9: stored 1.2#1
+        to session 9: welcome, worker-1 of bob
+        session 1 ends for good: a newer connection of this worker has taken over
+        pay:1.0:1: escrow -> bob 8
+        refund:1.0: escrow -> ada 10
+        1.0 succeeded; charged 8
+        to session 9: stored 1.0#1
+        pay:1.1:1: escrow -> bob 8
+        refund:1.1: escrow -> ada 10
+        1.1 succeeded; charged 8
+        to session 9: stored 1.1#1
+        pay:1.2:1: escrow -> bob 8
+        refund:1.2: escrow -> ada 10
+        1.2 succeeded; charged 8
+        2.0#1 -> worker-1
+        to session 9: stored 1.2#1
     "#]]
     .assert_eq(&world.log);
 }

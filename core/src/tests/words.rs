@@ -1,10 +1,12 @@
 //! Effects in words, so that a test reads as what happened.
 
-use campusgrid_protocol::message::{Approval, ToWorker};
+use campusgrid_protocol::id::UserId;
+use campusgrid_protocol::message::{Comeback, ToWorker};
 
 use crate::effect::{Change, Effects, Reply, Verdict};
 use crate::ledger::AccountId;
 use crate::tests::world::USERS;
+use crate::user::LOCAL;
 
 /// One line an effect, in order; what follows from another line is left out.
 pub(super) fn words(effects: &Effects) -> String {
@@ -13,8 +15,10 @@ pub(super) fn words(effects: &Effects) -> String {
         Some(format!("to session {session}: {}", of_message(message)?))
     });
     let replies = effects.replies.iter().map(|(_, reply)| of_reply(reply));
-    let closes =
-        effects.closes.iter().map(|(session, why)| format!("session {session} ends: {why}"));
+    let closes = effects.closes.iter().map(|(session, why, comeback)| match comeback {
+        Comeback::Later => format!("session {session} ends: {why}"),
+        Comeback::Never => format!("session {session} ends for good: {why}"),
+    });
     changes.chain(sends).chain(replies).chain(closes).map(|line| format!("{line}\n")).collect()
 }
 
@@ -27,6 +31,10 @@ fn of_account(id: AccountId) -> String {
             .get(usize::try_from(user.0).unwrap() - 1)
             .map_or_else(|| format!("user-{user}"), |&name| name.to_owned()),
     }
+}
+
+fn name(user: UserId) -> String {
+    of_account(AccountId::User(user))
 }
 
 fn of_change(change: &Change) -> Option<String> {
@@ -43,8 +51,11 @@ fn of_change(change: &Change) -> Option<String> {
             format!("job {job} is locked to {}", versions(lock))
         }
         Change::TaskCancelling { attempt } => format!("{attempt} is to stop"),
-        Change::TaskRequeued { attempt, reason, tries_left, at: _ } => {
+        Change::TaskRequeued { attempt, reason, tries_left, losses: _, at: _ } => {
             format!("{attempt} waits again, {tries_left} tries left: {reason}")
+        }
+        Change::JobCancelling { job, at: _ } => {
+            format!("what waits of job {job} is to be cancelled")
         }
         Change::TaskEnded(end) => {
             let verdict = match &end.verdict {
@@ -67,11 +78,35 @@ fn of_change(change: &Change) -> Option<String> {
         }
         Change::WorkerRenamed { worker, name } => format!("worker-{worker} is called \"{name}\""),
         Change::WorkerRemoved { worker, at: _ } => format!("worker-{worker} is removed"),
+        Change::WorkerSetAside { worker, reason: Some(reason), at: _ } => {
+            format!("worker-{worker} is set aside: {reason}")
+        }
+        Change::WorkerSetAside { worker, reason: None, at: _ } => {
+            format!("worker-{worker} is released")
+        }
+        Change::RoleSet { by, user, role, at: _ } => {
+            let by = if *by == LOCAL { "the machine".to_owned() } else { name(*by) };
+            format!("{} is {role:?} by {by}'s word", name(*user))
+        }
+        Change::VoucherMade(voucher) => {
+            format!("voucher {}: {:?}, {} uses", voucher.id, voucher.purpose, voucher.uses_left)
+        }
+        Change::VoucherUsed { voucher, uses_left } => {
+            format!("voucher {voucher} has {uses_left} uses left")
+        }
+        Change::VoucherOver { voucher, at: _ } => format!("voucher {voucher} is over"),
         Change::SubmitKeyForgotten { user: _, key } => format!("key {key} forgotten"),
         Change::UserRegistered { .. }
         | Change::LoginOpened { .. }
         | Change::LoginClosed { .. }
+        | Change::LoginRevoked { .. }
+        | Change::LoginsRevoked { .. }
         | Change::LoginsOver { .. }
+        | Change::PasswordChanged { .. }
+        | Change::PasswordRehashed { .. }
+        | Change::ApiTokenOpened { .. }
+        | Change::ApiTokenRevoked { .. }
+        | Change::Used { .. }
         | Change::Account { .. }
         | Change::JobSubmitted(_)
         | Change::SubmitKeyKept { .. }
@@ -81,17 +116,15 @@ fn of_change(change: &Change) -> Option<String> {
 
 fn of_message(message: &ToWorker) -> Option<String> {
     Some(match message {
-        ToWorker::Welcome { worker, approval, .. } => match approval {
-            Approval::Owned { by } => format!("welcome, worker-{worker} of {by}"),
-            Approval::Waiting { code } => format!("welcome, worker-{worker}; show {code}"),
-        },
-        ToWorker::Approved { owner } => format!("approved by {owner}"),
+        ToWorker::Welcome { worker, owner, .. } => format!("welcome, worker-{worker} of {owner}"),
         ToWorker::Locked { attempt, lock } => format!("lock of {attempt} is {}", versions(lock)),
         ToWorker::Cancel { attempt } => format!("cancel {attempt}"),
         ToWorker::Drop { attempt } => format!("drop {attempt}"),
         ToWorker::Stored { attempt } => format!("stored {attempt}"),
-        ToWorker::Closing { reason } => format!("closing: {reason}"),
-        ToWorker::Start { .. } | ToWorker::Renewed { .. } => return None,
+        ToWorker::Closing { reason, comeback: _ } => format!("closing: {reason}"),
+        ToWorker::Start { .. } | ToWorker::Renewed { .. } | ToWorker::Certificate { .. } => {
+            return None;
+        }
     })
 }
 
@@ -102,6 +135,8 @@ fn of_reply(reply: &Reply) -> String {
         }
         Reply::Submitted { job, held } => format!("job {job}, {held} held"),
         Reply::Approved { worker } => format!("worker-{worker} approved"),
+        Reply::Enrolled { worker, owner } => format!("enrolled as worker-{worker} of {owner}"),
+        Reply::VoucherMade { voucher } => format!("voucher {voucher} made"),
         Reply::Done => "done".to_owned(),
         Reply::Refused(refusal) => format!("refused: {refusal}"),
     }

@@ -13,16 +13,18 @@ use crate::durable::Durable;
 use crate::effect::{Change, Effects, Reply};
 use crate::grid::Grid;
 use crate::input::{
-    Heartbeat, Input, Joined, Registration, Request, Submission, Ticket, WorkerEvent,
+    Enrolment, EnrolmentProof, Heartbeat, Input, Joined, Registration, Request, Submission, Ticket,
+    WorkerEvent,
 };
 use crate::ledger::AccountId;
 use crate::money::Micros;
-use crate::policy::{Billing, Policy};
+use crate::policy::{Admission, Billing, Policy};
 use crate::pricing::Prices;
 use crate::snapshot::Shape;
 use crate::tests::model::{Disk, is_room, placements};
 use crate::tests::words::words;
 use crate::time::Timestamp;
+use crate::user::Role;
 use crate::worker::{Free, Grant, Room};
 
 /// The people of the campus, by number from 1.
@@ -165,6 +167,7 @@ impl Wish {
 /// The seed's prices, its 100 credits, and rounds of ten seconds.
 pub(super) fn policy() -> Policy {
     Policy {
+        admission: Admission::Open,
         starting_credits: Micros::from_credits(100),
         prices: Prices {
             base: Micros::from_credits(5),
@@ -208,18 +211,28 @@ pub(super) fn end(attempt: AttemptId, outcome: Outcome, run_s: u64) -> WorkerEve
     WorkerEvent::Ended(Box::new(Ended { usage, ..Ended::empty(attempt, outcome) }))
 }
 
-/// A machine's introduction; its key, its code and its name come from its number.
+/// A machine's introduction; its key and its name come from its number.
 pub(super) fn join(number: u8, machine: &Machine, attempts: Vec<AttemptId>) -> Joined {
     Joined {
         key_hash: [number; 32],
-        code: format!("CODE-{number}"),
         name: format!("laptop-{number}"),
-        claimed_owner: None,
         capacity: machine.capacity.clone(),
         isolation: machine.isolation,
         isolation_notes: Vec::new(),
         labels: machine.labels.clone(),
         attempts,
+    }
+}
+
+/// What a machine says that has no certificate yet: it shows the code of its number.
+pub(super) fn enrolment(number: u8, claimed_owner: Option<&str>) -> Enrolment {
+    let claimed_owner = claimed_owner.map(str::to_owned);
+    Enrolment {
+        session: SessionId(0), // Filled in by World::enrol.
+        key_hash: [number; 32],
+        name: format!("laptop-{number}"),
+        address: format!("10.0.0.{number}"),
+        proof: EnrolmentProof::Code { code: format!("CODE-{number}"), claimed_owner },
     }
 }
 
@@ -230,16 +243,21 @@ impl World {
     }
 
     pub(super) fn with(policy: Policy) -> Self {
-        let grid = Grid::recover(Arc::new(policy), Durable::empty(), START);
-        let log = String::new();
-        let disk = Disk::default();
-        let locks = BTreeMap::new();
-        let mut world = Self { grid, now: START, log, disk, tickets: 0, locks };
+        let mut world = Self::empty(policy);
         for name in USERS {
             world.register(name);
         }
         world.log.clear();
         world
+    }
+
+    /// Nobody.
+    pub(super) fn empty(policy: Policy) -> Self {
+        let grid = Grid::recover(Arc::new(policy), Durable::empty(), START);
+        let log = String::new();
+        let disk = Disk::default();
+        let locks = BTreeMap::new();
+        Self { grid, now: START, log, disk, tickets: 0, locks }
     }
 
     pub(super) fn register(&mut self, name: &str) -> Reply {
@@ -248,13 +266,17 @@ impl World {
             email: None,
             password_hash: "argon2".to_owned(),
             local: false,
+            invitation: None,
         }))
     }
 
     /// Lets one thing happen, dispatches, and checks everything that must always hold.
     pub(super) fn happen(&mut self, input: Input) -> Effects {
         let mut effects = Effects::default();
+        let operated = self.is_operated();
         self.grid.handle(self.now, input, &mut effects);
+        assert!(self.is_operated() || !operated, "the last operator stays one");
+        self.check_shut(&effects);
         let expected = placements(&self.grid);
         let handled = effects.changes.len();
         self.grid.dispatch(&mut effects);
@@ -282,8 +304,7 @@ impl World {
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
         let mut effects = self.happen(Input::Request { ticket, request });
-        assert_eq!(effects.replies.len(), 1);
-        let (answered, reply) = effects.replies.remove(0);
+        let (answered, reply) = effects.replies.pop().unwrap();
         assert_eq!(answered, ticket);
         if let Reply::Refused(refusal) = &reply {
             assert!(effects.changes.is_empty(), "{refusal} changed {:?}", effects.changes);
@@ -309,19 +330,34 @@ impl World {
         self.happen(Input::FromWorker { session: SessionId(session), event });
     }
 
-    /// Machine `number` joins as session `number` and is approved; what that says is not noted.
+    /// Machine `number` is let in and joins as session `number`; what that says is not noted.
     pub(super) fn own(&mut self, number: u8, machine: &Machine) {
         let kept = std::mem::take(&mut self.log);
+        self.let_in(number, machine.owner);
         let joined = WorkerEvent::Joined(Box::new(join(number, machine, Vec::new())));
         let mut effects = Effects::default();
         let session = SessionId(number.into());
         self.grid.handle(self.now, Input::FromWorker { session, event: joined }, &mut effects);
-        let request =
-            Request::ApproveWorker { user: machine.owner, code: format!("CODE-{number}") };
-        self.grid.handle(self.now, Input::Request { ticket: Ticket(0), request }, &mut effects);
-        self.disk.write(&effects.changes);
         self.log = kept;
         self.happen(Input::Tick);
+    }
+
+    /// Machine `number` asks to be let in, and its owner enters the code that it shows.
+    pub(super) fn let_in(&mut self, number: u8, owner: UserId) {
+        let code = format!("CODE-{number}");
+        self.enrol(1000 + u64::from(number), &enrolment(number, None));
+        self.ask(Request::ApproveWorker { user: owner, code });
+    }
+
+    /// A machine asks to be let in; the reply, unless it comes later.
+    pub(super) fn enrol(&mut self, session: u64, enrolment: &Enrolment) -> Option<Reply> {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        let enrolment = Enrolment { session: SessionId(session), ..enrolment.clone() };
+        let request = Request::Enrol(enrolment);
+        let effects = self.happen(Input::Request { ticket, request });
+        let mine = effects.replies.into_iter().find(|(answered, _)| *answered == ticket);
+        mine.map(|(_, reply)| reply)
     }
 
     pub(super) fn join(&mut self, session: u64, joined: Joined) {
@@ -400,10 +436,7 @@ impl World {
 
     fn check_books(&self) {
         let durable = self.grid.durable();
-        let mut loaded = self.disk.load();
-        assert!(loaded.last_worker <= durable.last_worker);
-        loaded.last_worker = durable.last_worker; // Newcomers are counted in memory only.
-        assert_eq!(loaded, durable, "memory and disk");
+        assert_eq!(self.disk.load(), durable, "memory and disk");
         let accounts: BTreeMap<_, _> = durable.ledger.accounts().collect();
         assert_eq!(self.disk.recomputed_accounts(), accounts, "accounts and transfers");
         let sum: Micros = accounts.values().map(|account| account.balance).sum();
@@ -414,6 +447,29 @@ impl World {
         assert!(!accounts.iter().any(overdrawn), "{accounts:?}");
         let held: Micros = durable.jobs.values().map(crate::job::Job::held).sum();
         assert_eq!(durable.ledger.account(AccountId::Escrow).balance, held, "escrow = open holds");
+    }
+
+    fn is_operated(&self) -> bool {
+        self.grid.users.values().any(|user| user.role == Role::Operator)
+    }
+
+    /// While nothing is taken in, nothing is settled either.
+    fn check_shut(&self, effects: &Effects) {
+        let settles = |change: &Change| {
+            matches!(
+                change,
+                Change::Transferred(_)
+                    | Change::TaskRequeued { .. }
+                    | Change::TaskEnded(_)
+                    | Change::UntouchedCancelled { .. }
+                    | Change::JobEnded { .. }
+                    | Change::JobLocked { .. }
+            )
+        };
+        let shut = self.grid.is_shut();
+        assert!(!shut || !effects.changes.iter().any(settles), "{:?}", effects.changes);
+        assert!(shut || self.grid.late_cancels.is_empty());
+        assert!(self.grid.voucher_ends.is_of(self.grid.vouchers.keys()));
     }
 
     /// Every task is in exactly one place, and whoever else counts it counts the same.
@@ -485,7 +541,7 @@ impl World {
                 occupancy.values().flat_map(|grant| grant.gpus.numbers()).collect();
             let different: BTreeSet<u16> = granted.iter().copied().collect();
             assert_eq!(different.len(), granted.len(), "GPUs of worker-{id}: {granted:?}");
-            for (attempt, Grant { needs, gpus }) in occupancy {
+            for (attempt, Grant { needs, gpus, heard_of: _ }) in occupancy {
                 let lease = self.grid.jobs[&attempt.task.job].lease(*attempt).unwrap();
                 assert_eq!(lease.gpus, *gpus);
                 if !placed.contains(&(attempt.task, *id)) {

@@ -22,7 +22,7 @@ pub(super) struct Delivery {
 
 impl Delivery {
     pub(super) fn deliver(&mut self, committed: Committed) {
-        let Committed { effects, newest_event } = committed;
+        let Committed { effects, newest_event, wrote_for: _ } = committed;
         let Effects { changes, sends, replies, closes } = effects;
         for change in &changes {
             if let Change::TaskLeased { attempt, worker, .. } = change {
@@ -38,8 +38,8 @@ impl Delivery {
         for (session, message) in sends {
             self.send(session, message);
         }
-        for (session, reason) in closes {
-            self.send(session, ToWorker::Closing { reason });
+        for (session, reason, comeback) in closes {
+            self.send(session, ToWorker::Closing { reason, comeback });
             self.outboxes.remove(&session);
         }
         if let Some(number) = newest_event {
@@ -71,7 +71,18 @@ impl Delivery {
             Change::UserRegistered { .. }
             | Change::LoginOpened { .. }
             | Change::LoginClosed { .. }
+            | Change::LoginRevoked { .. }
+            | Change::LoginsRevoked { .. }
             | Change::LoginsOver { .. }
+            | Change::PasswordChanged { .. }
+            | Change::PasswordRehashed { .. }
+            | Change::ApiTokenOpened { .. }
+            | Change::ApiTokenRevoked { .. }
+            | Change::Used { .. }
+            | Change::RoleSet { .. }
+            | Change::VoucherMade(_)
+            | Change::VoucherUsed { .. }
+            | Change::VoucherOver { .. }
             | Change::Account { .. }
             | Change::Transferred(_)
             | Change::JobSubmitted(_)
@@ -81,11 +92,13 @@ impl Delivery {
             | Change::JobLocked { .. }
             | Change::AttemptStarted { .. }
             | Change::TaskCancelling { .. }
+            | Change::JobCancelling { .. }
             | Change::UntouchedCancelled { .. }
             | Change::JobEnded { .. }
             | Change::WorkerApproved { .. }
             | Change::WorkerRenamed { .. }
-            | Change::WorkerRemoved { .. } => {}
+            | Change::WorkerRemoved { .. }
+            | Change::WorkerSetAside { .. } => {}
         }
     }
 }

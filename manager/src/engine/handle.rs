@@ -4,13 +4,16 @@
 use std::sync::Arc;
 
 use campusgrid_core::effect::{Refusal, Reply};
-use campusgrid_core::input::{Registration, Request, Submission, WorkerEvent};
+use campusgrid_core::input::{
+    Enrolment, Intake, NewApiToken, NewLogin, Registration, Request, Submission, VoucherWish,
+    WorkerEvent,
+};
 use campusgrid_core::money::Micros;
 use campusgrid_core::policy::Policy;
 use campusgrid_core::snapshot::Snapshot;
 use campusgrid_core::time::Timestamp;
-use campusgrid_core::user::User;
-use campusgrid_protocol::id::{JobId, SessionId, UserId, WorkerId};
+use campusgrid_core::user::{Role, User};
+use campusgrid_protocol::id::{ApiTokenId, JobId, LoginId, SessionId, UserId, VoucherId, WorkerId};
 use campusgrid_protocol::message::ToWorker;
 use campusgrid_protocol::task::TaskSpec;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -42,6 +45,8 @@ pub(crate) enum Letter {
         session: SessionId,
         event: WorkerEvent,
     },
+    /// Whether anything is taken in from now on.
+    Intake(Intake),
     Stop,
 }
 
@@ -79,32 +84,21 @@ impl EngineHandle {
     ///
     /// # Errors
     ///
-    /// `Refused(NameTaken)`, `Busy`, `Stopping`.
-    pub async fn register(
-        &self,
-        name: String,
-        email: Option<String>,
-        password_hash: String,
-        local: bool,
-    ) -> Result<User, AskError> {
-        let registration = Registration { name, email, password_hash, local };
+    /// `Refused` with `NameTaken`, `RegistrationClosed`, `InvitationNeeded`, `VoucherUnknown`,
+    /// `DiskFull` or `BooksBroken`; `Busy`, `Stopping`.
+    pub async fn register(&self, registration: Registration) -> Result<User, AskError> {
         let reply = self.ask(Request::Register(registration)).await?;
         let Reply::Registered { user } = reply else { unexpected(&reply) };
         Ok(user)
     }
 
-    /// Opens a login until a moment; only the token's BLAKE3 hash is kept.
+    /// Opens a login. Beyond a hundred of one user, the oldest ends.
     ///
     /// # Errors
     ///
-    /// `Busy`, `Stopping`.
-    pub async fn open_login(
-        &self,
-        user: UserId,
-        token_hash: [u8; 32],
-        until: Timestamp,
-    ) -> Result<(), AskError> {
-        self.ask(Request::OpenLogin { user, token_hash, until }).await.map(drop)
+    /// `Refused(NotFound)` for no user; `Busy`, `Stopping`.
+    pub async fn open_login(&self, login: NewLogin) -> Result<(), AskError> {
+        self.ask(Request::OpenLogin(login)).await.map(drop)
     }
 
     /// Closes a login; one that is not open is closed already.
@@ -116,12 +110,115 @@ impl EngineHandle {
         self.ask(Request::CloseLogin { token_hash }).await.map(drop)
     }
 
+    /// Closes one of a user's logins; one that is not open, or not theirs, is left as it is.
+    ///
+    /// # Errors
+    ///
+    /// `Busy`, `Stopping`.
+    pub async fn revoke_login(&self, user: UserId, login: LoginId) -> Result<(), AskError> {
+        self.ask(Request::RevokeLogin { user, login }).await.map(drop)
+    }
+
+    /// Closes all logins of a user but that of one token.
+    ///
+    /// # Errors
+    ///
+    /// `Busy`, `Stopping`.
+    pub async fn revoke_logins(&self, user: UserId, but: Option<[u8; 32]>) -> Result<(), AskError> {
+        self.ask(Request::RevokeLogins { user, but }).await.map(drop)
+    }
+
+    /// Replaces a password and closes all the user's logins but that of one token.
+    ///
+    /// # Errors
+    ///
+    /// `Refused(NotFound)` for no user; `Busy`, `Stopping`.
+    pub async fn change_password(
+        &self,
+        user: UserId,
+        password_hash: String,
+        but: Option<[u8; 32]>,
+    ) -> Result<(), AskError> {
+        self.ask(Request::ChangePassword { user, password_hash, but }).await.map(drop)
+    }
+
+    /// Replaces the hash of a password that stays the same; nothing if it has been changed since.
+    ///
+    /// # Errors
+    ///
+    /// `Busy`, `Stopping`.
+    pub async fn rehash(&self, user: UserId, from: String, to: String) -> Result<(), AskError> {
+        self.ask(Request::Rehash { user, from, to }).await.map(drop)
+    }
+
+    /// Opens an API token. The caller has looked how many the user has: beyond fifty of one user, the
+    /// oldest ends.
+    ///
+    /// # Errors
+    ///
+    /// `Refused(NotFound)` for no user; `Busy`, `Stopping`.
+    pub async fn open_api_token(&self, token: NewApiToken) -> Result<(), AskError> {
+        self.ask(Request::OpenApiToken(token)).await.map(drop)
+    }
+
+    /// Ends one of a user's API tokens; one that is not open, or not theirs, is left as it is.
+    ///
+    /// # Errors
+    ///
+    /// `Busy`, `Stopping`.
+    pub async fn revoke_api_token(&self, user: UserId, token: ApiTokenId) -> Result<(), AskError> {
+        self.ask(Request::RevokeApiToken { user, token }).await.map(drop)
+    }
+
+    /// Notes when logins and API tokens were last used. Those that are no more are passed over.
+    ///
+    /// # Errors
+    ///
+    /// `Busy`, `Stopping`.
+    pub async fn used(
+        &self,
+        logins: Vec<(LoginId, Timestamp)>,
+        tokens: Vec<(ApiTokenId, Timestamp)>,
+    ) -> Result<(), AskError> {
+        self.ask(Request::Used { logins, tokens }).await.map(drop)
+    }
+
+    /// Gives a user a role. `by` is an operator, or [`campusgrid_core::user::LOCAL`].
+    ///
+    /// # Errors
+    ///
+    /// `Refused` with `NotAnOperator`, `NotFound` or `LastOperator`; `Busy`, `Stopping`.
+    pub async fn set_role(&self, by: UserId, user: UserId, role: Role) -> Result<(), AskError> {
+        self.ask(Request::SetRole { by, user, role }).await.map(drop)
+    }
+
+    /// Makes a token to join by, or an invitation; only the secret's BLAKE3 hash is kept.
+    ///
+    /// # Errors
+    ///
+    /// `Refused` with `NotAnOperator`, `NotFound` or `TooMany`; `Busy`, `Stopping`.
+    pub async fn make_voucher(&self, wish: VoucherWish) -> Result<VoucherId, AskError> {
+        let reply = self.ask(Request::MakeVoucher(wish)).await?;
+        let Reply::VoucherMade { voucher } = reply else { unexpected(&reply) };
+        Ok(voucher)
+    }
+
+    /// Ends a voucher of this user's; an operator may end all.
+    ///
+    /// # Errors
+    ///
+    /// `Refused(NotFound)`, `Busy`, `Stopping`.
+    pub async fn revoke_voucher(&self, user: UserId, voucher: VoucherId) -> Result<(), AskError> {
+        self.ask(Request::RevokeVoucher { user, voucher }).await.map(drop)
+    }
+
     /// Submits a job, whose form is checked already. A `key` that this user has used before finds
     /// the job of then. Yields the job and what is held for it.
     ///
     /// # Errors
     ///
-    /// `Refused` with `Insufficient`, `TooManyJobs` or `PriceOverflow`; `Busy`, `Stopping`.
+    /// `Refused` with `Insufficient`, `TooManyJobs`, `PriceOverflow`, `KeyReused`, `DiskFull` or
+    /// `BooksBroken`; `Busy`, `Stopping`.
     pub async fn submit(
         &self,
         user: UserId,
@@ -144,11 +241,24 @@ impl EngineHandle {
         self.ask(Request::Cancel { user, job }).await.map(drop)
     }
 
-    /// Makes a connected machine this user's, by the code that it shows.
+    /// Asks to let a machine in. Yields its number and its owner's name; with a code in place of a
+    /// token only once somebody has approved it, maybe hours later. Whoever hangs up before must
+    /// report the session as gone, or the machine goes on waiting.
     ///
     /// # Errors
     ///
-    /// `Refused(CodeUnknown)`, `Busy`, `Stopping`.
+    /// `Refused` with `VoucherUnknown`, `TooManyNewcomers` or `Withdrawn`; `Busy`, `Stopping`.
+    pub async fn enrol(&self, enrolment: Enrolment) -> Result<(WorkerId, String), AskError> {
+        let reply = self.ask(Request::Enrol(enrolment)).await?;
+        let Reply::Enrolled { worker, owner } = reply else { unexpected(&reply) };
+        Ok((worker, owner))
+    }
+
+    /// Makes a machine that waits this user's, by the code that it shows.
+    ///
+    /// # Errors
+    ///
+    /// `Refused` with `CodeUnknown` or `NotFound`; `Busy`, `Stopping`.
     pub async fn approve_worker(&self, user: UserId, code: String) -> Result<WorkerId, AskError> {
         let reply = self.ask(Request::ApproveWorker { user, code }).await?;
         let Reply::Approved { worker } = reply else { unexpected(&reply) };
@@ -159,9 +269,28 @@ impl EngineHandle {
     ///
     /// # Errors
     ///
-    /// `Refused(NotFound)`, `Busy`, `Stopping`.
+    /// `Refused` with `NotFound`, or with `DiskFull` or `BooksBroken` if something runs there; `Busy`,
+    /// `Stopping`.
     pub async fn remove_worker(&self, user: UserId, worker: WorkerId) -> Result<(), AskError> {
         self.ask(Request::RemoveWorker { user, worker }).await.map(drop)
+    }
+
+    /// Lets a machine of this user's that was set aside take tasks again.
+    ///
+    /// # Errors
+    ///
+    /// `Refused(NotFound)`, `Busy`, `Stopping`.
+    pub async fn release_worker(&self, user: UserId, worker: WorkerId) -> Result<(), AskError> {
+        self.ask(Request::ReleaseWorker { user, worker }).await.map(drop)
+    }
+
+    /// Says whether anything is taken in from now on. Waits while the inbox is full.
+    ///
+    /// # Errors
+    ///
+    /// `Stopping`.
+    pub(crate) async fn intake(&self, intake: Intake) -> Result<(), AskError> {
+        self.inbox.send(Letter::Intake(intake)).await.map_err(|_| AskError::Stopping)
     }
 
     /// Asks the engine to stop after what waits already; its thread then ends.

@@ -2,5 +2,6 @@
 
 mod batch;
 mod deliver;
+mod gate;
 pub mod handle;
 pub mod run;

@@ -17,10 +17,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::apply_and_commit;
 use super::deliver::Delivery;
+use super::gate::{Gate, Retry};
 use super::handle::{EngineHandle, Letter};
 use crate::clock::Clock;
+use crate::disk::Reserve;
+use crate::health::Health;
 use crate::live::LiveLogs;
-use crate::store::{Store, StoreError};
+use crate::store::{Fullness, Store, StoreError};
+use crate::vitals::Vitals;
 
 /// Letters that wait; beyond, requests are turned away and sessions stop reading. About what one
 /// fsync's time brings in at 60,000 inputs a second, many times over.
@@ -32,6 +36,9 @@ const BATCH: usize = 256;
 /// People cannot follow faster, and a snapshot costs time that grows with the grid.
 const SNAPSHOT_EVERY_MS: u64 = 250;
 
+/// How long a batch that has no room on the disk waits before it is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// The engine before its thread starts.
 #[derive(Debug)]
 pub struct Engine {
@@ -39,9 +46,26 @@ pub struct Engine {
     store: Store,
     clock: Clock,
     delivery: Delivery,
+    gate: Gate,
+    vitals: Vitals,
     inbox: mpsc::Receiver<Letter>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     tickets: u64,
+    /// When the newest batch was applied.
+    turned_at: Timestamp,
+    /// The thread turns at least this often while something can end by itself, so that it notices when
+    /// it stood still. A lease that is renewed as it should be has more than two of these left.
+    longest_wait_ms: u64,
+}
+
+/// What the engine works with beside its grid and its store.
+#[derive(Debug)]
+pub struct Surroundings {
+    pub clock: Clock,
+    pub live: LiveLogs,
+    pub reserve: Reserve,
+    pub health: Health,
+    pub vitals: Vitals,
 }
 
 /// The engine's thread, to be waited for.
@@ -56,14 +80,15 @@ impl Engine {
     pub fn recover(
         policy: Arc<Policy>,
         store: Store,
-        clock: Clock,
-        live: LiveLogs,
+        surroundings: Surroundings,
     ) -> Result<(Self, EngineHandle), StoreError> {
+        let Surroundings { clock, live, reserve, health, vitals } = surroundings;
         let durable = store.load()?;
         for (attempt, lease) in durable.jobs.values().flat_map(Job::leases) {
             live.open(lease.worker, attempt);
         }
-        let grid = Grid::recover(Arc::clone(&policy), durable, clock.now());
+        let (turned_at, longest_wait_ms) = (clock.now(), u64::from(policy.lease_ms) / 4);
+        let grid = Grid::recover(Arc::clone(&policy), durable, turned_at);
         let (sender, inbox) = mpsc::channel(INBOX);
         let snapshots = watch::Sender::new(Arc::new(grid.snapshot()));
         let events = watch::Sender::new(store.newest_event()?);
@@ -75,12 +100,26 @@ impl Engine {
         };
         let delivery =
             Delivery { waiting: BTreeMap::new(), outboxes: BTreeMap::new(), events, live };
-        let engine = Self { grid, store, clock, delivery, inbox, snapshots, tickets: 0 };
+        let gate = Gate::new(reserve, health);
+        let engine = Self {
+            grid,
+            store,
+            clock,
+            delivery,
+            gate,
+            vitals,
+            inbox,
+            snapshots,
+            tickets: 0,
+            turned_at,
+            longest_wait_ms,
+        };
         Ok((engine, handle))
     }
 
     /// Starts the thread. It ends after [`EngineHandle::stop`], or with the error of a commit that
-    /// failed, upon which the process must end as well; either way it cancels `ended`.
+    /// failed, upon which the process must end as well; either way it cancels `ended`. A batch for which
+    /// the disk has no room is tried again until `ended` is cancelled.
     ///
     /// # Panics
     ///
@@ -88,34 +127,70 @@ impl Engine {
     pub fn start(self, ended: CancellationToken) -> Engineering {
         let thread = std::thread::Builder::new().name("engine".to_owned());
         let body = move || {
-            let _ended = ended.drop_guard();
-            self.run()
+            let result = self.run(&ended);
+            ended.cancel();
+            result
         };
         thread.spawn(body).expect("a daemon that starts gets one more thread")
     }
 
-    fn run(mut self) -> Result<(), StoreError> {
+    fn run(mut self, ended: &CancellationToken) -> Result<(), StoreError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()
             .expect("a timer needs nothing from the system");
         let mut snapshot_due = None;
-        while let Some((inputs, stop)) = runtime.block_on(self.next_inputs(snapshot_due)) {
+        while let Some((mut inputs, stop)) = runtime.block_on(self.next_inputs(snapshot_due)) {
             let now = self.clock.now();
             let quiet = inputs.iter().all(|input| matches!(input, Input::Tick));
-            let committed = apply_and_commit(&mut self.grid, &mut self.store, now, inputs)?;
+            let news = self.gate.news(now);
+            let quiet = quiet && news.is_none();
+            // Whether anything is settled is told before anything that could be.
+            inputs.splice(0..0, news.into_iter().chain(self.pause(now)));
+            let (gate, clock) = (&mut self.gate, &self.clock);
+            let mend = |error| match gate.make_room(clock.now(), error)? {
+                Retry::AtOnce => Ok(()),
+                Retry::Later(error) => runtime.block_on(wait_for_room(ended, error)),
+            };
+            let count = inputs.len();
+            let committed = apply_and_commit(&mut self.grid, &mut self.store, now, inputs, mend)?;
+            self.gate.written(self.clock.now());
+            if let Some(wrote_for) = committed.wrote_for {
+                self.vitals.batch(count, wrote_for);
+            }
             self.delivery.deliver(committed);
             snapshot_due = self.publish(now, snapshot_due, quiet);
             if stop {
                 break;
             }
         }
-        self.store.checkpoint()
+        match self.store.checkpoint() {
+            // All of it is in the log, from which the next start takes it.
+            Err(error) if error.fullness() != Fullness::Other => {
+                tracing::warn!("no room to empty the database's log; the next start will");
+                Ok(())
+            }
+            end => end,
+        }
+    }
+
+    /// What the grid is to be told if it stood still meanwhile: stopped, suspended, or without room on
+    /// the disk. Nobody could renew a lease then, so none of them is over.
+    fn pause(&mut self, now: Timestamp) -> Option<Input> {
+        let still_ms = now.since_ms(std::mem::replace(&mut self.turned_at, now));
+        if still_ms <= self.longest_wait_ms * 2 {
+            return None;
+        }
+        tracing::warn!(still_ms, "the manager stood still: every lease gets its full time anew");
+        Some(Input::Paused)
     }
 
     /// Waits for the first input, then takes what else is there. None when every handle is gone.
     async fn next_inputs(&mut self, snapshot_due: Option<Timestamp>) -> Option<(Vec<Input>, bool)> {
-        let deadline = self.grid.next_deadline().into_iter().chain(snapshot_due).min();
+        let grid = self.grid.next_deadline();
+        let turn = grid.map(|_| self.turned_at.plus_ms(self.longest_wait_ms));
+        let due = [grid, turn, self.gate.deadline(), snapshot_due];
+        let deadline = due.into_iter().flatten().min();
         let first = match deadline {
             None => Some(self.inbox.recv().await?),
             Some(deadline) => {
@@ -156,6 +231,10 @@ impl Engine {
                 }
                 Some(Input::FromWorker { session, event })
             }
+            Letter::Intake(intake) => {
+                self.gate.note_books(intake);
+                None
+            }
             Letter::Stop => None,
         }
     }
@@ -172,5 +251,58 @@ impl Engine {
         }
         self.snapshots.send_replace(Arc::new(self.grid.snapshot()));
         None
+    }
+}
+
+/// # Errors
+///
+/// The error itself, if the daemon is asked to stop: nothing of the batch was told.
+async fn wait_for_room(ended: &CancellationToken, error: StoreError) -> Result<(), StoreError> {
+    tokio::select! {
+        biased;
+        () = ended.cancelled() => Err(error),
+        () = tokio::time::sleep(RETRY) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use campusgrid_core::input::Input;
+    use campusgrid_core::time::Timestamp;
+
+    use super::{Engine, Surroundings};
+    use crate::clock::Clock;
+    use crate::config::Config;
+    use crate::disk::Reserve;
+    use crate::health::Health;
+    use crate::live::LiveLogs;
+    use crate::store::Store;
+    use crate::vitals::Vitals;
+
+    #[test]
+    fn an_engine_that_stood_still_says_so_before_anything_else() {
+        let data_dir = std::env::temp_dir();
+        let surroundings = Surroundings {
+            clock: Clock::start(Timestamp(0)),
+            live: LiveLogs::default(),
+            reserve: Reserve { data_dir: data_dir.clone(), bytes: 0 },
+            health: Health::new(data_dir),
+            vitals: Vitals::default(),
+        };
+        let policy = Arc::new(Config::read(None, [], []).unwrap().policy);
+        let lease_ms = u64::from(policy.lease_ms);
+        let store = Store::in_memory().unwrap();
+        let (mut engine, _handle) = Engine::recover(policy, store, surroundings).unwrap();
+        let mut now = engine.turned_at;
+        // It turns four times in a lease at the least, and may be late once.
+        for still_ms in [1, lease_ms / 4, lease_ms / 2] {
+            now = now.plus_ms(still_ms);
+            assert!(engine.pause(now).is_none(), "{still_ms}");
+        }
+        now = now.plus_ms(lease_ms / 2 + 1);
+        assert!(matches!(engine.pause(now), Some(Input::Paused)));
+        assert!(engine.pause(now.plus_ms(10)).is_none());
     }
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use campusgrid_core::gpus::GpuSet;
 use campusgrid_protocol::id::AttemptId;
-use campusgrid_protocol::message::{Join, LABELS_MAX, OUTPUTS_MAX};
+use campusgrid_protocol::message::{
+    CERTIFICATE_REQUEST_MAX_BYTES, Join, LABELS_MAX, OUTPUTS_MAX, Proof,
+};
 use campusgrid_protocol::resource::{Capacity, Gpu, Load};
 use campusgrid_protocol::task::{Content, Ended, Failure, Log, Outcome, WorkerFault};
 use campusgrid_protocol::text::{check_label, check_offer, check_path, check_user_name};
@@ -18,7 +20,7 @@ const ATTEMPTS_MAX: usize = 4096;
 const NOTES_MAX: usize = 50;
 
 /// The most that a worker can be set to keep of a log, with a line that marks a cut. Bytes.
-const LOG_MAX_BYTES: u64 = (64 << 20) + 1024;
+pub(super) const LOG_MAX_BYTES: u64 = (64 << 20) + 1024;
 
 /// Longest explanation in a result: what uv says of a list of packages is some KiB. Bytes.
 const WORDS_MAX: usize = 64 << 10;
@@ -26,9 +28,6 @@ const WORDS_MAX: usize = 64 << 10;
 /// An introduction.
 pub(super) fn join(join: &Join) -> Result<(), FleetError> {
     check_label(&join.name).map_err(|error| bad(&format!("a worker's name {error}")))?;
-    if let Some(owner) = &join.owner {
-        check_user_name(owner).map_err(|error| bad(&format!("an owner's name {error}")))?;
-    }
     capacity(&join.capacity)?;
     attempts(&join.attempts)?;
     count("labels", join.labels.len(), LABELS_MAX)?;
@@ -36,6 +35,26 @@ pub(super) fn join(join: &Join) -> Result<(), FleetError> {
         check_offer(label).map_err(|error| bad(&format!("a label {error}")))?;
     }
     count("notes", join.isolation_notes.len(), NOTES_MAX)
+}
+
+/// A machine that asks to be let in.
+pub(super) fn enrolment(request: &[u8], name: &str, proof: &Proof) -> Result<(), FleetError> {
+    self::request(request)?;
+    check_label(name).map_err(|error| bad(&format!("a worker's name {error}")))?;
+    match proof {
+        Proof::Token { .. } | Proof::Code { owner: None } => Ok(()),
+        Proof::Code { owner: Some(owner) } => {
+            check_user_name(owner).map_err(|error| bad(&format!("an owner's name {error}")))
+        }
+    }
+}
+
+/// A request for a certificate, before anything of it is read.
+pub(super) fn request(request: &[u8]) -> Result<(), FleetError> {
+    if request.len() > CERTIFICATE_REQUEST_MAX_BYTES {
+        return Err(bad(&format!("a request for a certificate of {} bytes", request.len())));
+    }
+    Ok(())
 }
 
 /// Absurd sizes would only attract jobs that then fail.
@@ -92,7 +111,8 @@ fn explanation(outcome: &Outcome) -> &str {
             WorkerFault::Sandbox { message }
             | WorkerFault::Environment { message }
             | WorkerFault::Engine { message }
-            | WorkerFault::Gpu { message },
+            | WorkerFault::Gpu { message }
+            | WorkerFault::Disk { message },
         ) => message,
         Outcome::Failed(
             Failure::ExitCode(_)

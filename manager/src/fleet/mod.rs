@@ -1,33 +1,41 @@
-//! The workers' connections: accepts them, reads their hello, and runs one task for each.
+//! The workers' connections: accepts them, finds out who is there, and runs one task for each.
 
+mod budget;
 mod bulk;
 mod check;
 mod code;
+mod door;
+mod enrolment;
 mod roster;
 mod session;
+mod strangers;
+mod wire;
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use campusgrid_core::input::WorkerEvent;
+use campusgrid_identity::IdentityError;
+use campusgrid_identity::authority::Authority;
 use campusgrid_protocol::frame::FrameError;
-use campusgrid_protocol::hello::{self, ConnectionKind, HELLO_BYTES, HelloError};
+use campusgrid_protocol::hello::{ConnectionKind, HelloError};
 use campusgrid_protocol::id::SessionId;
-use campusgrid_protocol::message::MESSAGE_MAX_BYTES;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::blobs::{BlobError, Blobs};
+use crate::clock::Clock;
 use crate::engine::handle::EngineHandle;
 use crate::live::LiveLogs;
+use budget::Budgets;
 use roster::Roster;
+use strangers::Strangers;
 
 /// A connection that has not said who it is within this time is closed.
 const INTRODUCTION: Duration = Duration::from_secs(10);
@@ -35,58 +43,128 @@ const INTRODUCTION: Duration = Duration::from_secs(10);
 /// After a failed accept, mostly for want of file descriptors, some connections should end first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Who has not got as far as saying what the connection is for.
+const STRANGER: &str = "a stranger";
+
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 enum FleetError {
     #[error("failed to read from or write to the connection")]
     Connection(#[from] std::io::Error),
+    #[error("it began with neither TLS nor a hello")]
+    NotTls,
+    #[error("its hello came without TLS, so it is of an old version: update the worker")]
+    InTheClear,
+    #[error("failed to agree on TLS")]
+    Handshake(#[source] std::io::Error),
     #[error("nothing was heard for {seconds} s")]
     Silence { seconds: u64 },
     #[error(transparent)]
     Hello(#[from] HelloError),
     #[error("a frame is not in order")]
     Frame(#[from] FrameError),
-    #[error("the first message was no join")]
-    NotAJoin,
+    #[error("the first message was not the one that this kind of connection begins with")]
+    FirstMessage,
     #[error("{what}")]
     BadMessage { what: String },
+    #[error("a certificate is needed for this: the machine has to join first")]
+    NoCertificate,
+    #[error("the machine's certificate is not in order")]
+    Certificate(#[source] IdentityError),
+    #[error("failed to issue a certificate")]
+    Issue(#[source] IdentityError),
+    #[error("the machine's certificate is out of date")]
+    CertificateOver,
     #[error("failed to take in a blob")]
     Blob(#[from] BlobError),
     #[error("the manager is stopping")]
     Stopping,
 }
 
-/// The two kinds of connections that workers open, and what they share.
-#[derive(Debug, Clone)]
+impl FleetError {
+    /// What the other end is told of it, where that is of use to it.
+    fn to_peer(&self) -> Option<String> {
+        match self {
+            Self::Frame(_)
+            | Self::FirstMessage
+            | Self::BadMessage { .. }
+            | Self::NoCertificate
+            | Self::Certificate(_)
+            | Self::CertificateOver => Some(self.to_string()),
+            Self::Connection(_)
+            | Self::NotTls
+            | Self::InTheClear
+            | Self::Handshake(_)
+            | Self::Silence { .. }
+            | Self::Hello(_)
+            | Self::Issue(_)
+            | Self::Blob(_)
+            | Self::Stopping => None,
+        }
+    }
+}
+
+/// The connections that workers open, and what they share. Cheap to clone.
+#[derive(Clone)]
 pub struct Fleet {
     engine: EngineHandle,
-    live: LiveLogs,
-    blobs: Blobs,
     limits: Limits,
+    around: Surroundings,
+    acceptor: TlsAcceptor,
+    strangers: Strangers,
     roster: Roster,
+    budgets: Budgets,
 }
 
 /// What workers may demand of us.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections at once, of both kinds.
+    /// Connections at once, of all kinds.
     pub connections_max: usize,
     /// Largest blob that a worker may send. Bytes.
     pub blob_max_bytes: u64,
+    /// How long a machine's certificate is good; it is renewed before.
+    pub certificate_life: Duration,
 }
 
-type Frames = Framed<TcpStream, LengthDelimitedCodec>;
+/// What a fleet works with.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    pub live: LiveLogs,
+    pub blobs: Blobs,
+    pub authority: Arc<Authority>,
+    pub clock: Clock,
+}
+
+type Frames = Framed<TlsStream<TcpStream>, LengthDelimitedCodec>;
 
 impl Fleet {
     /// A fleet without workers.
-    pub fn new(engine: EngineHandle, live: LiveLogs, blobs: Blobs, limits: Limits) -> Self {
-        Self { engine, live, blobs, limits, roster: Roster::default() }
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Authority::server_config`].
+    pub fn new(
+        engine: EngineHandle,
+        limits: Limits,
+        around: Surroundings,
+    ) -> Result<Self, IdentityError> {
+        let clock = around.clock;
+        let config = around.authority.server_config(move || clock.system_time())?;
+        Ok(Self {
+            engine,
+            limits,
+            acceptor: TlsAcceptor::from(config),
+            strangers: Strangers::new(limits.connections_max),
+            roster: Roster::default(),
+            budgets: Budgets::new(around.live.clone()),
+            around,
+        })
     }
 
     /// Serves workers until `shutdown`, then waits until the engine has ended their sessions. Their
     /// tasks go on without us.
     pub async fn run(self, listener: TcpListener, shutdown: CancellationToken) {
-        let places = Arc::new(Semaphore::new(self.limits.connections_max));
         let numbers = Arc::new(AtomicU64::new(1));
         let connections = TaskTracker::new();
         loop {
@@ -103,15 +181,16 @@ impl Fleet {
                     continue;
                 }
             };
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            let address = peer.ip().to_canonical();
+            let Some(place) = self.strangers.place(address) else {
                 tracing::warn!(%peer, "too many connections of workers, refusing one more");
                 continue;
             };
             let session = SessionId(numbers.fetch_add(1, Ordering::Relaxed));
             let (fleet, shutdown) = (self.clone(), shutdown.clone());
             connections.spawn(async move {
-                fleet.connection(stream, peer, session, shutdown).await;
-                drop(place);
+                let visit = Visit { session, address };
+                fleet.connection(stream, place, visit, shutdown).await;
             });
         }
         connections.close();
@@ -121,60 +200,54 @@ impl Fleet {
     async fn connection(
         &self,
         stream: TcpStream,
-        peer: SocketAddr,
-        session: SessionId,
+        mut place: strangers::Place,
+        visit: Visit,
         shutdown: CancellationToken,
     ) {
-        let end = self.serve(stream, session, &shutdown).await;
-        match end {
-            Ok(()) => tracing::info!(%peer, session = session.0, "a worker has disconnected"),
-            Err(FleetError::Stopping) => {}
-            Err(error) => {
-                let error: &dyn std::error::Error = &error;
-                tracing::info!(%peer, session = session.0, error, "a worker's connection ended");
+        let session = visit.session;
+        let guest = match unless(&shutdown, self.let_in(stream, &mut place)).await {
+            Ok(guest) => guest,
+            Err(error) => return log_end(visit, STRANGER, Err(error)),
+        };
+        match guest.kind {
+            ConnectionKind::Control => {
+                // Ends when the engine has let out its last word.
+                log_end(visit, "a worker", self.control(guest, session).await);
+            }
+            ConnectionKind::Bulk => {
+                let end = unless(&shutdown, self.bulk(guest, session)).await;
+                log_end(visit, "a worker's bulk connection", end);
+            }
+            ConnectionKind::Enrolment => {
+                let end = unless(&shutdown, self.enrolment(guest, visit)).await;
+                log_end(visit, "a machine that asked to join", end);
             }
         }
-        self.roster.strike(session);
-        // An engine that is gone has forgotten its sessions.
-        drop(self.engine.report(session, WorkerEvent::Gone).await);
-    }
-
-    async fn serve(
-        &self,
-        mut stream: TcpStream,
-        session: SessionId,
-        shutdown: &CancellationToken,
-    ) -> Result<(), FleetError> {
-        stream.set_nodelay(true)?;
-        let kind = unless(shutdown, greet(&mut stream)).await?;
-        let frames = LengthDelimitedCodec::builder()
-            .little_endian()
-            .max_frame_length(MESSAGE_MAX_BYTES)
-            .new_framed(stream);
-        match kind {
-            // Ends when the engine has let out its last word.
-            ConnectionKind::Control => self.control(frames, session).await,
-            ConnectionKind::Bulk => unless(shutdown, self.bulk(frames, session)).await,
-        }
+        drop(place);
     }
 }
 
-/// Exchanges hellos: what the connection is for.
-async fn greet(stream: &mut TcpStream) -> Result<ConnectionKind, FleetError> {
-    let mut bytes = [0; HELLO_BYTES];
-    introduction(stream.read_exact(&mut bytes)).await??;
-    let heard = hello::on_manager(&bytes);
-    match &heard {
-        Ok((version, _)) => {
-            introduction(stream.write_all(&hello::from_manager(*version))).await??;
+/// One connection, for as long as it lasts.
+#[derive(Debug, Clone, Copy)]
+struct Visit {
+    session: SessionId,
+    address: IpAddr,
+}
+
+fn log_end(visit: Visit, who: &'static str, end: Result<(), FleetError>) {
+    let Visit { session: SessionId(session), address } = visit;
+    match end {
+        Ok(()) => tracing::info!(%address, session, "{who} has disconnected"),
+        Err(FleetError::Stopping) => {}
+        // Whoever scans ports is no news.
+        Err(FleetError::NotTls | FleetError::Connection(_)) if who == STRANGER => {
+            tracing::debug!(%address, session, "{who} has come and gone");
         }
-        Err(HelloError::Version { .. } | HelloError::Kind { .. }) => {
-            introduction(stream.write_all(&hello::from_manager(0))).await??;
+        Err(error) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::info!(%address, session, error, "the connection of {who} ended");
         }
-        Err(HelloError::NotCampusGrid) => {}
     }
-    let (_, kind) = heard?;
-    Ok(kind)
 }
 
 /// Gives up what can be done again once the manager is back.

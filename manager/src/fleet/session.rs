@@ -3,16 +3,19 @@
 use std::time::Duration;
 
 use campusgrid_core::input::{Heartbeat, Joined, WorkerEvent};
-use campusgrid_core::worker::KeyHash;
-use campusgrid_protocol::frame;
+use campusgrid_identity::request::ProvenKey;
 use campusgrid_protocol::id::{SessionId, WorkerId};
-use campusgrid_protocol::message::{Approval, ToManager, ToWorker};
+use campusgrid_protocol::message::{Comeback, Join, ToManager, ToWorker};
 use campusgrid_protocol::task::{Content, Ended, Outcome, WorkerFault};
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::check::bad;
-use super::{Fleet, FleetError, Frames, check, code, introduction};
+use super::door::{Guest, Member, see_out};
+use super::roster::Present;
+use super::wire::Wire;
+use super::{Fleet, FleetError, Frames, INTRODUCTION, Surroundings, check, introduction};
 use crate::live::Tail;
 
 /// Messages that may wait for one worker; one that is slower is closed, and returns with its list.
@@ -22,25 +25,64 @@ const OUTBOX: usize = 8192;
 /// Kept of the words about what is being made ready.
 const STEP_CHARS: usize = 200;
 
+/// A certificate costs a signature, so a worker gets at most one in this time.
+const RENEWAL_EVERY: Duration = Duration::from_secs(1);
+
 impl Fleet {
-    pub(super) async fn control(
+    pub(super) async fn control(&self, guest: Guest, id: SessionId) -> Result<(), FleetError> {
+        let member = guest.member();
+        let Guest { mut frames, wire, .. } = guest;
+        let end = match member {
+            Ok(member) => self.attend(&mut frames, wire, member, id).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &end
+            && let Some(reason) = error.to_peer()
+        {
+            let closing = ToWorker::Closing { reason, comeback: Comeback::Later };
+            if let Some(payload) = wire.to_worker(closing)? {
+                // It may be gone.
+                drop(timeout(INTRODUCTION, frames.send(payload)).await);
+            }
+        }
+        see_out(frames.get_mut()).await;
+        end
+    }
+
+    /// Stays with a worker from its join to its end.
+    async fn attend(
         &self,
-        mut frames: Frames,
-        session: SessionId,
+        frames: &mut Frames,
+        wire: Wire,
+        member: Member,
+        id: SessionId,
     ) -> Result<(), FleetError> {
-        let first = introduction(frames.next()).await?.ok_or(FleetError::NotAJoin)??;
-        let ToManager::Join(join) = frame::decode(&first)? else {
-            return Err(FleetError::NotAJoin);
+        let first = introduction(frames.next()).await?.ok_or(FleetError::FirstMessage)??;
+        let ToManager::Join(join) = wire.to_manager(&first)? else {
+            return Err(FleetError::FirstMessage);
         };
         check::join(&join)?;
-        let gpus = join.capacity.gpus.len();
-        let key_hash = *blake3::hash(&join.key.0).as_bytes();
-        tracing::info!(session = session.0, worker = %join.name, "a worker has connected");
+        tracing::info!(session = id.0, worker = %join.name, "a worker has connected");
         let (outbox, mail) = mpsc::channel(OUTBOX);
-        self.engine.connected(session, outbox).await.map_err(|_| FleetError::Stopping)?;
-        let joined = Joined::from_join(*join, key_hash, code::fresh());
-        self.report(session, WorkerEvent::Joined(Box::new(joined))).await?;
-        Session { fleet: self, id: session, key_hash, gpus, frames, mail, worker: None }.run().await
+        self.engine.connected(id, outbox).await.map_err(|_| FleetError::Stopping)?;
+        let left = member.until.duration_since(self.around.clock.system_time());
+        let session = Session {
+            fleet: self,
+            id,
+            member,
+            machine: Machine::of(&join),
+            frames,
+            wire,
+            mail,
+            worker: None,
+            until: Instant::now() + left.unwrap_or_default(),
+            renewed_at: None,
+        };
+        let end = session.run(*join).await;
+        self.roster.strike(&member.key_hash, id);
+        // An engine that is gone has forgotten its sessions.
+        drop(self.engine.report(id, WorkerEvent::Gone).await);
+        end
     }
 
     async fn report(&self, session: SessionId, event: WorkerEvent) -> Result<(), FleetError> {
@@ -51,19 +93,39 @@ impl Fleet {
 struct Session<'a> {
     fleet: &'a Fleet,
     id: SessionId,
-    key_hash: KeyHash,
-    /// How many it has.
-    gpus: usize,
-    frames: Frames,
+    member: Member,
+    machine: Machine,
+    frames: &'a mut Frames,
+    wire: Wire,
     mail: mpsc::Receiver<ToWorker>,
     /// Known once the engine has welcomed it.
     worker: Option<WorkerId>,
+    /// When its certificate is out of date.
+    until: Instant,
+    renewed_at: Option<Instant>,
+}
+
+/// What a machine has said of itself, as far as it matters here.
+struct Machine {
+    name: String,
+    gpus: usize,
+    disk_mib: u32,
+}
+
+impl Machine {
+    fn of(join: &Join) -> Self {
+        let Join { name, capacity, .. } = join;
+        let (gpus, disk_mib) = (capacity.gpus.len(), capacity.disk_mib);
+        Self { name: name.clone(), gpus, disk_mib }
+    }
 }
 
 impl Session<'_> {
-    async fn run(mut self) -> Result<(), FleetError> {
+    async fn run(mut self, join: Join) -> Result<(), FleetError> {
+        let joined = Joined::from_join(join, self.member.key_hash);
+        self.fleet.report(self.id, WorkerEvent::Joined(Box::new(joined))).await?;
         let silence = self.silence();
-        let mut heard = tokio::time::Instant::now();
+        let mut heard = Instant::now();
         loop {
             tokio::select! {
                 biased;
@@ -73,12 +135,13 @@ impl Session<'_> {
                 },
                 frame = self.frames.next() => {
                     let Some(frame) = frame else { return Ok(()) };
-                    heard = tokio::time::Instant::now();
-                    self.take(frame::decode(&frame?)?).await?;
+                    heard = Instant::now();
+                    self.take(self.wire.to_manager(&frame?)?).await?;
                 }
-                () = tokio::time::sleep_until(heard + silence) => {
+                () = sleep_until(heard + silence) => {
                     return Err(FleetError::Silence { seconds: silence.as_secs() });
                 }
+                () = sleep_until(self.until) => return Err(FleetError::CertificateOver),
             }
         }
     }
@@ -92,39 +155,65 @@ impl Session<'_> {
     async fn send_in_time(&mut self, message: ToWorker) -> Result<(), FleetError> {
         let silence = self.silence();
         let seconds = silence.as_secs();
-        let sent = tokio::time::timeout(silence, self.send(message)).await;
+        let sent = timeout(silence, self.send(message)).await;
         sent.map_err(|_| FleetError::Silence { seconds })?
     }
 
     async fn send(&mut self, message: ToWorker) -> Result<(), FleetError> {
-        self.feed(&message).await?;
+        self.feed(message).await?;
         // What else waits goes into the same segment.
         while let Ok(more) = self.mail.try_recv() {
-            self.feed(&more).await?;
+            self.feed(more).await?;
         }
         SinkExt::<bytes::Bytes>::flush(&mut self.frames).await?;
         Ok(())
     }
 
-    async fn feed(&mut self, message: &ToWorker) -> Result<(), FleetError> {
-        let owned = match message {
-            ToWorker::Welcome { worker, approval, .. } => {
+    async fn feed(&mut self, message: ToWorker) -> Result<(), FleetError> {
+        match &message {
+            ToWorker::Welcome { worker, .. } => {
                 self.worker = Some(*worker);
-                matches!(approval, Approval::Owned { .. })
+                let present = Present { worker: *worker, disk_mib: self.machine.disk_mib };
+                self.fleet.roster.enter(self.member.key_hash, self.id, present);
             }
-            ToWorker::Approved { .. } => true,
-            ToWorker::Start { .. }
-            | ToWorker::Locked { .. }
+            ToWorker::Start { attempt, spec, .. } => {
+                if let Some(worker) = self.worker {
+                    self.fleet.budgets.grant(worker, *attempt, spec.needs.disk_mib);
+                }
+            }
+            // Who has been removed sends no more files, whether or not it reads this.
+            ToWorker::Closing { .. } => self.fleet.roster.strike(&self.member.key_hash, self.id),
+            ToWorker::Locked { .. }
             | ToWorker::Cancel { .. }
             | ToWorker::Drop { .. }
             | ToWorker::Stored { .. }
             | ToWorker::Renewed { .. }
-            | ToWorker::Closing { .. } => false,
-        };
-        if let Some(worker) = self.worker.filter(|_| owned) {
-            self.fleet.roster.enter(self.key_hash, self.id, worker);
+            | ToWorker::Certificate { .. } => {}
         }
-        Ok(self.frames.feed(frame::encode(message)?).await?)
+        match self.wire.to_worker(message)? {
+            Some(payload) => Ok(self.frames.feed(payload).await?),
+            None => Ok(()),
+        }
+    }
+
+    /// A certificate that lasts longer, for the same key and no other.
+    async fn renew(&mut self, request: &[u8]) -> Result<(), FleetError> {
+        let now = Instant::now();
+        if self.renewed_at.is_some_and(|last| now < last + RENEWAL_EVERY) {
+            return Err(bad("renewals faster than one a second"));
+        }
+        check::request(request)?;
+        let key = ProvenKey::from_request(request).map_err(|error| bad(&error.to_string()))?;
+        if key.hash() != self.member.key_hash {
+            return Err(bad("a renewal for another key"));
+        }
+        let life = self.fleet.limits.certificate_life;
+        let Surroundings { authority, clock, .. } = &self.fleet.around;
+        let issued = authority.issue(&key, &self.machine.name, clock.system_time(), life);
+        let certificate = issued.map_err(FleetError::Issue)?.der;
+        (self.renewed_at, self.until) = (Some(now), now + life);
+        tracing::info!(session = self.id.0, "renewed a worker's certificate");
+        self.send_in_time(ToWorker::Certificate { certificate }).await
     }
 
     async fn take(&mut self, message: ToManager) -> Result<(), FleetError> {
@@ -132,31 +221,32 @@ impl Session<'_> {
             ToManager::Join(_) => return Err(bad("a second join")),
             ToManager::Heartbeat { sequence, attempts, load } => {
                 check::attempts(&attempts)?;
-                let load = check::load(load, self.gpus);
+                let load = check::load(load, self.machine.gpus);
                 WorkerEvent::Heartbeat(Heartbeat { sequence, attempts, load })
             }
             ToManager::Preparing { attempt, step } => {
                 let step = step.chars().filter(|c| !c.is_control()).take(STEP_CHARS).collect();
                 if let Some(worker) = self.worker {
-                    self.fleet.live.set_step(worker, attempt, step);
+                    self.fleet.around.live.set_step(worker, attempt, step);
                 }
                 return Ok(());
             }
             ToManager::Locked { attempt, lock } => WorkerEvent::Locked { attempt, lock },
             ToManager::Started { attempt } => {
                 if let Some(worker) = self.worker {
-                    self.fleet.live.set_step(worker, attempt, String::new()); // It runs.
+                    self.fleet.around.live.set_step(worker, attempt, String::new()); // It runs.
                 }
                 WorkerEvent::Started { attempt }
             }
             ToManager::LogPiece { attempt, stream, offset_bytes, bytes } => {
                 if let Some(worker) = self.worker {
                     let piece = Tail { offset_bytes, bytes };
-                    self.fleet.live.append(worker, attempt, stream, &piece);
+                    self.fleet.around.live.append(worker, attempt, stream, &piece);
                 }
                 return Ok(());
             }
             ToManager::Ended(ended) => WorkerEvent::Ended(self.acceptable(ended)),
+            ToManager::Renew { request } => return self.renew(&request).await,
             ToManager::Leaving => {
                 tracing::info!(session = self.id.0, "a worker is leaving");
                 return Ok(());
@@ -183,7 +273,7 @@ impl Session<'_> {
         };
         let logs = [&ended.stdout.content, &ended.stderr.content].into_iter().filter_map(of_log);
         let outputs = ended.outputs.iter().map(|output| output.blob);
-        let missing = logs.chain(outputs).find(|blob| !self.fleet.blobs.contains(*blob));
+        let missing = logs.chain(outputs).find(|blob| !self.fleet.around.blobs.contains(*blob));
         match missing {
             None => Ok(()),
             Some(blob) => Err(bad(&format!("a result that refers to {}, not sent yet", blob.hash))),

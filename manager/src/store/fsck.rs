@@ -1,12 +1,30 @@
-//! Proves the books: every invariant of DESIGN §4, each as a query that finds what breaks it.
+//! Proves the books: every invariant of DESIGN §4, each as a query that finds what breaks it, and a
+//! database file that is damaged, told in words.
 
 use std::path::Path;
 
 use campusgrid_core::ledger::{ChainHash, chain};
 use campusgrid_core::time::Timestamp;
-use rusqlite::Connection;
+use campusgrid_protocol::id::BlobHash;
+use campusgrid_protocol::task::BlobRef;
+use rusqlite::{Connection, ErrorCode, Row};
 
+use super::schema::MIGRATIONS;
 use super::{Store, StoreError, open_reader, statements};
+
+/// Transfers that are about one task, and which, from keys such as `pay:7.0:1` and `refund:7.0`.
+macro_rules! named {
+    () => {
+        "keyed AS (SELECT id, key, amount, CASE WHEN key LIKE 'refund:%' THEN substr(key, 8)
+                ELSE substr(key, 5, instr(substr(key, 5), ':') - 1) END AS task
+            FROM transfer WHERE key LIKE 'pay:%' OR key LIKE 'fee:%'
+                OR (key LIKE 'refund:%' AND instr(key, '-') = 0)),
+        named AS (SELECT id, key, amount,
+                CAST(substr(task, 1, instr(task, '.') - 1) AS INTEGER) AS job,
+                CAST(substr(task, instr(task, '.') + 1) AS INTEGER) AS idx
+            FROM keyed)"
+    };
+}
 
 statements! {
     BALANCES = "SELECT 'the balances of all accounts sum to ' || total || ', not to 0'
@@ -59,6 +77,49 @@ statements! {
         FROM (SELECT tasks_ended, (SELECT coalesce(sum(succeeded + failed + cancelled), 0)
             FROM job) AS ended FROM total)
         WHERE tasks_ended <> ended";
+    TASKS_CLOSED = concat!("WITH ", named!(), ",
+            closed AS MATERIALIZED (SELECT job, idx, sum(amount) AS amount,
+                    sum(iif(key LIKE 'refund:%', 0, amount)) AS charged
+                FROM named GROUP BY job, idx)
+        SELECT 'task ' || job.id || '.' || task.idx || ' is ' || task.state || ' and charged '
+            || task.charged || '; of its hold of ' || job.quote || ', '
+            || coalesce(closed.amount, 0) || ' are closed and ' || coalesce(closed.charged, 0)
+            || ' were paid'
+        FROM task JOIN job ON job.id = task.job
+        LEFT JOIN closed ON closed.job = task.job AND closed.idx = task.idx
+        WHERE coalesce(closed.amount, 0) <> iif(task.ended_at IS NULL, 0, job.quote)
+            OR coalesce(closed.charged, 0) <> task.charged");
+    STRAYS = concat!("WITH ", named!(), "
+        SELECT 'transfer ' || id || ' (' || key || ') is about a task that is not there'
+        FROM named WHERE NOT EXISTS
+            (SELECT 1 FROM task WHERE task.job = named.job AND task.idx = named.idx)");
+    LEASES = "SELECT 'task ' || job || '.' || idx || ' is ' || state || ' after ' || attempts
+            || ' attempts, and its attempts say otherwise'
+        FROM task
+        WHERE attempts <> (SELECT coalesce(max(number), 0) FROM attempt
+                WHERE attempt.job = task.job AND attempt.idx = task.idx)
+            OR iif(state = 'leased', attempts, 0) <> (SELECT coalesce(sum(number), 0) FROM attempt
+                WHERE attempt.job = task.job AND attempt.idx = task.idx AND ended_at IS NULL)";
+    UNTOUCHED = "SELECT 'task ' || task.job || '.' || task.idx || ' has started, its job says that '
+            || 'none from ' || job.untouched_from || ' on has'
+        FROM task JOIN job ON job.id = task.job WHERE task.idx >= job.untouched_from";
+    LEFT_OPEN = "SELECT 'job ' || task.job || ' has ended, its task ' || task.idx || ' has not'
+        FROM task JOIN job ON job.id = task.job
+        WHERE job.ended_at IS NOT NULL AND task.ended_at IS NULL";
+    GUARDS = "SELECT 'the guard ' || name || ' of the ledger is gone: its rows could be changed'
+        FROM (SELECT 'transfer_never_changes' AS name, 'UPDATE' AS what
+            UNION SELECT 'transfer_never_goes', 'DELETE') AS guard
+        WHERE NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'trigger'
+            AND name = guard.name AND tbl_name = 'transfer'
+            AND sql LIKE '%BEFORE ' || what || ' ON transfer%SELECT raise(ABORT,%')";
+    NO_OPERATOR = "SELECT 'nobody is an operator: campusgrid-manager role NAME operator makes one'
+        WHERE EXISTS (SELECT 1 FROM user)
+            AND NOT EXISTS (SELECT 1 FROM user WHERE role = 'operator')";
+    VOUCHERS = "SELECT 'voucher ' || id || ' is good for longer than one can be made: revoke it'
+        FROM voucher WHERE until - made_at > 30 * 24 * 3600 * 1000";
+    BLOBS = "SELECT hash, size, 'output ' || path || ' of task ' || job || '.' || idx FROM output
+        UNION ALL SELECT hash, size, stream || ' of task ' || job || '.' || idx FROM log
+        WHERE hash IS NOT NULL";
     CHAIN = "SELECT id, key, debit, credit, amount, at, hash FROM transfer ORDER BY id";
     FOREIGN_KEYS = "SELECT 'a row of ' || \"table\" || ' refers to nothing in ' || parent
         FROM pragma_foreign_key_check()";
@@ -77,6 +138,12 @@ const INVARIANTS: &[&str] = &[
     COUNTS,
     ENDED,
     TOTAL,
+    TASKS_CLOSED,
+    STRAYS,
+    LEASES,
+    UNTOUCHED,
+    LEFT_OPEN,
+    GUARDS,
     FOREIGN_KEYS,
 ];
 
@@ -89,15 +156,66 @@ pub struct Findings {
     pub transfers: u64,
     /// What is broken, in words; empty if the books balance.
     pub broken: Vec<String>,
+    /// What a person should look at though the books balance.
+    pub notes: Vec<String>,
 }
 
-/// Checks the books of a database, which a daemon may be using.
+/// How closely the file is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Every page of a table, as at each start.
+    Quick,
+    /// Also whether every index says what its table says.
+    Whole,
+}
+
+/// A blob that a row refers to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReferredBlob {
+    pub blob: BlobRef,
+    /// What refers to it, in words.
+    pub by: String,
+}
+
+/// Checks the books of a database, which a daemon may be using. One that is damaged, or no database, is
+/// a finding.
+///
+/// # Errors
+///
+/// `Open` and `Read` where nothing could be looked at; `TooNew` and `TooOld`.
+pub fn fsck(path: &Path, depth: Depth) -> Result<Findings, StoreError> {
+    let told = || {
+        let connection = open_reader(path)?;
+        if check_version(&connection)? == 0 {
+            return Ok(damaged("the database is empty".to_owned()));
+        }
+        let damage = check_file(&connection, depth)?;
+        if damage.is_empty() {
+            check(&connection)
+        } else {
+            Ok(Findings { broken: damage, ..Findings::default() })
+        }
+    };
+    told().or_else(damage)
+}
+
+/// All blobs that rows refer to, some of them more than once.
 ///
 /// # Errors
 ///
 /// `Open` and `Read`.
-pub fn fsck(path: &Path) -> Result<Findings, StoreError> {
-    check(&open_reader(path)?)
+pub fn referred_blobs(path: &Path) -> Result<Vec<ReferredBlob>, StoreError> {
+    let connection = open_reader(path)?;
+    let read = || {
+        let mut statement = connection.prepare(BLOBS)?;
+        statement.query_map([], referred_blob)?.collect::<Result<Vec<_>, _>>()
+    };
+    read().map_err(|source| StoreError::Read { what: "what blobs there should be", source })
+}
+
+fn referred_blob(row: &Row<'_>) -> rusqlite::Result<ReferredBlob> {
+    let blob = BlobRef { hash: BlobHash(row.get(0)?), size_bytes: row.get(1)? };
+    Ok(ReferredBlob { blob, by: row.get(2)? })
 }
 
 impl Store {
@@ -116,16 +234,76 @@ fn check(connection: &Connection) -> Result<Findings, StoreError> {
         let mut findings = Findings::default();
         connection.execute_batch("BEGIN")?;
         for sql in INVARIANTS {
-            let mut statement = connection.prepare(sql)?;
-            for row in statement.query_map([], |row| row.get(0))?.take(TOLD_MAX) {
-                findings.broken.push(row?);
-            }
+            tell(connection, sql, &mut findings.broken)?;
+        }
+        for sql in [NO_OPERATOR, VOUCHERS] {
+            tell(connection, sql, &mut findings.notes)?;
         }
         check_chain(connection, &mut findings)?;
         connection.execute_batch("COMMIT")?;
         Ok(findings)
     };
     run().map_err(|source| StoreError::Read { what: "the books", source })
+}
+
+fn tell(connection: &Connection, sql: &str, told: &mut Vec<String>) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare(sql)?;
+    for row in statement.query_map([], |row| row.get(0))?.take(TOLD_MAX) {
+        told.push(row?);
+    }
+    Ok(())
+}
+
+/// What is damaged about the file itself.
+fn check_file(connection: &Connection, depth: Depth) -> Result<Vec<String>, StoreError> {
+    let sql = match depth {
+        Depth::Quick => "PRAGMA quick_check(20)",
+        Depth::Whole => "PRAGMA integrity_check(20)",
+    };
+    let run = || {
+        let mut statement = connection.prepare(sql)?;
+        statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()
+    };
+    let lines =
+        run().map_err(|source| StoreError::Read { what: "the database's pages", source })?;
+    let damaged = lines.into_iter().filter(|line| line != "ok");
+    Ok(damaged.map(|line| format!("the database is damaged: {}", line.trim())).collect())
+}
+
+/// The schema's version: the one that this program knows, or 0.
+fn check_version(connection: &Connection) -> Result<usize, StoreError> {
+    let found = connection
+        .query_row("PRAGMA user_version", [], |row| row.get::<_, usize>(0))
+        .map_err(|source| StoreError::Read { what: "the schema's version", source })?;
+    let known = MIGRATIONS.len();
+    match found {
+        found if found > known => Err(StoreError::TooNew { found, known }),
+        found if found == 0 || found == known => Ok(found),
+        found => Err(StoreError::TooOld { found, known }),
+    }
+}
+
+/// A file that is no database any more is a finding; one that could not be looked at is an error.
+fn damage(error: StoreError) -> Result<Findings, StoreError> {
+    let (StoreError::Open { source, .. } | StoreError::Read { source, .. }) = &error else {
+        return Err(error);
+    };
+    let words = match source.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => {
+            "the file is no database, or its beginning is overwritten".to_owned()
+        }
+        Some(ErrorCode::DatabaseCorrupt) => {
+            "the database is damaged: pages are missing or torn".to_owned()
+        }
+        // A table or a column is not there, or a value is none of its kind.
+        Some(ErrorCode::Unknown) | None => format!("the database is damaged: {source}"),
+        Some(_) => return Err(error),
+    };
+    Ok(damaged(words))
+}
+
+fn damaged(words: String) -> Findings {
+    Findings { broken: vec![format!("{words}; restore it from a backup")], ..Findings::default() }
 }
 
 /// Follows the audit chain from its start; the first row that does not fit ends it.

@@ -9,21 +9,22 @@ use campusgrid_core::ledger::{Account, AccountId, ChainHash, Ledger};
 use campusgrid_core::money::Micros;
 use campusgrid_core::time::Timestamp;
 use campusgrid_core::user::{Role, User};
+use campusgrid_core::voucher::{Purpose, Voucher};
 use campusgrid_core::worker::Worker;
-use campusgrid_protocol::id::{JobId, UserId, WorkerId};
+use campusgrid_protocol::id::{JobId, UserId, VoucherId, WorkerId};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{Store, StoreError, statements};
 
 statements! {
     USERS = "SELECT id, name, role FROM user ORDER BY id";
-    WORKERS = "SELECT id, key_hash, name, owner FROM worker
+    WORKERS = "SELECT id, key_hash, name, owner, set_aside FROM worker
         WHERE removed_at IS NULL ORDER BY id";
     JOBS = "SELECT id, owner, name, spec, quote, submitted_at, untouched_from, succeeded, failed,
-            cancelled, lock FROM job WHERE ended_at IS NULL ORDER BY id";
+            cancelled, lock, cancelling FROM job WHERE ended_at IS NULL ORDER BY id";
     TASKS = "SELECT task.job, task.idx, task.attempts, task.tries_left, task.state,
             attempt.worker, attempt.leased_at, attempt.started_at, attempt.cancelling,
-            attempt.gpus
+            attempt.gpus, task.losses
         FROM job JOIN task ON task.job = job.id
         JOIN attempt ON attempt.job = task.job AND attempt.idx = task.idx
             AND attempt.number = task.attempts
@@ -31,8 +32,10 @@ statements! {
     SUBMIT_KEYS = "SELECT owner, key, job, held, until, body FROM submit_key";
     ACCOUNTS = "SELECT id, balance, earned, spent FROM account";
     CHAIN_END = "SELECT id, hash FROM transfer ORDER BY id DESC LIMIT 1";
-    LAST_JOB = "SELECT coalesce(max(id), 0) FROM job";
+    VOUCHERS = "SELECT id, purpose, user, secret_hash, uses_left, made_at, until FROM voucher";
+    LAST_JOB = "SELECT max((SELECT coalesce(max(id), 0) FROM job), (SELECT jobs_from FROM total))";
     LAST_WORKER = "SELECT coalesce(max(id), 0) FROM worker";
+    LAST_VOUCHER = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'voucher'), 0)";
 }
 
 impl Store {
@@ -62,9 +65,11 @@ impl Store {
             workers: rows(connection, WORKERS, worker)?,
             jobs,
             submit_keys: rows(connection, SUBMIT_KEYS, submit_key)?,
+            vouchers: rows(connection, VOUCHERS, voucher)?,
             ledger: Ledger::from_books(rows(connection, ACCOUNTS, account)?, transfers, head),
             last_job: JobId(number(connection, LAST_JOB)?),
             last_worker: WorkerId(number(connection, LAST_WORKER)?),
+            last_voucher: VoucherId(number(connection, LAST_VOUCHER)?),
         })
     }
 }
@@ -109,7 +114,8 @@ fn user(row: &Row<'_>) -> Parsed<(UserId, User)> {
 fn worker(row: &Row<'_>) -> Parsed<(WorkerId, Worker)> {
     let id = WorkerId(row.get(0)?);
     let owner = UserId(row.get(3)?);
-    Ok(Ok((id, Worker { id, key_hash: row.get(1)?, name: row.get(2)?, owner })))
+    let set_aside = row.get::<_, Option<String>>(4)?.map(Arc::from);
+    Ok(Ok((id, Worker { id, key_hash: row.get(1)?, name: row.get(2)?, owner, set_aside })))
 }
 
 fn job(row: &Row<'_>) -> Parsed<(JobId, Job)> {
@@ -129,6 +135,7 @@ fn job(row: &Row<'_>) -> Parsed<(JobId, Job)> {
         requeued: BTreeSet::new(),
         ended,
         lock: row.get::<_, Option<String>>(10)?.map(Arc::from),
+        cancelling: row.get(11)?,
     };
     Ok(Ok((id, job)))
 }
@@ -150,7 +157,9 @@ fn task(row: &Row<'_>) -> Parsed<((u64, u32), Task)> {
         }
         _ => return nonsense("task", "state", text),
     };
-    let task = Task { attempts: row.get(2)?, tries_left: row.get(3)?, state };
+    let losses: String = row.get(10)?;
+    let Ok(losses) = losses.parse() else { return nonsense("task", "losses", losses) };
+    let task = Task { attempts: row.get(2)?, tries_left: row.get(3)?, losses, state };
     Ok(Ok(((row.get(0)?, row.get(1)?), task)))
 }
 
@@ -158,6 +167,31 @@ fn submit_key(row: &Row<'_>) -> Parsed<((UserId, String), SubmitKey)> {
     let key = (UserId(row.get(0)?), row.get(1)?);
     let (job, held) = (JobId(row.get(2)?), Micros(row.get(3)?));
     Ok(Ok((key, SubmitKey { job, held, until: Timestamp(row.get(4)?), body: row.get(5)? })))
+}
+
+pub(super) fn parse_purpose(text: &str, user: UserId) -> Option<Purpose> {
+    match text {
+        "join" => Some(Purpose::Join { owner: user }),
+        "invitation" => Some(Purpose::Invitation { by: user }),
+        _ => None,
+    }
+}
+
+fn voucher(row: &Row<'_>) -> Parsed<(VoucherId, Voucher)> {
+    let (id, user) = (VoucherId(row.get(0)?), UserId(row.get(2)?));
+    let text: String = row.get(1)?;
+    let Some(purpose) = parse_purpose(&text, user) else {
+        return nonsense("voucher", "purpose", text);
+    };
+    let voucher = Voucher {
+        id,
+        purpose,
+        secret_hash: row.get(3)?,
+        uses_left: row.get(4)?,
+        made_at: Timestamp(row.get(5)?),
+        until: Timestamp(row.get(6)?),
+    };
+    Ok(Ok((id, voucher)))
 }
 
 fn account(row: &Row<'_>) -> Parsed<(AccountId, Account)> {

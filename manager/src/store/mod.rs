@@ -1,11 +1,16 @@
 //! The grid at rest: one SQLite database, one writer, any number of readers. All SQL is here.
 
+mod backup;
+mod event;
 mod fsck;
+mod full;
 mod load;
 pub mod read;
 mod read_jobs;
+pub mod read_people;
 mod schema;
 mod write;
+mod write_people;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,7 +18,12 @@ use std::time::Duration;
 use campusgrid_core::time::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 
-pub use fsck::{Findings, fsck};
+pub use backup::copy;
+pub use fsck::{Depth, Findings, ReferredBlob, fsck, referred_blobs};
+pub use full::Fullness;
+
+/// The database's name in a data directory.
+pub const FILE: &str = "campusgrid.sqlite";
 
 /// How long a statement waits for a lock that another process holds. There is none in the daemon.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,6 +38,12 @@ pub enum StoreError {
     Open { path: PathBuf, source: rusqlite::Error },
     #[error("database is of schema version {found}, this binary knows up to {known}")]
     TooNew { found: usize, known: usize },
+    #[error(
+        "database is of schema version {found}, older than {known}: start this manager on it once"
+    )]
+    TooOld { found: usize, known: usize },
+    #[error("failed to copy the database to {}", path.display())]
+    Copy { path: PathBuf, source: rusqlite::Error },
     #[error("failed to bring the database's schema up to date")]
     Migrate { source: rusqlite_migration::Error },
     #[error("the database is damaged: {finding}; restore it from a backup")]

@@ -1,24 +1,19 @@
 //! What pages and the API read: read-only connections, one short transaction each, every row with
-//! its owner in the query. Jobs, tasks, logs and outputs are in `read_jobs`.
+//! its owner in the query. Jobs, tasks, logs and outputs are in `read_jobs`, people in `read_people`.
 
 use std::path::Path;
 
 use campusgrid_core::ledger::AccountId;
 use campusgrid_core::snapshot::Shape;
 use campusgrid_core::time::Timestamp;
-use campusgrid_core::user::User;
 use campusgrid_protocol::id::{AttemptId, JobId, UserId};
 use campusgrid_protocol::rest;
 use campusgrid_protocol::task::Log;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
-use super::load::parse_role;
 use super::{StoreError, open_reader, statements};
 
 statements! {
-    LOGIN = "SELECT user.id, user.name, user.role FROM login JOIN user ON user.id = login.user
-        WHERE login.token_hash = ?1 AND login.until > ?2";
-    PASSWORD = "SELECT id, name, role, password_hash FROM user WHERE lower(name) = lower(?1)";
     CREDITS = "SELECT balance, earned, spent FROM account WHERE id = ?1";
     HELD = "SELECT coalesce(sum(quote * (tasks - succeeded - failed - cancelled)), 0)
         FROM job INDEXED BY job_by_owner WHERE owner = ?1 AND ended_at IS NULL";
@@ -78,7 +73,8 @@ pub struct Event {
     pub job: Option<JobId>,
     /// `job.submitted`, `task.leased`, `job.locked`, `attempt.started`, `task.requeued`,
     /// `task.ended`, `tasks.cancelled`, `job.ended`, `worker.approved`, `worker.removed`,
-    /// `user.registered`.
+    /// `user.registered`, `user.role`, `user.password`, `worker.set_aside`, `worker.released`,
+    /// `job.cancelling`, `voucher.made`, `voucher.over`.
     pub kind: String,
     /// In words.
     pub message: String,
@@ -112,24 +108,6 @@ impl Reader {
         let result = read(self);
         control("COMMIT")?;
         result
-    }
-
-    /// The user of a login that is open now, by the BLAKE3 hash of its token.
-    ///
-    /// # Errors
-    ///
-    /// `Read`.
-    pub fn login(&self, token_hash: &[u8; 32], now: Timestamp) -> Result<Option<User>, StoreError> {
-        self.first("a login", LOGIN, params![token_hash, now.0], user)
-    }
-
-    /// A user and the hash of their password, by name.
-    ///
-    /// # Errors
-    ///
-    /// `Read`.
-    pub fn password(&self, name: &str) -> Result<Option<(User, String)>, StoreError> {
-        self.first("a user", PASSWORD, params![name], |row| Ok((user(row)?, row.get(3)?)))
     }
 
     /// The user's account, with what is held for open jobs; `rate_permille` is passed through.
@@ -259,11 +237,4 @@ impl Reader {
 /// A cursor as SQLite compares it: from the newest if there is none.
 pub(super) fn below(before: Option<u64>) -> i64 {
     before.map_or(i64::MAX, |before| i64::try_from(before).unwrap_or(i64::MAX))
-}
-
-fn user(row: &Row<'_>) -> rusqlite::Result<User> {
-    let role: String = row.get(2)?;
-    let role = parse_role(&role)
-        .ok_or_else(|| rusqlite::Error::InvalidColumnType(2, role, rusqlite::types::Type::Text))?;
-    Ok(User { id: UserId(row.get(0)?), name: row.get(1)?, role })
 }

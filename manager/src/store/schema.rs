@@ -6,8 +6,11 @@ use rusqlite_migration::{M, Migrations};
 use super::StoreError;
 
 /// Every migration, oldest first.
-pub(super) const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_grid.sql"), include_str!("migrations/0002_sandboxes.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_grid.sql"),
+    include_str!("migrations/0002_sandboxes.sql"),
+    include_str!("migrations/0003_identities.sql"),
+];
 
 /// Brings the schema up to date.
 ///

@@ -1,38 +1,55 @@
 //! The store against real SQLite: every statement is prepared and its plan read, migrations keep
 //! their text, and the ledger's rows cannot be changed.
 
+mod people;
+mod versions;
+
 use std::sync::Arc;
 
 use campusgrid_core::effect::{Change, Effects};
 use campusgrid_core::grid::Grid;
 use campusgrid_core::input::{
-    Input, Joined, Registration, Request, Submission, Ticket, WorkerEvent,
+    Enrolment, EnrolmentProof, Input, Intake, Joined, Registration, Request, Shut, Submission,
+    Ticket, WorkerEvent,
 };
 use campusgrid_core::time::Timestamp;
-use campusgrid_protocol::id::{JobId, SessionId, UserId};
+use campusgrid_protocol::id::{JobId, SessionId, UserId, WorkerId};
 use campusgrid_protocol::resource::{Capacity, Gpu, Isolation, Needs};
-use campusgrid_protocol::task::{Packages, TaskSpec, Work};
-use expect_test::expect;
+use campusgrid_protocol::task::{Ended, Outcome, Packages, TaskSpec, Work, WorkerFault};
 
-use super::{Store, fsck, load, read, read_jobs, schema, write};
+use super::{Store, backup, fsck, load, read, read_jobs, read_people, schema, write, write_people};
 use crate::config::Config;
 
 /// Tables that grow without end, and so must never be read from end to end for a page or a change.
-const GROWING: [&str; 9] =
-    ["transfer", "job", "task", "attempt", "log", "output", "event", "login", "user"];
+const GROWING: [&str; 11] = [
+    "transfer",
+    "job",
+    "task",
+    "attempt",
+    "log",
+    "output",
+    "event",
+    "login",
+    "user",
+    "api_token",
+    "voucher",
+];
 
 /// Statements that read a whole table on purpose.
-const WHOLE: [&str; 2] = ["JOBS_OF_ALL", "LEADERS"];
+const WHOLE: [&str; 4] = ["JOBS_OF_ALL", "LEADERS", "OPERATORS", "VOUCHERS_OF_ALL"];
 
 #[test]
 fn every_statement_is_valid() {
     let store = Store::in_memory().unwrap();
     let all = [
         write::STATEMENTS,
+        write_people::STATEMENTS,
         load::STATEMENTS,
         read::STATEMENTS,
         read_jobs::STATEMENTS,
+        read_people::STATEMENTS,
         fsck::STATEMENTS,
+        backup::STATEMENTS,
     ];
     for (name, sql) in all.into_iter().flatten() {
         if let Err(error) = store.connection.prepare(sql) {
@@ -44,7 +61,13 @@ fn every_statement_is_valid() {
 #[test]
 fn no_page_and_no_change_reads_a_growing_table_from_end_to_end() {
     let store = Store::in_memory().unwrap();
-    let hot = [write::STATEMENTS, read::STATEMENTS, read_jobs::STATEMENTS];
+    let hot = [
+        write::STATEMENTS,
+        write_people::STATEMENTS,
+        read::STATEMENTS,
+        read_jobs::STATEMENTS,
+        read_people::STATEMENTS,
+    ];
     for (name, sql) in hot.into_iter().flatten().filter(|(name, _)| !WHOLE.contains(name)) {
         let mut plan = store.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
         let nulls = vec![rusqlite::types::Null; plan.parameter_count()];
@@ -64,7 +87,7 @@ fn migrations_are_what_they_were() {
         .iter()
         .map(|sql| blake3::hash(sql.as_bytes()).to_hex()[..16].to_owned())
         .collect();
-    assert_eq!(hashes, ["7e78b02c56ace1d3", "4f2323e821d87e11"]);
+    assert_eq!(hashes, ["7e78b02c56ace1d3", "4f2323e821d87e11", "3987725ff91588ef"]);
 }
 
 #[test]
@@ -75,7 +98,7 @@ fn a_database_of_a_newer_version_is_refused() {
     drop(store);
     let error = Store::open(&path).unwrap_err().to_string();
     std::fs::remove_file(path).unwrap();
-    assert_eq!(error, "database is of schema version 999, this binary knows up to 2");
+    assert_eq!(error, "database is of schema version 999, this binary knows up to 3");
 }
 
 fn shell() -> TaskSpec {
@@ -102,6 +125,7 @@ fn one_job() -> (Grid, Store) {
         email: None,
         password_hash: "x".to_owned(),
         local: true,
+        invitation: None,
     };
     let submission =
         Submission { user: UserId(1), key: Some("k".to_owned()), name: "job".to_owned(), spec };
@@ -120,14 +144,12 @@ fn what_is_loaded_is_what_was_in_memory() {
     assert_eq!(store.load().unwrap(), grid.durable());
 }
 
-/// A worker of eight cores and two GPUs joins and is approved.
+/// A worker of eight cores and two GPUs is approved and joins.
 fn own_a_worker(grid: &mut Grid, store: &mut Store) {
     let gpu = || Gpu { model: "T4".to_owned(), memory_mib: 8000, driver: "550".to_owned() };
     let joined = Joined {
         key_hash: [7; 32],
-        code: "CODE".to_owned(),
         name: "laptop".to_owned(),
-        claimed_owner: None,
         capacity: Capacity {
             cpu_millis: 8000,
             ram_mib: 8000,
@@ -139,9 +161,20 @@ fn own_a_worker(grid: &mut Grid, store: &mut Store) {
         labels: Vec::new(),
         attempts: Vec::new(),
     };
-    report(grid, store, WorkerEvent::Joined(Box::new(joined)));
+    let proof = EnrolmentProof::Code { code: "CODE".to_owned(), claimed_owner: None };
+    ask(grid, store, Request::Enrol(enrolment(joined.key_hash, proof)));
     let approve = Request::ApproveWorker { user: UserId(1), code: "CODE".to_owned() };
-    apply(grid, store, Input::Request { ticket: Ticket(0), request: approve });
+    ask(grid, store, approve);
+    report(grid, store, WorkerEvent::Joined(Box::new(joined)));
+}
+
+fn enrolment(key_hash: [u8; 32], proof: EnrolmentProof) -> Enrolment {
+    let (name, address) = ("laptop".to_owned(), "10.0.0.1".to_owned());
+    Enrolment { session: SessionId(100), key_hash, name, address, proof }
+}
+
+fn ask(grid: &mut Grid, store: &mut Store, request: Request) {
+    apply(grid, store, Input::Request { ticket: Ticket(0), request });
 }
 
 fn report(grid: &mut Grid, store: &mut Store, event: WorkerEvent) {
@@ -153,6 +186,7 @@ fn apply(grid: &mut Grid, store: &mut Store, input: Input) {
     grid.handle(Timestamp(3), input, &mut effects);
     grid.dispatch(&mut effects);
     store.commit(&effects.changes).unwrap();
+    assert_eq!(store.load().unwrap(), grid.durable());
 }
 
 #[test]
@@ -188,51 +222,39 @@ fn a_lock_and_granted_gpus_are_kept_and_shown() {
     assert!(!reader.job(viewer(1), JobId(1)).unwrap().unwrap().detail.has_lock);
 }
 
-/// A database as a manager of version 1 left it, with jobs of each kind that have ended and that
-/// have not.
 #[test]
-fn a_database_of_version_1_is_brought_up_to_date() {
-    let mut connection = rusqlite::Connection::open_in_memory().unwrap();
-    connection.execute_batch(schema::MIGRATIONS[0]).unwrap();
-    connection.execute_batch(include_str!("tests/version_1.sql")).unwrap();
-    connection.pragma_update(None, "user_version", 1).unwrap();
-    schema::migrate(&mut connection).unwrap();
-    let store = Store { connection };
+fn what_was_set_aside_lost_and_cancelled_meanwhile_is_kept() {
+    let (mut grid, mut store) = one_job();
+    own_a_worker(&mut grid, &mut store);
+    // Each of another shape, since a machine gets nothing for a while of one that it has given back.
+    let submit = |ram_mib| {
+        let spec = TaskSpec { needs: Needs { ram_mib, ..shell().needs }, ..shell() };
+        Request::Submit(Submission { user: UserId(1), key: None, name: "job".to_owned(), spec })
+    };
+    report(&mut grid, &mut store, WorkerEvent::Started { attempt: "1.0#1".parse().unwrap() });
+    let lost = Ended::empty("1.0#1".parse().unwrap(), Outcome::Returned(WorkerFault::Restarted));
+    report(&mut grid, &mut store, WorkerEvent::Ended(Box::new(lost)));
+    let losses = store.load().unwrap().jobs[&JobId(1)].tasks[&0].losses;
+    assert_eq!(losses.to_string(), "1#1");
+    for job in 1..=3 {
+        if job > 1 {
+            ask(&mut grid, &mut store, submit(100 * job));
+        }
+        let message = "no namespaces".to_owned();
+        let fault = Outcome::Returned(WorkerFault::Sandbox { message });
+        let attempt = if job == 1 { "1.1#1".to_owned() } else { format!("{job}.0#1") };
+        let ended = Ended::empty(attempt.parse().unwrap(), fault);
+        report(&mut grid, &mut store, WorkerEvent::Ended(Box::new(ended)));
+    }
+    let reason = store.load().unwrap().workers[&WorkerId(1)].set_aside.clone();
+    assert!(reason.unwrap().ends_with("the worker's sandbox failed: no namespaces"));
+    apply(&mut grid, &mut store, Input::Intake(Intake::Shut(Shut::DiskFull)));
+    ask(&mut grid, &mut store, Request::Cancel { user: UserId(1), job: JobId(3) });
+    assert!(store.load().unwrap().jobs[&JobId(3)].cancelling);
+    ask(&mut grid, &mut store, Request::ReleaseWorker { user: UserId(1), worker: WorkerId(1) });
+    apply(&mut grid, &mut store, Input::Intake(Intake::Open));
     assert_eq!(store.fsck().unwrap().broken, Vec::<String>::new());
-    let policy = Config::read(None, [], []).unwrap().policy;
-    let loaded = store.load().unwrap();
-    let grid = Grid::recover(Arc::new(policy), loaded.clone(), Timestamp(1_700_000_100_000));
-    assert_eq!(grid.durable(), loaded);
-    let mut words = String::new();
-    for job in loaded.jobs.values() {
-        let leases: Vec<_> = job.leases().map(|(attempt, lease)| (attempt, lease.gpus)).collect();
-        words.push_str(&format!("{} {:?} {leases:?} {:?}\n", job.name, job.lock, job.spec.work));
-        let TaskSpec { labels, image, shared_tmp, isolation, .. } = &*job.spec;
-        assert_eq!((labels.len(), image.as_ref(), *shared_tmp), (0, None, false));
-        assert_eq!(*isolation, Isolation::Docker);
-    }
-    let full = "SELECT count(*) FROM job WHERE json_extract(spec, '$.isolation') = 'full'";
-    let full: u64 = store.connection.query_row(full, [], |row| row.get(0)).unwrap();
-    assert_eq!(full, 0, "nor has any that has ended");
-    let reader = read::Reader { connection: store.connection };
-    let viewer = read::Viewer { user: UserId(1), operator: false };
-    for id in 1..=3 {
-        let detail = reader.job(viewer, JobId(id)).unwrap().unwrap().detail;
-        let attempts = detail.task_list.iter().flat_map(|task| &task.attempts);
-        let gpus: Vec<u16> = attempts.flat_map(|attempt| attempt.gpus.clone()).collect();
-        assert_eq!((detail.has_lock, gpus), (false, Vec::new()));
-        let (name, source) = (detail.job.name, detail.source);
-        words.push_str(&format!("{name} {source:?} {:?} {:?}\n", detail.packages, detail.flags));
-    }
-    expect![[r#"
-        open python None [(AttemptId { task: TaskId { job: JobId(4), index: 0 }, number: 2 }, {})] Python { source: "print('hé')\n", packages: Names { requirements: ["numpy"], requires_python: None } }
-        bare python None [(AttemptId { task: TaskId { job: JobId(5), index: 0 }, number: 1 }, {})] Python { source: "print('hé')\n", packages: None }
-        open c None [(AttemptId { task: TaskId { job: JobId(6), index: 0 }, number: 1 }, {})] C { source: "int main(){}", flags: [] }
-        open shell None [] Shell { command: "true" }
-        ended python "print('hé')\n" Some(Names { requirements: ["numpy==2.1", "scikit-learn>=1.5; python_version > '3.9'"], requires_python: None }) []
-        ended c "int main(){return 0;}" None []
-        failed shell "echo \"a\\b\" | cat" None []
-    "#]].assert_eq(&words);
+    assert!(!store.load().unwrap().jobs.contains_key(&JobId(3)));
 }
 
 #[test]
@@ -288,7 +310,8 @@ fn a_batch_is_written_whole_or_not_at_all() {
         id: campusgrid_core::ledger::AccountId::Fee,
         account: campusgrid_core::ledger::Account::default(),
     };
-    let twice = Change::LoginOpened { user: UserId(1), token_hash: [1; 32], until: Timestamp(9) };
+    let login = people::login([1; 32], Timestamp(9));
+    let twice = Change::LoginOpened { login, at: Timestamp(1) };
     let error = store.commit(&[account, twice.clone(), twice]).unwrap_err().to_string();
     assert_eq!(error, "failed to commit a batch of 3 changes");
     assert_eq!(store.load().unwrap(), before);

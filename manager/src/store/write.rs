@@ -5,18 +5,14 @@ use campusgrid_core::effect::{Change, NewJob, TaskEnd, TaskResult, Verdict};
 use campusgrid_core::ledger::Transfer;
 use campusgrid_core::time::Timestamp;
 use campusgrid_core::user::Role;
-use campusgrid_protocol::id::{AttemptId, JobId};
+use campusgrid_protocol::id::AttemptId;
 use campusgrid_protocol::task::{Content, Ended, Log, Outcome, Stream};
 use rusqlite::{Connection, Params, params};
 
+use super::event::Event;
 use super::{Store, StoreError, statements};
 
 statements! {
-    USER_NEW = "INSERT INTO user (id, name, email, role, password_hash, registered_at)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    LOGIN_NEW = "INSERT INTO login (token_hash, user, until) VALUES (?1, ?2, ?3)";
-    LOGIN_CLOSE = "DELETE FROM login WHERE token_hash = ?1";
-    LOGINS_OVER = "DELETE FROM login WHERE until < ?1";
     ACCOUNT_SET = "INSERT INTO account (id, balance, earned, spent) VALUES (?1, ?2, ?3, ?4)
         ON CONFLICT (id) DO UPDATE SET
             balance = excluded.balance, earned = excluded.earned, spent = excluded.spent";
@@ -29,6 +25,7 @@ statements! {
     JOB_COUNT = "UPDATE job SET succeeded = succeeded + ?2, failed = failed + ?3,
             cancelled = cancelled + ?4, charged = charged + ?5 WHERE id = ?1";
     TOTAL_ADD = "UPDATE total SET tasks_ended = tasks_ended + ?1 WHERE id = 1";
+    JOB_CANCEL = "UPDATE job SET cancelling = 1 WHERE id = ?1";
     JOB_END = "UPDATE job SET ended_at = ?2 WHERE id = ?1";
     SUBMIT_KEY_NEW = "INSERT INTO submit_key (owner, key, job, held, until, body)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
@@ -37,7 +34,8 @@ statements! {
         VALUES (?1, ?2, ?3, ?4, 'leased')
         ON CONFLICT (job, idx) DO UPDATE SET
             attempts = excluded.attempts, tries_left = excluded.tries_left, state = 'leased'";
-    TASK_REQUEUE = "UPDATE task SET state = 'queued', tries_left = ?3 WHERE job = ?1 AND idx = ?2";
+    TASK_REQUEUE = "UPDATE task SET state = 'queued', tries_left = ?3, losses = ?4
+        WHERE job = ?1 AND idx = ?2";
     TASK_END = "UPDATE task SET state = ?3, reason = ?4, left_behind = ?5, charged = ?6,
             ended_at = ?7 WHERE job = ?1 AND idx = ?2";
     ATTEMPT_NEW = "INSERT INTO attempt (job, idx, number, worker, leased_at, gpus)
@@ -52,6 +50,7 @@ statements! {
     WORKER_NEW = "INSERT INTO worker (id, key_hash, name, owner, approved_at)
         VALUES (?1, ?2, ?3, ?4, ?5)";
     WORKER_RENAME = "UPDATE worker SET name = ?2 WHERE id = ?1";
+    WORKER_SET_ASIDE = "UPDATE worker SET set_aside = ?2 WHERE id = ?1";
     WORKER_REMOVE = "UPDATE worker SET removed_at = ?2 WHERE id = ?1";
     EVENT_NEW = "INSERT INTO event (at, job, kind, message) VALUES (?1, ?2, ?3, ?4)";
 }
@@ -83,27 +82,32 @@ impl Store {
     }
 }
 
-struct Writer<'a> {
+pub(super) struct Writer<'a> {
     connection: &'a Connection,
 }
 
 impl Writer<'_> {
-    fn run(&self, sql: &str, values: impl Params) -> rusqlite::Result<()> {
+    pub(super) fn run(&self, sql: &str, values: impl Params) -> rusqlite::Result<()> {
         self.connection.prepare_cached(sql)?.execute(values).map(drop)
     }
 
     fn change(&self, change: &Change) -> rusqlite::Result<()> {
         match change {
-            Change::UserRegistered { user, email, password_hash, at } => {
-                let values =
-                    params![user.id.0, user.name, email, role(user.role), password_hash, at.0];
-                self.run(USER_NEW, values)
-            }
-            Change::LoginOpened { user, token_hash, until } => {
-                self.run(LOGIN_NEW, params![token_hash, user.0, until.0])
-            }
-            Change::LoginClosed { token_hash } => self.run(LOGIN_CLOSE, params![token_hash]),
-            Change::LoginsOver { at } => self.run(LOGINS_OVER, params![at.0]),
+            Change::UserRegistered { .. }
+            | Change::PasswordChanged { .. }
+            | Change::PasswordRehashed { .. }
+            | Change::RoleSet { .. }
+            | Change::LoginOpened { .. }
+            | Change::LoginClosed { .. }
+            | Change::LoginRevoked { .. }
+            | Change::LoginsRevoked { .. }
+            | Change::LoginsOver { .. }
+            | Change::ApiTokenOpened { .. }
+            | Change::ApiTokenRevoked { .. }
+            | Change::Used { .. }
+            | Change::VoucherMade(_)
+            | Change::VoucherUsed { .. }
+            | Change::VoucherOver { .. } => self.person_change(change),
             Change::Account { id, account } => {
                 let (balance, earned, spent) = (account.balance, account.earned, account.spent);
                 self.run(ACCOUNT_SET, params![id.code(), balance.0, earned.0, spent.0])
@@ -124,6 +128,7 @@ impl Writer<'_> {
             | Change::TaskRequeued { .. }
             | Change::TaskEnded(_)
             | Change::UntouchedCancelled { .. }
+            | Change::JobCancelling { .. }
             | Change::JobEnded { .. } => self.task_change(change),
             Change::WorkerApproved { worker, at } => {
                 let owner = worker.owner.0;
@@ -135,6 +140,9 @@ impl Writer<'_> {
             }
             Change::WorkerRemoved { worker, at } => {
                 self.run(WORKER_REMOVE, params![worker.0, at.0])
+            }
+            Change::WorkerSetAside { worker, reason, at: _ } => {
+                self.run(WORKER_SET_ASIDE, params![worker.0, reason])
             }
         }
     }
@@ -158,9 +166,10 @@ impl Writer<'_> {
             Change::TaskCancelling { attempt: AttemptId { task, number } } => {
                 self.run(ATTEMPT_CANCEL, params![task.job.0, task.index, number])
             }
-            Change::TaskRequeued { attempt, reason, tries_left, at } => {
+            Change::TaskRequeued { attempt, reason, tries_left, losses, at } => {
                 let AttemptId { task, number } = attempt;
-                self.run(TASK_REQUEUE, params![task.job.0, task.index, tries_left])?;
+                let requeued = params![task.job.0, task.index, tries_left, losses.to_string()];
+                self.run(TASK_REQUEUE, requeued)?;
                 let values = params![task.job.0, task.index, number, at.0, reason, 0, 0, 0, 0];
                 self.run(ATTEMPT_END, values)
             }
@@ -170,6 +179,7 @@ impl Writer<'_> {
                 self.run(TOTAL_ADD, params![to - from])?;
                 self.run(JOB_COUNT, params![job.0, 0, 0, to - from, 0])
             }
+            Change::JobCancelling { job, at: _ } => self.run(JOB_CANCEL, params![job.0]),
             Change::JobEnded { job, ended: _, at } => self.run(JOB_END, params![job.0, at.0]),
             other => unreachable!("not about a task: {other:?}"),
         }
@@ -260,80 +270,5 @@ fn outcome_words(outcome: &Outcome) -> String {
         Outcome::Failed(failure) => failure.to_string(),
         Outcome::Cancelled => "cancelled".to_owned(),
         Outcome::Returned(fault) => fault.to_string(),
-    }
-}
-
-/// What viewers are told of a change.
-struct Event {
-    at: Timestamp,
-    job: Option<u64>,
-    kind: &'static str,
-    message: String,
-}
-
-impl Event {
-    fn of(change: &Change) -> Option<Self> {
-        let about = |at: Timestamp, job: JobId, kind, message| {
-            Some(Self { at, job: Some(job.0), kind, message })
-        };
-        let general = |at: Timestamp, kind, message| Some(Self { at, job: None, kind, message });
-        match change {
-            Change::JobSubmitted(job) => about(
-                job.at,
-                job.id,
-                "job.submitted",
-                format!("{} tasks submitted", job.spec.tasks),
-            ),
-            Change::TaskLeased { attempt, worker, at, .. } => {
-                let message = format!("task {} given to worker {worker}", attempt.task.index);
-                about(*at, attempt.task.job, "task.leased", message)
-            }
-            Change::JobLocked { job, lock, at } => {
-                let packages = lock.lines().filter(|line| line.contains("==")).count();
-                about(*at, *job, "job.locked", format!("its packages came to {packages} in all"))
-            }
-            Change::AttemptStarted { attempt, at } => {
-                let message = format!("task {} started", attempt.task.index);
-                about(*at, attempt.task.job, "attempt.started", message)
-            }
-            Change::TaskRequeued { attempt, reason, at, .. } => {
-                let message = format!("task {} waits again: {reason}", attempt.task.index);
-                about(*at, attempt.task.job, "task.requeued", message)
-            }
-            Change::TaskEnded(end) => {
-                let words = match &end.verdict {
-                    Verdict::Succeeded => "succeeded",
-                    Verdict::Failed { reason } => reason,
-                    Verdict::Cancelled => "cancelled",
-                };
-                let message = format!("task {}: {words}", end.task.index);
-                about(end.at, end.task.job, "task.ended", message)
-            }
-            Change::UntouchedCancelled { job, from, to, at } => {
-                let message = format!("{} waiting tasks cancelled", to - from);
-                about(*at, *job, "tasks.cancelled", message)
-            }
-            Change::JobEnded { job, at, .. } => {
-                about(*at, *job, "job.ended", "all tasks have ended".to_owned())
-            }
-            Change::WorkerApproved { worker, at } => {
-                general(*at, "worker.approved", format!("worker {} joined", worker.name))
-            }
-            Change::WorkerRemoved { worker, at } => {
-                general(*at, "worker.removed", format!("worker {worker} removed"))
-            }
-            Change::UserRegistered { user, at, .. } => {
-                general(*at, "user.registered", format!("{} registered", user.name))
-            }
-            Change::LoginOpened { .. }
-            | Change::LoginClosed { .. }
-            | Change::LoginsOver { .. }
-            | Change::Account { .. }
-            | Change::Transferred(_)
-            | Change::SubmitKeyKept { .. }
-            | Change::SubmitKeyForgotten { .. }
-            | Change::TaskCancelling { .. }
-            | Change::WorkerRenamed { .. } => None,
-        }
     }
 }

@@ -2,6 +2,12 @@
 
 use campusgrid_protocol::task::{Failure, WorkerFault};
 
+/// How the core begins the words for a task that it gives up.
+const GIVEN_UP: &str = "given up by the grid and refunded: ";
+
+/// What it says of one that machine after machine was lost with.
+const LOST_ON_ALL: &str = "three different workers were lost";
+
 /// A sentence for the submitter of a task that ended with this outcome, as its words are kept;
 /// empty if the words say what to do.
 pub(super) fn next_step(outcome: &str) -> &'static str {
@@ -15,16 +21,22 @@ pub(super) fn next_step(outcome: &str) -> &'static str {
     if begins(Failure::Image { message: none() }.to_string()) {
         return "The submit form lists the images that workers hold ready.";
     }
+    if outcome.contains(LOST_ON_ALL) {
+        return "Maybe it takes machines down: ask for more memory if it needs more, and try it on a \
+                machine of your own. Nothing was charged.";
+    }
     let faults = [
         WorkerFault::Sandbox { message: none() },
         WorkerFault::Environment { message: none() },
         WorkerFault::Engine { message: none() },
         WorkerFault::Gpu { message: none() },
+        WorkerFault::Disk { message: none() },
         WorkerFault::LeaseOver,
         WorkerFault::Restarted,
         WorkerFault::Leaving,
     ];
-    if faults.iter().any(|fault| begins(fault.to_string())) {
+    let of_grid = outcome.strip_prefix(GIVEN_UP).unwrap_or(outcome);
+    if faults.iter().any(|fault| of_grid.starts_with(&fault.to_string())) {
         return "That was the grid's fault, and nothing was charged: submit it again, or tell the \
                 owner of the worker.";
     }
@@ -35,7 +47,7 @@ pub(super) fn next_step(outcome: &str) -> &'static str {
 mod tests {
     use campusgrid_protocol::task::{Failure, WorkerFault};
 
-    use super::next_step;
+    use super::{GIVEN_UP, LOST_ON_ALL, next_step};
 
     #[test]
     fn faults_of_the_grid_are_told_from_those_of_the_job() {
@@ -54,6 +66,11 @@ mod tests {
         for failure in [Failure::OutOfMemory { limit_mib: 64 }, Failure::ExitCode(1)] {
             assert_eq!(next_step(&failure.to_string()), "", "{failure}");
         }
+        let given_up = format!("{GIVEN_UP}{}", WorkerFault::LeaseOver);
+        assert!(next_step(&given_up).contains("nothing was charged"));
+        let poison =
+            format!("{GIVEN_UP}{LOST_ON_ALL} while they ran it: worker 1 (a) in attempt 1");
+        assert!(next_step(&poison).contains("takes machines down"));
         assert_eq!(next_step(""), "");
     }
 }

@@ -1,25 +1,29 @@
-//! Who asks: the token of a login, in a cookie or a header, and the user it belongs to.
+//! Who asks: the token of a login or an API token, in a cookie or a header, the user it belongs to, and
+//! what it may be used for.
 
 use std::fmt;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, header};
-use axum_extra::extract::CookieJar;
-use campusgrid_core::user::{Role, User};
-use campusgrid_protocol::id::UserId;
+use axum::http::{HeaderMap, header};
+use campusgrid_core::effect::Refusal;
+use campusgrid_core::user::{Role, Scopes, User};
+use campusgrid_protocol::id::{ApiTokenId, LoginId, UserId};
 
 use super::Site;
+use super::access::Access;
+use super::cookie::{Cookie, Cookies};
 use super::error::WebError;
+use crate::engine::handle::AskError;
 use crate::store::read::Viewer;
 
-/// The cookie that carries the token of a login.
-const COOKIE: &str = "cg_session";
+/// API tokens begin so: people and programs that look for lost secrets know them by it.
+pub(super) const API_TOKEN_PREFIX: &str = "cgp_";
 
 /// Separates the form token from every other use of a login's token.
 const FORM_CONTEXT: &[u8] = b"campusgrid form token v1";
 
-/// The secret of a login: 256 random bits, shown as hex. Only its hash is stored.
+/// The secret of a login or of an API token: 256 random bits, shown as hex. Only its hash is stored.
 #[derive(Clone, Copy)]
 pub(super) struct Token([u8; 32]);
 
@@ -33,7 +37,7 @@ impl Token {
         Ok(Self(bytes))
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         // BLAKE3 hashes are 32 bytes as well, and theirs is a strict reader of hex.
         blake3::Hash::from_hex(text).ok().map(|bytes| Self(*bytes.as_bytes()))
     }
@@ -53,22 +57,6 @@ impl Token {
         blake3::Hash::from_hex(form_token)
             .is_ok_and(|sent| sent == blake3::keyed_hash(&self.0, FORM_CONTEXT))
     }
-
-    /// The header that makes a browser keep the token.
-    pub(super) fn set_cookie(&self, days: u32) -> HeaderValue {
-        let seconds = u64::from(days) * 24 * 3600;
-        cookie_header(&format!("{self}"), seconds)
-    }
-}
-
-/// The header that makes a browser forget its token.
-pub(super) fn clear_cookie() -> HeaderValue {
-    cookie_header("", 0)
-}
-
-fn cookie_header(value: &str, seconds: u64) -> HeaderValue {
-    let cookie = format!("{COOKIE}={value}; HttpOnly; SameSite=Lax; Path=/; Max-Age={seconds}");
-    HeaderValue::from_str(&cookie).expect("hex and digits are good in a header")
 }
 
 impl fmt::Display for Token {
@@ -88,35 +76,79 @@ pub(super) fn has_bearer(headers: &HeaderMap) -> bool {
     headers.contains_key(header::AUTHORIZATION)
 }
 
-/// The token that a request carries, good or not.
-pub(super) fn token_of(headers: &HeaderMap) -> Option<Token> {
+/// What a request shows, good or not.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Shown {
+    Login(Token),
+    ApiToken(Token),
+}
+
+/// What a request shows to say whose it is.
+pub(super) fn shown(cookies: Cookies, headers: &HeaderMap) -> Option<Shown> {
     // A header that is there is the only thing that counts, or a request could pass for one
     // without a cookie while it acts by its cookie.
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-        return scheme.eq_ignore_ascii_case("bearer").then(|| Token::parse(token.trim()))?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return None;
+        }
+        return match token.trim().strip_prefix(API_TOKEN_PREFIX) {
+            Some(token) => Token::parse(token).map(Shown::ApiToken),
+            None => Token::parse(token.trim()).map(Shown::Login),
+        };
     }
-    Token::parse(CookieJar::from_headers(headers).get(COOKIE)?.value())
+    Token::parse(&cookies.find(Cookie::Session, headers)?).map(Shown::Login)
 }
 
-/// A user with a login that is open now.
+/// The token of the login that a request shows, good or not.
+pub(super) fn token_of(cookies: Cookies, headers: &HeaderMap) -> Option<Token> {
+    match shown(cookies, headers)? {
+        Shown::Login(token) => Some(token),
+        Shown::ApiToken(_) => None,
+    }
+}
+
+/// By what a user is let in.
+#[derive(Debug, Clone, Copy)]
+enum Credential {
+    Login { id: LoginId, token: Token },
+    ApiToken { scopes: Scopes },
+}
+
+/// A user who is let in: by a login that is open, or by an API token that is good for what is asked.
 #[derive(Debug, Clone)]
 pub(super) struct Login {
     pub(super) user: User,
-    pub(super) token: Token,
+    credential: Credential,
 }
 
 impl Login {
-    /// The open login that a token belongs to.
+    /// Whoever a request shows itself to come from.
     ///
     /// # Errors
     ///
     /// `NotLoggedIn`, `Read`.
-    pub(super) async fn of(site: &Site, token: Option<Token>) -> Result<Self, WebError> {
-        let token = token.ok_or(WebError::NotLoggedIn)?;
-        let (hash, now) = (token.hash(), site.clock.now());
-        let user = site.readers.read(move |reader| reader.login(&hash, now)).await?;
-        Ok(Self { user: user.ok_or(WebError::NotLoggedIn)?, token })
+    pub(super) async fn of(site: &Site, shown: Option<Shown>) -> Result<Self, WebError> {
+        let now = site.clock.now();
+        let found = match shown.ok_or(WebError::NotLoggedIn)? {
+            Shown::Login(token) => {
+                let hash = token.hash();
+                let found = site.readers.read(move |reader| reader.login(&hash, now)).await?;
+                found.map(|(user, id)| {
+                    site.last_uses.login(id, now);
+                    Self { user, credential: Credential::Login { id, token } }
+                })
+            }
+            Shown::ApiToken(token) => {
+                let hash = token.hash();
+                let found = site.readers.read(move |reader| reader.api_token(&hash, now)).await?;
+                found.map(|(user, scopes, id): (User, Scopes, ApiTokenId)| {
+                    site.last_uses.token(id, now);
+                    Self { user, credential: Credential::ApiToken { scopes } }
+                })
+            }
+        };
+        found.ok_or(WebError::NotLoggedIn)
     }
 
     /// How this user looks at the store.
@@ -128,11 +160,69 @@ impl Login {
         self.user.id
     }
 
+    /// Whether this request may do what only operators may.
     pub(super) fn is_operator(&self) -> bool {
-        match self.user.role {
+        let is_one = match self.user.role {
             Role::Operator => true,
             Role::Member => false,
+        };
+        is_one && self.may(Access::Operate)
+    }
+
+    /// What forms of this login carry; empty for an API token, which fills in no forms.
+    pub(super) fn form_token(&self) -> String {
+        match &self.credential {
+            Credential::Login { token, .. } => token.form_token(),
+            Credential::ApiToken { .. } => String::new(),
         }
+    }
+
+    /// Whether a form came from a page of this login.
+    pub(super) fn made_form(&self, form_token: &str) -> bool {
+        match &self.credential {
+            Credential::Login { token, .. } => token.made_form(form_token),
+            Credential::ApiToken { .. } => false,
+        }
+    }
+
+    /// The login itself, where only somebody who knows the password may go on.
+    ///
+    /// # Errors
+    ///
+    /// `MissingScope` for an API token.
+    pub(super) fn in_person(&self) -> Result<(LoginId, [u8; 32]), WebError> {
+        match &self.credential {
+            Credential::Login { id, token } => Ok((*id, token.hash())),
+            Credential::ApiToken { .. } => Err(WebError::MissingScope { needed: Access::Person }),
+        }
+    }
+
+    fn may(&self, access: Access) -> bool {
+        let scopes = match &self.credential {
+            Credential::Login { .. } => return true,
+            Credential::ApiToken { scopes } => scopes,
+        };
+        match access {
+            Access::Anyone => true,
+            Access::Read => scopes.read,
+            Access::Submit => scopes.submit,
+            Access::Own => scopes.own,
+            Access::Operate => scopes.operate,
+            Access::Person => false,
+        }
+    }
+
+    /// # Errors
+    ///
+    /// `MissingScope`; `Ask(Refused(NotAnOperator))`.
+    fn check(&self, access: Access) -> Result<(), WebError> {
+        if !self.may(access) {
+            return Err(WebError::MissingScope { needed: access });
+        }
+        if access == Access::Operate && !self.is_operator() {
+            return Err(AskError::Refused(Refusal::NotAnOperator).into());
+        }
+        Ok(())
     }
 }
 
@@ -140,36 +230,48 @@ impl FromRequestParts<Site> for Login {
     type Rejection = WebError;
 
     async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, WebError> {
-        Self::of(site, token_of(&parts.headers)).await
+        let login = Self::of(site, shown(site.cookies, &parts.headers)).await?;
+        // Of a route that does not say what it needs, nothing is given away.
+        login.check(parts.extensions.get().copied().unwrap_or(Access::Person))?;
+        Ok(login)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use axum::http::{HeaderMap, HeaderName, header};
+    use campusgrid_core::user::{Role, Scopes, User};
+    use campusgrid_protocol::id::UserId;
 
-    use super::{Token, clear_cookie, token_of};
+    use super::{Credential, Login, Shown, Token, shown};
+    use crate::web::access::Access;
+    use crate::web::cookie::Cookies;
 
     const HEX: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
     fn found(pairs: &[(HeaderName, &str)]) -> Option<String> {
         let headers: HeaderMap =
             pairs.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
-        token_of(&headers).map(|token| token.to_string())
+        shown(Cookies::Plain, &headers).map(|shown| match shown {
+            Shown::Login(token) => format!("login {token}"),
+            Shown::ApiToken(token) => format!("API token {token}"),
+        })
     }
 
     #[test]
     fn a_token_comes_in_the_cookie_or_the_header_and_nowhere_else() {
         let cookie = |value: &str| found(&[(header::COOKIE, value)]);
         let bearer = |value: &str| found(&[(header::AUTHORIZATION, value)]);
-        let some = Some(HEX.to_owned());
+        let some = Some(format!("login {HEX}"));
         assert_eq!(cookie(&format!("cg_session={HEX}")), some);
         assert_eq!(cookie(&format!("a=b; cg_session={HEX}; c=d")), some);
         assert_eq!(bearer(&format!("Bearer {HEX}")), some);
         assert_eq!(bearer(&format!("bearer {HEX}")), some);
+        assert_eq!(bearer(&format!("Bearer cgp_{HEX}")), Some(format!("API token {HEX}")));
         assert_eq!(bearer(&format!("Basic {HEX}")), None);
         assert_eq!(bearer(HEX), None);
         assert_eq!(cookie(&format!("session={HEX}")), None);
+        assert_eq!(cookie(&format!("cg_session=cgp_{HEX}")), None);
         assert_eq!(cookie("cg_session=0011"), None);
         assert_eq!(cookie("cg_session="), None);
         assert_eq!(found(&[]), None);
@@ -192,11 +294,29 @@ mod tests {
     }
 
     #[test]
-    fn cookies_are_kept_from_scripts_and_other_sites() {
-        let cookie = Token::parse(HEX).unwrap().set_cookie(7);
-        let expected = format!("cg_session={HEX}; HttpOnly; SameSite=Lax; Path=/; Max-Age=604800");
-        assert_eq!(cookie.to_str().unwrap(), expected);
-        let cleared = "cg_session=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0";
-        assert_eq!(clear_cookie().to_str().unwrap(), cleared);
+    fn an_api_token_is_good_for_its_scopes_and_its_user_only() {
+        let all = Scopes { read: true, submit: true, own: true, operate: true };
+        let read = Scopes { read: true, ..Scopes::default() };
+        let operate = Scopes { operate: true, ..Scopes::default() };
+        let passes = |scopes: Scopes, role: Role| -> Vec<Access> {
+            let user = User { id: UserId(1), name: "ada".to_owned(), role };
+            let login = Login { user, credential: Credential::ApiToken { scopes } };
+            assert!(login.in_person().is_err() && !login.made_form(""));
+            let all = [
+                Access::Anyone,
+                Access::Read,
+                Access::Submit,
+                Access::Own,
+                Access::Operate,
+                Access::Person,
+            ];
+            all.into_iter().filter(|access| login.check(*access).is_ok()).collect()
+        };
+        use Access::{Anyone, Operate, Own, Read, Submit};
+        assert_eq!(passes(all, Role::Operator), [Anyone, Read, Submit, Own, Operate]);
+        assert_eq!(passes(all, Role::Member), [Anyone, Read, Submit, Own]);
+        assert_eq!(passes(read, Role::Operator), [Anyone, Read]);
+        assert_eq!(passes(operate, Role::Operator), [Anyone, Operate]);
+        assert_eq!(passes(Scopes::default(), Role::Operator), [Anyone]);
     }
 }

@@ -3,13 +3,15 @@
 use axum::Json;
 use axum::extract::State;
 use campusgrid_protocol::id::UserId;
-use campusgrid_protocol::rest::{self, Credits, Health, JobsCount, Leader, Page, Stats};
+use campusgrid_protocol::rest::operate::JobsCount;
+use campusgrid_protocol::rest::{self, Credits, Leader, Page, Stats};
 
 use super::Site;
 use super::auth::Login;
 use super::error::WebError;
 use super::extract::Params;
 use super::jobs::{Part, is_full};
+use super::workers::silent_ms;
 
 /// Rows of the leaderboard.
 pub(super) const LEADERS_MAX: u32 = 100;
@@ -45,14 +47,6 @@ pub(super) async fn stats(
     _login: Login,
 ) -> Result<Json<Stats>, WebError> {
     Ok(Json(read_stats(&site).await?))
-}
-
-/// `GET /health`: whether the engine takes requests and the data directory can be written.
-pub(super) async fn health(State(site): State<Site>) -> Json<Health> {
-    let jobs_dir = can_write(&site).await;
-    let status = if jobs_dir { "ok" } else { "degraded" };
-    let version = env!("CARGO_PKG_VERSION").to_owned();
-    Json(Health { status: status.to_owned(), jobs_dir, version })
 }
 
 /// `GET /jobs/count`.
@@ -107,7 +101,8 @@ pub(super) async fn read_stats(site: &Site) -> Result<Stats, WebError> {
         tasks_ended,
         users: snapshot.users,
     };
-    for link in snapshot.workers.iter().filter_map(|worker| worker.link.as_ref()) {
+    let links = snapshot.workers.iter().filter_map(|worker| worker.link.as_ref());
+    for link in links.filter(|link| silent_ms(site, link).is_none()) {
         stats.workers_online += 1;
         stats.cpu_millis += link.capacity.cpu_millis;
         stats.cpu_free_millis += link.free.cpu_millis;
@@ -119,19 +114,4 @@ pub(super) async fn read_stats(site: &Site) -> Result<Stats, WebError> {
 
 fn count(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
-}
-
-/// Writes a small file and removes it again: a full or read-only disk shows only then.
-async fn can_write(site: &Site) -> bool {
-    let probe = site.config.data_dir.join(".health");
-    let work = tokio::task::spawn_blocking(move || {
-        std::fs::write(&probe, b"ok")?;
-        match std::fs::remove_file(&probe) {
-            // Another check was faster to remove the file.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            result => result,
-        }
-    });
-    let result = work.await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
-    result.inspect_err(|error| tracing::error!(%error, "cannot write the data directory")).is_ok()
 }

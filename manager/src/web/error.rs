@@ -6,6 +6,8 @@ use axum::response::{IntoResponse, Response};
 use campusgrid_core::effect::Refusal;
 use campusgrid_protocol::rest::{ErrorBody, ErrorDetail, FieldError};
 
+use super::access::Access;
+use super::words;
 use crate::engine::handle::AskError;
 use crate::store::StoreError;
 
@@ -16,9 +18,13 @@ pub(super) enum WebError {
     NotLoggedIn,
     #[error("no user has this name and password")]
     WrongPassword,
+    #[error("too many attempts; try again in {}", words::span(.wait_ms.div_ceil(1000) * 1000))]
+    TooManyAttempts { wait_ms: u64 },
+    #[error("{}", words_of_missing(*.needed))]
+    MissingScope { needed: Access },
     #[error("this request came from another site; open the dashboard itself and try again")]
     CrossOrigin,
-    #[error("this form is from another login; reload the page and try again")]
+    #[error("this form is from another login or too old; reload the page and try again")]
     StaleForm,
     #[error("there is no such page, or it is not yours")]
     NotFound,
@@ -42,6 +48,8 @@ pub(super) enum WebError {
     Read(#[from] StoreError),
     #[error("failed to read a file")]
     File(#[source] std::io::Error),
+    #[error("failed to write the metrics")]
+    Metrics,
     #[error("failed to hash a password: {0}")]
     Hash(String),
     #[error("failed to draw random numbers: {0}")]
@@ -55,6 +63,10 @@ impl WebError {
         match self {
             Self::NotLoggedIn => (StatusCode::UNAUTHORIZED, "unauthenticated", text),
             Self::WrongPassword => (StatusCode::UNAUTHORIZED, "wrong_password", text),
+            Self::TooManyAttempts { .. } => {
+                (StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", text)
+            }
+            Self::MissingScope { .. } => (StatusCode::FORBIDDEN, "insufficient_scope", text),
             Self::CrossOrigin => (StatusCode::FORBIDDEN, "cross_origin", text),
             Self::StaleForm => (StatusCode::FORBIDDEN, "stale_form", text),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", text),
@@ -68,7 +80,7 @@ impl WebError {
             Self::Ask(AskError::Busy) => (StatusCode::SERVICE_UNAVAILABLE, "busy", text),
             Self::Ask(AskError::Stopping) => (StatusCode::SERVICE_UNAVAILABLE, "stopping", text),
             Self::Ask(AskError::Refused(refusal)) => describe_refusal(refusal),
-            Self::Read(_) | Self::File(_) | Self::Hash(_) | Self::Random(_) => {
+            Self::Read(_) | Self::File(_) | Self::Metrics | Self::Hash(_) | Self::Random(_) => {
                 let text = "the manager failed to do this; its log says why".to_owned();
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal", text)
             }
@@ -86,6 +98,18 @@ impl WebError {
         } else {
             None
         }
+    }
+
+    /// When it is worth trying again, where that is known. Seconds.
+    pub(super) fn retry_after_s(&self) -> Option<u64> {
+        if let Self::TooManyAttempts { wait_ms } = self {
+            return Some(wait_ms.div_ceil(1000));
+        }
+        let shut = [Refusal::DiskFull, Refusal::BooksBroken];
+        if matches!(self, Self::Ask(AskError::Refused(refusal)) if shut.contains(refusal)) {
+            return Some(60); // A person must act first.
+        }
+        (self.describe().0 == StatusCode::SERVICE_UNAVAILABLE).then_some(1)
     }
 
     /// Writes what the client is not told to the log, with its whole chain.
@@ -123,7 +147,31 @@ fn describe_refusal(refusal: &Refusal) -> (StatusCode, &'static str, String) {
         Refusal::KeyReused { .. } => (StatusCode::CONFLICT, "key_reused", text),
         Refusal::TooManyJobs { .. } => (StatusCode::CONFLICT, "too_many_jobs", text),
         Refusal::PriceOverflow => (StatusCode::UNPROCESSABLE_ENTITY, "price_overflow", text),
+        Refusal::VoucherUnknown => (StatusCode::NOT_FOUND, "voucher_unknown", text),
+        Refusal::InvitationNeeded => (StatusCode::FORBIDDEN, "invitation_needed", text),
+        Refusal::RegistrationClosed => (StatusCode::FORBIDDEN, "registration_closed", text),
+        Refusal::NotAnOperator => (StatusCode::FORBIDDEN, "not_an_operator", text),
+        Refusal::LastOperator => (StatusCode::CONFLICT, "last_operator", text),
+        Refusal::TooManyNewcomers => (StatusCode::TOO_MANY_REQUESTS, "too_many_newcomers", text),
+        Refusal::TooMany { .. } => (StatusCode::CONFLICT, "too_many", text),
+        Refusal::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk_full", text),
+        Refusal::BooksBroken => (StatusCode::SERVICE_UNAVAILABLE, "books_broken", text),
+        Refusal::Withdrawn => (StatusCode::GONE, "withdrawn", text),
     }
+}
+
+/// What an API token lacks.
+fn words_of_missing(needed: Access) -> String {
+    let scope = match needed {
+        Access::Anyone | Access::Person => {
+            return "this needs a login with a password; no API token will do".to_owned();
+        }
+        Access::Read => "read",
+        Access::Submit => "submit",
+        Access::Own => "own",
+        Access::Operate => "operate",
+    };
+    format!("this API token is not good for this: it needs the scope \"{scope}\"")
 }
 
 fn words_of(fields: &[FieldError]) -> String {
@@ -136,6 +184,7 @@ impl IntoResponse for WebError {
     fn into_response(self) -> Response {
         self.log();
         let (status, code, message) = self.describe();
+        let retry_after = self.retry_after_s().map(HeaderValue::from);
         let error = ErrorDetail {
             code: code.to_owned(),
             message,
@@ -143,8 +192,8 @@ impl IntoResponse for WebError {
             shortfall_micros: self.shortfall_micros(),
         };
         let mut response = (status, Json(ErrorBody { error })).into_response();
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(wait) = retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, wait);
         }
         response
     }

@@ -12,13 +12,13 @@ use axum::response::{IntoResponse, Response};
 use campusgrid_core::snapshot::Snapshot;
 use campusgrid_core::time::Timestamp;
 use campusgrid_protocol::id::JobId;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::Site;
-use super::auth::Login;
+use super::auth::{Login, shown};
 use super::error::WebError;
 use super::extract::Params;
 use crate::store::read::Viewer;
@@ -27,6 +27,8 @@ use crate::store::read::Viewer;
 const JOB_PACE: Duration = Duration::from_millis(200);
 /// At least between two events about the grid.
 const GRID_PACE: Duration = Duration::from_secs(1);
+/// How often it is asked whether the viewer of a stream is still logged in.
+const LOGIN_PACE: Duration = Duration::from_secs(10);
 /// Rows read at once; only the number of the last one matters.
 const ROWS_MAX: u32 = 500;
 
@@ -56,12 +58,34 @@ pub(super) async fn events(
     }
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
     let after = last.or(wanted.after);
+    let over = until_logged_out(site.clone(), login, &headers);
     let watcher = Watcher::new(site, viewer, job, after);
     let events = stream::unfold((watcher, permit), |(mut watcher, permit)| async move {
         let event = watcher.next().await?.with_id();
         Some((Ok::<Event, Infallible>(event), (watcher, permit)))
     });
+    let events = events.take_until(Box::pin(over));
     Ok(Sse::new(events).keep_alive(KeepAlive::default()).into_response())
+}
+
+/// Returns once whoever opened a stream would no longer be let in, or would see something else.
+pub(super) fn until_logged_out(
+    site: Site,
+    login: Login,
+    headers: &HeaderMap,
+) -> impl Future<Output = ()> + use<> {
+    let shown = shown(site.cookies, headers);
+    async move {
+        loop {
+            tokio::time::sleep(LOGIN_PACE).await;
+            match Login::of(&site, shown).await {
+                Ok(now) if now.viewer() == login.viewer() => {}
+                Ok(_) | Err(WebError::NotLoggedIn) => return,
+                // What fails for a moment says nothing about the login.
+                Err(error) => error.log(),
+            }
+        }
+    }
 }
 
 /// That something changed.

@@ -16,6 +16,7 @@ use super::Site;
 use super::auth::Login;
 use super::error::WebError;
 use super::extract::{Named, Params};
+use super::headers::INERT_CONTENT;
 use super::jobs::{TaskPart, read_tasks};
 
 /// Read from disk at once.
@@ -65,6 +66,7 @@ pub(super) async fn download(
     let mut response = stream_blob(&site, blob).await?;
     let headers = response.headers_mut();
     headers.insert(header::ETAG, HeaderValue::from_str(&etag).expect("a hash is hex"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, INERT_CONTENT);
     headers.insert(header::CONTENT_DISPOSITION, name);
     Ok(response)
 }
@@ -81,6 +83,7 @@ pub(super) async fn lock(
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
         (header::CONTENT_DISPOSITION, attachment_name("requirements.lock")),
+        (header::CONTENT_SECURITY_POLICY, INERT_CONTENT),
     ];
     Ok((headers, lock).into_response())
 }

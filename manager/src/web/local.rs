@@ -27,12 +27,17 @@ const FORWARDED: [&str; 5] =
 
 fn is_local(peer: SocketAddr, headers: &HeaderMap) -> bool {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
-    let name = host.rsplit_once(':').map_or(host, |(name, port)| {
-        if port.bytes().all(|byte| byte.is_ascii_digit()) { name } else { host }
-    });
     peer.ip().to_canonical().is_loopback()
-        && ["localhost", "127.0.0.1", "[::1]"].contains(&name)
+        && ["localhost", "127.0.0.1", "[::1]"].contains(&without_port(host))
         && FORWARDED.iter().all(|&name| !headers.contains_key(name))
+}
+
+/// A host without its port; the colons of an address in brackets are its own.
+pub(super) fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        Some(_) | None => host,
+    }
 }
 
 #[cfg(test)]
@@ -41,7 +46,7 @@ mod tests {
 
     use axum::http::{HeaderMap, HeaderName};
 
-    use super::is_local;
+    use super::{is_local, without_port};
 
     #[test]
     fn only_who_sits_at_the_machine_is_local() {
@@ -62,6 +67,18 @@ mod tests {
             let headers: HeaderMap = headers.iter().map(pair).collect();
             let peer: SocketAddr = peer.parse().unwrap();
             assert_eq!(is_local(peer, &headers), local, "{peer} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn ports_are_left_out() {
+        for (host, name) in [
+            ("grid.campus:5000", "grid.campus"),
+            ("grid.campus", "grid.campus"),
+            ("[::1]:5000", "[::1]"),
+            ("[2001:db8::7]", "[2001:db8::7]"),
+        ] {
+            assert_eq!(without_port(host), name);
         }
     }
 }

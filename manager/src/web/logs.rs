@@ -5,7 +5,7 @@ mod follow;
 use std::convert::Infallible;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use campusgrid_protocol::id::JobId;
@@ -16,8 +16,9 @@ use serde::Deserialize;
 use super::Site;
 use super::auth::Login;
 use super::error::WebError;
-use super::events::Watcher;
+use super::events::{Watcher, until_logged_out};
 use super::extract::{Named, Params};
+use super::headers::INERT_CONTENT;
 use crate::store::read::{StoredLog, Viewer};
 use follow::{Cursor, Follower};
 
@@ -62,16 +63,20 @@ pub(super) async fn logs(
     headers: HeaderMap,
 ) -> Result<Response, WebError> {
     if wanted.follow {
-        return follow(site, &login, job, wanted, &headers).await;
+        return follow(site, login, job, wanted, &headers).await;
     }
     let stream = wanted.stream.unwrap_or(Stream::Stdout);
     let now = read_now(&site, login.viewer(), Source { job, task: wanted.task, stream }).await?;
-    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], now.bytes).into_response())
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
+        (header::CONTENT_SECURITY_POLICY, INERT_CONTENT),
+    ];
+    Ok((headers, now.bytes).into_response())
 }
 
 async fn follow(
     site: Site,
-    login: &Login,
+    login: Login,
     job: JobId,
     wanted: Wanted,
     headers: &HeaderMap,
@@ -89,6 +94,7 @@ async fn follow(
     let source = Source { job, task: wanted.task, stream: streams[0] };
     read_place(&site, login.viewer(), source).await?;
     let viewer = login.viewer();
+    let over = until_logged_out(site.clone(), login, headers);
     let follower = Follower::new(site.clone(), viewer, source, streams, cursor);
     let pieces = pieces_of(follower);
     let changes = match wanted.after {
@@ -99,6 +105,7 @@ async fn follow(
     let events = stream::select(pieces, changes).scan(permit, |_held, event| {
         future::ready(event.map(Ok::<Event, Infallible>)) // The first None ends all.
     });
+    let events = events.take_until(Box::pin(over));
     Ok(Sse::new(events).keep_alive(KeepAlive::default()).into_response())
 }
 

@@ -1,25 +1,43 @@
 //! The dashboard and the JSON API: who may ask what, and what they get to see. All decisions are
 //! the engine's.
 
+pub mod access;
 mod accounts;
 mod advice;
 mod assets;
 mod auth;
+mod caller;
+mod client;
+mod cookie;
+mod counters;
 mod credits;
+mod device;
 mod error;
 mod events;
 mod extract;
 mod files;
+mod guard;
+mod headers;
+mod health;
 mod jobs;
+mod last_uses;
 mod local;
 mod logs;
+mod metrics;
+mod network;
 mod origin;
 mod pages;
 mod passwords;
-mod pep723;
-mod routes;
+pub mod pep723;
+mod places;
+mod plain_http;
+mod public_url;
+pub mod routes;
 mod serve;
 mod text_stream;
+mod throttle;
+mod tls;
+mod vouchers;
 mod words;
 mod workers;
 
@@ -27,17 +45,28 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
+use campusgrid_identity::fingerprint::Fingerprint;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::blobs::Blobs;
 use crate::clock::Clock;
 use crate::engine::handle::EngineHandle;
+use crate::health::Health;
 use crate::live::LiveLogs;
 use crate::readers::Readers;
+use crate::vitals::Vitals;
+pub use client::{NotAProxy, Proxies};
+pub use passwords::{HashError, hash_now};
+pub use public_url::{NotPublic, PublicUrl};
 pub use serve::serve;
+pub use tls::{BadName, Certificates, TlsError, TlsSetting, Transport, parse_names};
 
-use passwords::Passwords;
+use cookie::Cookies;
+use counters::Counters;
+use guard::Guard;
+use last_uses::LastUses;
+use origin::OwnAddress;
 
 /// Streams of events and logs that may be open at once; each holds a connection and a few KiB.
 const STREAMS_MAX: usize = 2048;
@@ -45,11 +74,24 @@ const STREAMS_MAX: usize = 2048;
 /// What the operator can set about the dashboard.
 #[derive(Debug, Clone)]
 pub struct Config {
+    pub tls: TlsSetting,
+    /// Where people find the dashboard, if not where it listens.
+    pub public_url: Option<PublicUrl>,
+    /// Who is believed about whom they speak for.
+    pub proxies: Proxies,
     /// How long a login lasts. Days.
     pub login_days: u32,
     pub passwords: PasswordCosts,
     /// Where jobs and blobs are; `/health` checks that it can be written.
     pub data_dir: PathBuf,
+}
+
+impl Config {
+    /// Whether browsers speak TLS, to us or to a proxy.
+    fn is_secure(&self) -> bool {
+        let is_public = self.public_url.as_ref().is_some_and(PublicUrl::is_secure);
+        is_public || self.tls != TlsSetting::Off
+    }
 }
 
 /// What hashing a password costs with argon2id.
@@ -76,6 +118,12 @@ pub struct Web {
     pub blobs: Blobs,
     pub clock: Clock,
     pub config: Config,
+    pub health: Health,
+    pub vitals: Vitals,
+    /// What workers know this manager by.
+    pub fingerprint: Fingerprint,
+    /// The port that workers dial.
+    pub worker_port: u16,
     /// Ends every open stream and long wait, so that [`serve`] can return.
     pub shutdown: CancellationToken,
 }
@@ -89,9 +137,28 @@ struct Site {
     blobs: Blobs,
     clock: Clock,
     config: Arc<Config>,
-    passwords: Passwords,
+    health: Health,
+    vitals: Vitals,
+    counters: Counters,
+    fingerprint: Fingerprint,
+    worker_port: u16,
+    /// Where browsers find us.
+    address: OwnAddress,
+    /// Whether browsers speak TLS, to us or to a proxy: cookies are then kept from everything else.
+    secure: bool,
+    cookies: Cookies,
+    guard: Guard,
+    last_uses: LastUses,
     streams: Arc<Semaphore>,
     shutdown: CancellationToken,
+}
+
+/// All that is served: the routes, and what is to be told of those who use them.
+#[derive(Debug)]
+pub struct Dashboard {
+    router: Router,
+    last_uses: LastUses,
+    engine: EngineHandle,
 }
 
 /// All routes, with their checks and headers.
@@ -99,13 +166,31 @@ struct Site {
 /// # Errors
 ///
 /// If argon2 refuses the configured costs.
-pub fn router(web: Web) -> Result<Router, CostsError> {
-    let Web { engine, readers, live, blobs, clock, config, shutdown } = web;
-    let passwords = Passwords::new(config.passwords)?;
-    let streams = Arc::new(Semaphore::new(STREAMS_MAX));
-    let config = Arc::new(config);
-    let site = Site { engine, readers, live, blobs, clock, config, passwords, streams, shutdown };
-    Ok(routes::all(site))
+pub fn router(web: Web) -> Result<Dashboard, CostsError> {
+    let guard = Guard::new(web.config.passwords, &web.config.data_dir)?;
+    let last_uses = LastUses::default();
+    let engine = web.engine.clone();
+    let router = routes::all(Site {
+        engine: web.engine,
+        readers: web.readers,
+        live: web.live,
+        blobs: web.blobs,
+        clock: web.clock,
+        health: web.health,
+        vitals: web.vitals,
+        counters: Counters::default(),
+        fingerprint: web.fingerprint,
+        worker_port: web.worker_port,
+        address: OwnAddress::of(&web.config),
+        secure: web.config.is_secure(),
+        cookies: Cookies::of(web.config.is_secure()),
+        config: Arc::new(web.config),
+        guard,
+        last_uses: last_uses.clone(),
+        streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+        shutdown: web.shutdown,
+    });
+    Ok(Dashboard { router, last_uses, engine })
 }
 
 /// Costs of hashing that argon2 cannot work with.

@@ -1,11 +1,11 @@
 //! Hashing and checking of passwords, off the async threads and few at a time.
 
-use std::sync::Arc;
+pub(super) mod turns;
 
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
-use tokio::sync::Semaphore;
 
+use self::turns::{Party, Turns};
 use super::error::WebError;
 use super::{CostsError, PasswordCosts};
 
@@ -24,8 +24,18 @@ const WAITING_MAX: usize = 64;
 #[derive(Debug, Clone)]
 pub(super) struct Passwords {
     argon2: Argon2<'static>,
-    turns: Arc<Semaphore>,
-    places: Arc<Semaphore>,
+    turns: Turns,
+}
+
+/// What comes of checking a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Wrong,
+    Right,
+    /// Right, but its hash was made at other costs than are configured now. `hash` is at these.
+    Outdated {
+        hash: String,
+    },
 }
 
 impl Passwords {
@@ -33,13 +43,7 @@ impl Passwords {
     ///
     /// If argon2 refuses the costs.
     pub(super) fn new(costs: PasswordCosts) -> Result<Self, CostsError> {
-        let params = Params::new(costs.memory_kib, costs.passes, costs.lanes, None)
-            .map_err(|_| CostsError(costs))?;
-        Ok(Self {
-            argon2: Argon2::new(Algorithm::Argon2id, Version::V0x13, params),
-            turns: Arc::new(Semaphore::new(AT_ONCE_MAX)),
-            places: Arc::new(Semaphore::new(WAITING_MAX)),
-        })
+        Ok(Self { argon2: with_costs(costs)?, turns: Turns::new(AT_ONCE_MAX, WAITING_MAX) })
     }
 
     /// Hashes a password with a fresh salt; yields a PHC string.
@@ -47,13 +51,8 @@ impl Passwords {
     /// # Errors
     ///
     /// `Busy` when too many wait already; `Hash`, `Random`.
-    pub(super) async fn hash(&self, password: String) -> Result<String, WebError> {
-        self.work(move |argon2| {
-            let mut salt = [0; 16];
-            getrandom::fill(&mut salt).map_err(WebError::Random)?;
-            hash_with(argon2, &password, &salt).map(|hash| hash.to_string()).map_err(refused)
-        })
-        .await
+    pub(super) async fn hash(&self, party: Party, password: String) -> Result<String, WebError> {
+        self.work(party, move |argon2| salted(argon2, &password)).await
     }
 
     /// Whether the password is the one of this hash. Without a hash (no such user) the answer is
@@ -61,27 +60,37 @@ impl Passwords {
     ///
     /// # Errors
     ///
-    /// `Busy` when too many wait already; `Hash`.
+    /// `Busy` when too many wait already; `Hash`, `Random`.
     pub(super) async fn verify(
         &self,
+        party: Party,
         password: String,
         hash: Option<String>,
-    ) -> Result<bool, WebError> {
-        self.work(move |argon2| match hash {
-            Some(hash) => is_of(&password, &hash).map_err(refused),
-            None => hash_with(argon2, &password, &[0; 16]).map(|_| false).map_err(refused),
+    ) -> Result<Verdict, WebError> {
+        self.work(party, move |argon2| {
+            let Some(hash) = hash else {
+                return hash_with(argon2, &password, &[0; 16])
+                    .map(|_| Verdict::Wrong)
+                    .map_err(refused);
+            };
+            let (is_right, costs) = is_of(&password, &hash).map_err(refused)?;
+            let outdated = costs.is_some_and(|costs| !are_equal(&costs, argon2.params()));
+            match (is_right, outdated) {
+                (false, _) => Ok(Verdict::Wrong),
+                (true, false) => Ok(Verdict::Right),
+                (true, true) => Ok(Verdict::Outdated { hash: salted(argon2, &password)? }),
+            }
         })
         .await
     }
 
     async fn work<T: Send + 'static>(
         &self,
+        party: Party,
         work: impl FnOnce(&Argon2<'static>) -> Result<T, WebError> + Send + 'static,
     ) -> Result<T, WebError> {
         let busy = |_| WebError::Ask(crate::engine::handle::AskError::Busy);
-        let _place = self.places.try_acquire().map_err(busy)?;
-        let turn = self.turns.clone().acquire_owned().await;
-        let turn = turn.expect("the semaphore is never closed");
+        let turn = self.turns.take(party).await.map_err(busy)?;
         let argon2 = self.argon2.clone();
         let done = tokio::task::spawn_blocking(move || {
             let result = work(&argon2);
@@ -90,6 +99,42 @@ impl Passwords {
         });
         done.await.expect("hashing does not panic")
     }
+}
+
+/// Hashes a password here and now, for whoever sits at the manager's own machine; yields a PHC string.
+///
+/// # Errors
+///
+/// If argon2 refuses the costs or the machine has no random numbers to give.
+pub fn hash_now(costs: PasswordCosts, password: &str) -> Result<String, HashError> {
+    let argon2 = with_costs(costs).map_err(HashError::Costs)?;
+    salted(&argon2, password).map_err(|error| HashError::Hash(error.to_string()))
+}
+
+/// Why a password could not be hashed.
+#[derive(Debug, thiserror::Error)]
+pub enum HashError {
+    #[error(transparent)]
+    Costs(CostsError),
+    #[error("{0}")]
+    Hash(String),
+}
+
+fn with_costs(costs: PasswordCosts) -> Result<Argon2<'static>, CostsError> {
+    let params = Params::new(costs.memory_kib, costs.passes, costs.lanes, None)
+        .map_err(|_| CostsError(costs))?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+fn salted(argon2: &Argon2<'_>, password: &str) -> Result<String, WebError> {
+    let mut salt = [0; 16];
+    getrandom::fill(&mut salt).map_err(WebError::Random)?;
+    hash_with(argon2, password, &salt).map(|hash| hash.to_string()).map_err(refused)
+}
+
+fn are_equal(costs: &Params, configured: &Params) -> bool {
+    let all = |params: &Params| (params.m_cost(), params.t_cost(), params.p_cost());
+    all(costs) == all(configured)
 }
 
 type Hashed<T> = Result<T, argon2::password_hash::Error>;
@@ -109,14 +154,14 @@ fn hash_with(argon2: &Argon2<'_>, password: &str, salt: &[u8]) -> Hashed<Passwor
     })
 }
 
-/// Whether a password has this hash, at the costs that were set when it was made.
-fn is_of(password: &str, stored: &str) -> Hashed<bool> {
+/// Whether a password has this hash, at the costs that were set when it was made, and these.
+fn is_of(password: &str, stored: &str) -> Hashed<(bool, Option<Params>)> {
     let stored = PasswordHash::new(stored)?;
-    let Some(salt) = stored.salt else { return Ok(false) };
+    let Some(salt) = stored.salt else { return Ok((false, None)) };
     let params = Params::try_from(&stored)?;
-    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
     // Compares algorithm, version and all; that of the output takes equally long for all of them.
-    Ok(hash_with(&argon2, password, &salt)? == stored)
+    Ok((hash_with(&argon2, password, &salt)? == stored, Some(params)))
 }
 
 fn refused(error: argon2::password_hash::Error) -> WebError {
@@ -125,45 +170,84 @@ fn refused(error: argon2::password_hash::Error) -> WebError {
 
 #[cfg(test)]
 mod tests {
-    use super::{PasswordCosts, Passwords};
+    use std::time::{Duration, Instant};
+
+    use super::turns::Party;
+    use super::{PasswordCosts, Passwords, Verdict, hash_now};
+    use crate::web::network::Network;
+
+    const CHEAP: PasswordCosts = PasswordCosts { memory_kib: 64, passes: 1, lanes: 1 };
+    const DEARER: PasswordCosts = PasswordCosts { memory_kib: 128, passes: 2, lanes: 1 };
+    const HERE: Party = Party::Network(Network::V4(1));
 
     fn cheap() -> Passwords {
-        Passwords::new(PasswordCosts { memory_kib: 64, passes: 1, lanes: 1 }).unwrap()
+        Passwords::new(CHEAP).unwrap()
+    }
+
+    async fn verify(passwords: &Passwords, password: &str, hash: Option<&str>) -> Verdict {
+        let hash = hash.map(str::to_owned);
+        passwords.verify(HERE, password.to_owned(), hash).await.unwrap()
     }
 
     #[tokio::test]
     async fn only_the_right_password_opens() {
         let passwords = cheap();
-        let hash = passwords.hash("correct horse".to_owned()).await.unwrap();
+        let hash = passwords.hash(HERE, "correct horse".to_owned()).await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{hash}");
-        for (password, hash, right) in [
-            ("correct horse", Some(hash.clone()), true),
-            ("correct horsf", Some(hash), false),
-            ("correct horse", None, false),
+        for (password, hash, verdict) in [
+            ("correct horse", Some(hash.as_str()), Verdict::Right),
+            ("correct horsf", Some(&hash), Verdict::Wrong),
+            ("", Some(&hash), Verdict::Wrong),
+            ("correct horse", None, Verdict::Wrong),
         ] {
-            assert_eq!(passwords.verify(password.to_owned(), hash).await.unwrap(), right);
+            assert_eq!(verify(&passwords, password, hash).await, verdict);
         }
     }
 
     #[tokio::test]
     async fn a_stored_hash_that_is_none_is_an_error() {
         let stored = Some("not a hash".to_owned());
-        assert!(cheap().verify("correct horse".to_owned(), stored).await.is_err());
+        assert!(cheap().verify(HERE, "correct horse".to_owned(), stored).await.is_err());
     }
 
     #[tokio::test]
-    async fn hashes_of_other_costs_stay_good() {
-        let older = Passwords::new(PasswordCosts { memory_kib: 128, passes: 2, lanes: 1 }).unwrap();
-        let hash = older.hash("correct horse".to_owned()).await.unwrap();
-        assert!(cheap().verify("correct horse".to_owned(), Some(hash)).await.unwrap());
+    async fn a_hash_of_other_costs_stays_good_and_is_made_anew() {
+        for (made_at, now_at) in [(CHEAP, DEARER), (DEARER, CHEAP)] {
+            let hash = hash_now(made_at, "correct horse").unwrap();
+            let passwords = Passwords::new(now_at).unwrap();
+            assert_eq!(verify(&passwords, "correct horsf", Some(&hash)).await, Verdict::Wrong);
+            let Verdict::Outdated { hash } = verify(&passwords, "correct horse", Some(&hash)).await
+            else {
+                panic!("it was made at other costs")
+            };
+            assert_eq!(verify(&passwords, "correct horse", Some(&hash)).await, Verdict::Right);
+        }
     }
 
     #[tokio::test]
     async fn equal_passwords_have_different_hashes() {
         let passwords = cheap();
-        let first = passwords.hash("the same one".to_owned()).await.unwrap();
-        let second = passwords.hash("the same one".to_owned()).await.unwrap();
+        let first = passwords.hash(HERE, "the same one".to_owned()).await.unwrap();
+        let second = passwords.hash(HERE, "the same one".to_owned()).await.unwrap();
         assert_ne!(first, second);
+    }
+
+    #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "how long it takes is what is tested")]
+    async fn a_user_that_does_not_exist_takes_as_long_as_one_that_does() {
+        let costs = PasswordCosts { memory_kib: 4096, passes: 2, lanes: 1 };
+        let passwords = Passwords::new(costs).unwrap();
+        let hash = passwords.hash(HERE, "correct horse".to_owned()).await.unwrap();
+        let mut fastest = [Duration::MAX; 2];
+        for _ in 0..10 {
+            for (fastest, hash) in fastest.iter_mut().zip([Some(hash.as_str()), None]) {
+                let began = Instant::now();
+                assert_eq!(verify(&passwords, "wrong horse", hash).await, Verdict::Wrong);
+                *fastest = began.elapsed().min(*fastest);
+            }
+        }
+        let [known, unknown] = fastest;
+        assert!(known < unknown * 2 && unknown < known * 2, "{known:?}, {unknown:?}");
     }
 
     #[test]

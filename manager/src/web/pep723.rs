@@ -12,14 +12,15 @@ const PYTHON_MAX_BYTES: usize = 200;
 
 /// What the block asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) dependencies: Vec<String>,
+pub struct Header {
+    pub dependencies: Vec<String>,
     /// In the form of PEP 440.
-    pub(super) requires_python: Option<String>,
+    pub requires_python: Option<String>,
 }
 
 impl Header {
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether it asks for nothing.
+    pub fn is_empty(&self) -> bool {
         self.dependencies.is_empty() && self.requires_python.is_none()
     }
 }
@@ -48,7 +49,7 @@ struct Block<'a> {
 /// # Errors
 ///
 /// What is wrong with it, as said of the field `source`, with the line.
-pub(super) fn read(source: &str) -> Result<Header, Vec<FieldError>> {
+pub fn read(source: &str) -> Result<Header, Vec<FieldError>> {
     let mut blocks = blocks(source).into_iter().filter(|block| block.kind == "script");
     let Some(block) = blocks.next() else { return Ok(Header::default()) };
     if let Some(second) = blocks.next() {

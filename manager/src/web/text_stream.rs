@@ -1,5 +1,7 @@
 //! Turns the bytes of a log into text, piece by piece, without splitting a character.
 
+use campusgrid_protocol::text::is_hidden;
+
 /// Longest piece. Bytes.
 pub(super) const PIECE_MAX_BYTES: usize = 32 << 10;
 
@@ -12,13 +14,15 @@ pub(super) enum More {
 
 /// Takes the first piece of `bytes` as text; yields it and how many bytes it stands for.
 ///
-/// A character that is cut at the end waits for its rest, unless nothing can follow. What is not
+/// A character or a line's end that is cut waits for its rest, unless nothing can follow. What is not
 /// UTF-8 becomes U+FFFD.
 pub(super) fn first_piece(bytes: &[u8], more: More) -> (String, usize) {
     let piece = &bytes[..bytes.len().min(PIECE_MAX_BYTES)];
     let is_last = piece.len() == bytes.len();
     let length = if is_last && more == More::Never {
         piece.len()
+    } else if piece.ends_with(b"\r") {
+        piece.len() - 1 // It may be half of a line's end.
     } else {
         piece.len() - unfinished_bytes(piece)
     };
@@ -52,34 +56,28 @@ fn unfinished_bytes(bytes: &[u8]) -> usize {
         .map_or(0, <[u8]>::len)
 }
 
-/// Removes terminal escape sequences (ECMA-48 CSI and OSC) and other control characters but
-/// newlines and tabs, for text that people read in a page.
-pub(super) fn without_escapes(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
+/// Text that a job printed, with what would not be seen, or would steer a terminal, named: `␛[31m` for
+/// the beginning of red letters, `[U+202E]` for what turns text around. Lines and tabs stay.
+pub(super) fn shown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {
-        if c == '\u{1b}' {
-            match rest.peek() {
-                Some('[') => skip_through(&mut rest, |c| ('\u{40}'..='\u{7e}').contains(&c)),
-                Some(']') => skip_through(&mut rest, |c| c == '\u{7}' || c == '\\'),
-                Some(_) | None => {}
-            }
-        } else if !c.is_control() || c == '\n' || c == '\t' {
-            plain.push(c);
+        match c {
+            '\n' | '\t' => shown.push(c),
+            '\r' if rest.peek() == Some(&'\n') => {}
+            // Characters of their own stand for these (the Unicode block "Control Pictures").
+            '\0'..='\u{1f}' => shown.extend(char::from_u32(0x2400 + u32::from(c))),
+            '\u{7f}' => shown.push('\u{2421}'),
+            c if is_hidden(c) => shown.push_str(&format!("[U+{:04X}]", u32::from(c))),
+            c => shown.push(c),
         }
     }
-    plain
-}
-
-/// Skips the introducer and all up to the first character that ends the sequence.
-fn skip_through(rest: &mut impl Iterator<Item = char>, ends: impl Fn(char) -> bool) {
-    rest.next();
-    rest.find(|&c| ends(c));
+    shown
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{More, PIECE_MAX_BYTES, all_text, first_piece, without_escapes};
+    use super::{More, PIECE_MAX_BYTES, all_text, first_piece, shown};
 
     #[test]
     fn a_cut_character_waits_for_its_rest() {
@@ -118,17 +116,27 @@ mod tests {
     }
 
     #[test]
-    fn escapes_of_terminals_are_not_shown() {
-        for (text, plain) in [
+    fn a_line_end_is_not_split() {
+        assert_eq!(first_piece(b"50 %\r", More::MayFollow), ("50 %".to_owned(), 4));
+        assert_eq!(first_piece(b"50 %\r\n", More::MayFollow), ("50 %\r\n".to_owned(), 6));
+        assert_eq!(first_piece(b"50 %\r", More::Never), ("50 %\r".to_owned(), 5));
+    }
+
+    #[test]
+    fn what_steers_terminals_is_shown_and_steers_nothing() {
+        for (text, expected) in [
             ("plain\n\ttext", "plain\n\ttext"),
-            ("\u{1b}[1;31mred\u{1b}[0m", "red"),
-            ("\u{1b}]0;title\u{7}after", "after"),
-            ("bell\u{7} back\u{8}", "bell back"),
-            ("cut \u{1b}[3", "cut "),
-            ("alone \u{1b}", "alone "),
-            ("\u{9b}31m C1", "31m C1"),
+            ("line\r\nnext", "line\nnext"),
+            ("10 %\r20 %", "10 %␍20 %"),
+            ("\u{1b}[1;31mred\u{1b}[0m", "␛[1;31mred␛[0m"),
+            ("\u{1b}]0;title\u{7}after", "␛]0;title␇after"),
+            ("back\u{8}\0\u{7f}", "back␈␀␡"),
+            ("\u{9b}31m C1", "[U+009B]31m C1"),
+            ("txt\u{202e}fdp.exe", "txt[U+202E]fdp.exe"),
+            ("a\u{200b}b", "a[U+200B]b"),
+            ("größe 💡", "größe 💡"),
         ] {
-            assert_eq!(without_escapes(text), plain, "{text:?}");
+            assert_eq!(shown(text), expected, "{text:?}");
         }
     }
 }

@@ -72,6 +72,11 @@ pub(super) fn span(ms: u64) -> String {
     }
 }
 
+/// A time span that is still to come, in whole hours: of 90 days that have just begun, 90.
+pub(super) fn hours_left(ms: u64) -> String {
+    span(ms.div_ceil(3_600_000) * 3_600_000)
+}
+
 /// Minutes with two decimals, as prices count them.
 pub(super) fn minutes(ms: u64) -> String {
     let hundredths = ms.div_ceil(600);

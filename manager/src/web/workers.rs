@@ -3,26 +3,32 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use campusgrid_core::snapshot::{LinkView, WorkerView};
+use campusgrid_core::snapshot::{LinkView, NewcomerView, WorkerView};
+use campusgrid_core::user::Role;
 use campusgrid_protocol::id::WorkerId;
 use campusgrid_protocol::resource::Isolation;
-use campusgrid_protocol::rest::{self, Approve, WorkerGpu};
-use serde::Serialize;
+use campusgrid_protocol::rest::workers::{Approve, Approved, WaitingWorker, Worker, WorkerGpu};
 
 use super::Site;
 use super::auth::Login;
 use super::error::WebError;
 use super::extract::{Body, Named};
 
-/// Answers `POST workers/approve`.
-#[derive(Debug, Serialize)]
-pub(super) struct Approved {
-    worker: u64,
+/// `GET workers`: machines that have an owner.
+pub(super) async fn list(State(site): State<Site>, _login: Login) -> Json<Vec<Worker>> {
+    Json(site.engine.snapshot().workers.iter().map(|view| describe(&site, view)).collect())
 }
 
-/// `GET workers`: machines that have an owner.
-pub(super) async fn list(State(site): State<Site>, _login: Login) -> Json<Vec<rest::Worker>> {
-    Json(site.engine.snapshot().workers.iter().map(describe).collect())
+/// `GET workers/waiting`: machines that could be this user's.
+pub(super) async fn waiting(State(site): State<Site>, login: Login) -> Json<Vec<WaitingWorker>> {
+    let snapshot = site.engine.snapshot();
+    let waiting = snapshot.newcomers.iter().filter(|view| may_be_of(view, &login));
+    let describe = |view: &NewcomerView| WaitingWorker {
+        name: view.name.clone(),
+        address: view.address.clone(),
+        claimed_owner: view.claimed_owner.clone(),
+    };
+    Json(waiting.map(describe).collect())
 }
 
 /// `POST workers/approve`.
@@ -41,9 +47,75 @@ pub(super) async fn remove(
     login: Login,
     Named(worker): Named<WorkerId>,
 ) -> Result<StatusCode, WebError> {
-    site.engine.remove_worker(login.id(), worker).await?;
+    remove_worker(&site, &login, worker).await?;
     Ok(StatusCode::NO_CONTENT)
 }
+
+/// `POST workers/{id}/release`.
+pub(super) async fn release(
+    State(site): State<Site>,
+    login: Login,
+    Named(worker): Named<WorkerId>,
+) -> Result<StatusCode, WebError> {
+    release_worker(&site, &login, worker).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Takes a machine out; what runs there goes back to the queue.
+///
+/// # Errors
+///
+/// `NotFound`, also for a machine of somebody else's; `Ask`.
+pub(super) async fn remove_worker(
+    site: &Site,
+    login: &Login,
+    worker: WorkerId,
+) -> Result<(), WebError> {
+    check_owner(site, login, worker)?;
+    site.engine.remove_worker(login.id(), worker).await?;
+    tracing::info!(worker.id = worker.0, user.id = login.id().0, "a worker was removed");
+    Ok(())
+}
+
+/// Lets a machine that was set aside take tasks again.
+///
+/// # Errors
+///
+/// `NotFound`, also for a machine of somebody else's; `Ask`.
+pub(super) async fn release_worker(
+    site: &Site,
+    login: &Login,
+    worker: WorkerId,
+) -> Result<(), WebError> {
+    check_owner(site, login, worker)?;
+    site.engine.release_worker(login.id(), worker).await?;
+    tracing::info!(worker.id = worker.0, user.id = login.id().0, "a worker was released");
+    Ok(())
+}
+
+/// An operator's API token may be good for less than its user, which the engine does not know. For
+/// everybody else its word is enough, also on a machine that is too new for the snapshot.
+fn check_owner(site: &Site, login: &Login, worker: WorkerId) -> Result<(), WebError> {
+    let snapshot = site.engine.snapshot();
+    let view = snapshot.workers.iter().find(|view| view.id == worker);
+    let is_bounded = login.user.role == Role::Operator && !login.is_operator();
+    let may = view.map_or(!is_bounded, |view| may_change(view, login));
+    if may { Ok(()) } else { Err(WebError::NotFound) }
+}
+
+/// Whether a machine is this user's to change.
+pub(super) fn may_change(view: &WorkerView, login: &Login) -> bool {
+    view.owner == login.id() || login.is_operator()
+}
+
+/// Whether a machine that waits could be this user's: it names nobody else.
+pub(super) fn may_be_of(view: &NewcomerView, login: &Login) -> bool {
+    let claimed = view.claimed_owner.as_ref();
+    login.is_operator() || claimed.is_none_or(|name| name.eq_ignore_ascii_case(&login.user.name))
+}
+
+/// Reports that a machine may miss before it counts as silent, as the scheduler has it.
+const HEARTBEATS_MISSED: u64 = 3;
 
 /// Letters and digits of a code, which a worker shows in two halves.
 const CODE_CHARS: usize = 8;
@@ -65,15 +137,30 @@ pub(super) async fn adopt(site: &Site, login: &Login, code: &str) -> Result<Work
     Ok(worker)
 }
 
-fn describe(view: &WorkerView) -> rest::Worker {
+/// How long a machine has not been heard of, if it is connected and should have been. Milliseconds.
+pub(super) fn silent_ms(site: &Site, link: &LinkView) -> Option<u64> {
+    // A snapshot is made when something happens, and silence is when nothing does.
+    let silence_ms = site.clock.now().since_ms(link.heard_at);
+    let is_silent = link.silent || is_silence(silence_ms, site.engine.policy().heartbeat_ms);
+    is_silent.then_some(silence_ms)
+}
+
+fn is_silence(silence_ms: u64, heartbeat_ms: u32) -> bool {
+    silence_ms > HEARTBEATS_MISSED * u64::from(heartbeat_ms)
+}
+
+fn describe(site: &Site, view: &WorkerView) -> Worker {
     let link = view.link.as_ref();
+    let silent_ms = link.and_then(|link| silent_ms(site, link));
     let capacity = link.map(|link| &link.capacity);
     let free = link.map(|link| &link.free);
-    rest::Worker {
+    Worker {
         worker: view.id.0,
         name: view.name.clone(),
-        owner: Some(view.owner_name.clone()),
-        online: link.is_some(),
+        owner: view.owner_name.clone(),
+        online: link.is_some() && silent_ms.is_none(),
+        silent_ms,
+        set_aside: view.set_aside.as_deref().map(str::to_owned),
         isolation: link.map_or(Isolation::None, |link| link.isolation),
         isolation_notes: link.map(|link| link.isolation_notes.clone()).unwrap_or_default(),
         cpu_millis: capacity.map_or(0, |capacity| capacity.cpu_millis),
@@ -102,4 +189,16 @@ pub(super) fn gpus(link: &LinkView) -> Vec<WorkerGpu> {
             load: link.load.gpus.get(usize::from(number)).copied(),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_silence;
+
+    #[test]
+    fn a_machine_is_silent_after_three_reports_that_did_not_come() {
+        for (silence_ms, is) in [(0, false), (10_000, false), (30_000, false), (30_001, true)] {
+            assert_eq!(is_silence(silence_ms, 10_000), is, "{silence_ms}");
+        }
+    }
 }

@@ -1,12 +1,12 @@
 //! What a machine offers, what it is granted and what its packages come to, over real sockets.
 
 use campusgrid_protocol::id::AttemptId;
-use campusgrid_protocol::message::{Approval, Join, LABELS_MAX, ToManager, ToWorker};
+use campusgrid_protocol::message::{Comeback, Join, LABELS_MAX, ToManager, ToWorker};
 use campusgrid_protocol::resource::{Capacity, GpuLoad, Isolation, Load};
 use campusgrid_protocol::task::{Ended, Outcome, WorkerFault};
 use serde_json::{Value, json};
 
-use crate::grid::fake::{FakeWorker, gpu, introduction};
+use crate::grid::fake::{FakeWorker, closing, gpu, introduction};
 use crate::grid::{Grid, User};
 
 /// A submit of a job of one core with these fields on top; yields its number.
@@ -116,8 +116,7 @@ fn gpus_are_granted_by_number_and_stay_so_when_the_manager_dies() {
     grid.kill_manager();
     grid.start_manager();
     let attempts = vec![id("1.0#1"), id("2.0#1")];
-    let (mut worker, approval) = FakeWorker::connect(grid.port, Join { attempts, ..machine() });
-    assert!(matches!(approval, Approval::Owned { .. }));
+    let mut worker = worker.reconnect(grid.port, Join { attempts, ..machine() });
     submit(&grid, &ada, json!({"gpus": 1}));
     assert_eq!(started(&mut worker).1, [2]);
     submit(&grid, &ada, json!({"gpus": 2}));
@@ -169,7 +168,7 @@ fn the_first_lock_is_everybodys_and_outlives_the_manager() {
     grid.kill_manager();
     grid.start_manager();
     let attempts = vec![id("1.0#1")];
-    let (mut one, _) = FakeWorker::connect(grid.port, Join { attempts, ..introduction(1) });
+    let mut one = one.reconnect(grid.port, Join { attempts, ..introduction(1) });
     assert_eq!(says_lock(&mut one, "1.0#1", &lock_of("1.0")), told("1.0#1"));
     ends(&mut one, "1.0#1", Outcome::Succeeded);
     assert_eq!(started(&mut one), ("1.2#1".to_owned(), Vec::new(), Some(first.to_owned())));
@@ -200,15 +199,17 @@ fn a_machine_that_says_too_much_is_not_listened_to() {
     let grid = Grid::start("too-much");
     let bob = grid.register("bob");
     let many = vec!["R".to_owned(); LABELS_MAX + 1];
-    assert!(FakeWorker::is_refused(grid.port, Join { labels: many, ..introduction(1) }));
+    assert!(FakeWorker::is_refused(&grid, &bob, Join { labels: many, ..introduction(1) }));
     let all = vec!["*".to_owned()];
-    assert!(FakeWorker::is_refused(grid.port, Join { labels: all, ..introduction(1) }));
+    assert!(FakeWorker::is_refused(&grid, &bob, Join { labels: all, ..introduction(1) }));
     let gpus = vec![gpu(1); 65];
     let capacity = Capacity { gpus, ..introduction(1).capacity };
-    assert!(FakeWorker::is_refused(grid.port, Join { capacity, ..introduction(1) }));
+    assert!(FakeWorker::is_refused(&grid, &bob, Join { capacity, ..introduction(1) }));
     let mut worker = FakeWorker::join_for(&grid, &bob, introduction(1));
     worker.send(&ToManager::Join(Box::new(introduction(1))));
-    assert!(worker.is_closed());
+    let said = closing(worker.receive());
+    assert_eq!(said, ("the worker sent a second join".to_owned(), Comeback::Later));
+    assert!(worker.line.is_closed());
 }
 
 /// The driver of a laptop may lose a GPU, and its owner may play.

@@ -1,27 +1,22 @@
 //! A worker that says what a test wants it to say.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-
-use campusgrid_protocol::frame;
-use campusgrid_protocol::hello::{self, ConnectionKind, HELLO_BYTES};
-use campusgrid_protocol::id::{AttemptId, WorkerKey};
-use campusgrid_protocol::message::{Approval, Join, ToManager, ToWorker};
+use campusgrid_protocol::hello::ConnectionKind;
+use campusgrid_protocol::id::AttemptId;
+use campusgrid_protocol::message::{Comeback, Join, ToManager, ToWorker};
 use campusgrid_protocol::resource::{Capacity, Gpu, Isolation, Load};
-use serde_json::json;
 
+use super::line::{Line, Papers};
 use super::{Grid, User};
 
 pub(crate) struct FakeWorker {
-    stream: TcpStream,
+    pub(crate) line: Line,
+    pub(crate) papers: Papers,
 }
 
-/// What a machine of eight cores says of itself; its key and its name come from its number.
+/// What a machine of eight cores says of itself; its name comes from its number.
 pub(crate) fn introduction(number: u8) -> Join {
     Join {
-        key: WorkerKey([number; 32]),
         name: format!("fake-{number}"),
-        owner: None,
         capacity: Capacity { cpu_millis: 8000, ram_mib: 8000, disk_mib: 8000, gpus: Vec::new() },
         isolation: Isolation::Full,
         isolation_notes: Vec::new(),
@@ -34,58 +29,44 @@ pub(crate) fn gpu(memory_mib: u32) -> Gpu {
     Gpu { model: "made up".to_owned(), memory_mib, driver: "1.0".to_owned() }
 }
 
+/// Whether a session ends so, and in which words.
+pub(crate) fn closing(message: ToWorker) -> (String, Comeback) {
+    let ToWorker::Closing { reason, comeback } = message else { panic!("{message:?}") };
+    (reason, comeback)
+}
+
 impl FakeWorker {
-    /// Joins; yields the code to approve it by.
-    pub(crate) fn join(port: u16) -> (Self, String) {
-        let (worker, approval) = Self::connect(port, introduction(7));
-        let Approval::Waiting { code } = approval else { panic!("owned already") };
-        (worker, code)
-    }
-
-    /// Joins as a machine that is new, and is approved.
+    /// Joins as a new machine of this user's.
     pub(crate) fn join_for(grid: &Grid, owner: &User, introduction: Join) -> Self {
-        let (mut worker, approval) = Self::connect(grid.port, introduction);
-        let Approval::Waiting { code } = approval else { panic!("owned already") };
-        let (status, _) = grid.post(owner, "workers/approve", &json!({ "code": code }));
-        assert_eq!(status, 200);
-        assert!(matches!(worker.receive(), ToWorker::Approved { .. }));
+        let papers = Papers::of(grid, owner, &introduction.name);
+        let (worker, welcomed) = Self::connect(grid.port, papers, introduction);
+        assert_eq!(welcomed, owner.name);
         worker
     }
 
-    /// Joins; yields how the manager sees it.
-    pub(crate) fn connect(port: u16, introduction: Join) -> (Self, Approval) {
-        let mut worker = Self::introduce(port, introduction);
-        let welcome = worker.receive();
-        let ToWorker::Welcome { approval, .. } = welcome else { panic!("no welcome: {welcome:?}") };
-        (worker, approval)
+    /// Connects as a machine that has joined; yields who owns it.
+    pub(crate) fn connect(port: u16, papers: Papers, introduction: Join) -> (Self, String) {
+        let mut line = introduce(port, &papers, introduction);
+        let welcome = line.receive();
+        let ToWorker::Welcome { worker, owner, .. } = welcome else { panic!("{welcome:?}") };
+        assert_eq!(worker.0, papers.worker);
+        (Self { line, papers }, owner)
     }
 
-    fn introduce(port: u16, introduction: Join) -> Self {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream.write_all(&hello::from_worker(ConnectionKind::Control)).unwrap();
-        let mut answer = [0; HELLO_BYTES];
-        stream.read_exact(&mut answer).unwrap();
-        hello::on_worker(&answer).unwrap();
-        let mut worker = Self { stream };
-        worker.send(&ToManager::Join(Box::new(introduction)));
-        worker
+    /// Connects anew after the manager was gone.
+    pub(crate) fn reconnect(self, port: u16, introduction: Join) -> Self {
+        Self::connect(port, self.papers, introduction).0
     }
 
-    /// Whether the manager ends the connection of a machine that introduces itself so.
-    pub(crate) fn is_refused(port: u16, introduction: Join) -> bool {
-        Self::introduce(port, introduction).is_closed()
-    }
-
-    /// Whether the manager ends the connection without another word.
-    pub(crate) fn is_closed(&mut self) -> bool {
-        // A connection that is reset has ended as well.
-        self.stream.read(&mut [0]).unwrap_or(0) == 0
+    /// Whether the manager turns a machine of this user's away that introduces itself so.
+    pub(crate) fn is_refused(grid: &Grid, owner: &User, introduction: Join) -> bool {
+        let papers = Papers::of(grid, owner, "fake");
+        let mut line = introduce(grid.port, &papers, introduction);
+        closing(line.receive()).1 == Comeback::Later && line.is_closed()
     }
 
     pub(crate) fn send(&mut self, message: &ToManager) {
-        let payload = frame::encode(message).unwrap();
-        let length = u32::try_from(payload.len()).unwrap().to_le_bytes();
-        self.stream.write_all(&[&length[..], &payload].concat()).unwrap();
+        self.line.send(message);
     }
 
     /// Says that it lives, without which it gets nothing new for long.
@@ -97,14 +78,17 @@ impl FakeWorker {
     /// The next message that is not the answer to a heartbeat.
     pub(crate) fn receive(&mut self) -> ToWorker {
         loop {
-            let mut length = [0; 4];
-            self.stream.read_exact(&mut length).unwrap();
-            let mut payload = vec![0; usize::try_from(u32::from_le_bytes(length)).unwrap()];
-            self.stream.read_exact(&mut payload).unwrap();
-            let message = frame::decode(&payload).unwrap();
+            let message = self.line.receive();
             if !matches!(message, ToWorker::Renewed { .. }) {
                 return message;
             }
         }
     }
+}
+
+/// Opens a control connection and joins.
+pub(crate) fn introduce(port: u16, papers: &Papers, introduction: Join) -> Line {
+    let mut line = Line::open(port, papers, ConnectionKind::Control).unwrap();
+    line.send(&ToManager::Join(Box::new(introduction)));
+    line
 }

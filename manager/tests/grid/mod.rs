@@ -2,6 +2,7 @@
 //! the test.
 
 pub(crate) mod fake;
+pub(crate) mod line;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -9,6 +10,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use campusgrid_identity::fingerprint::Fingerprint;
+use campusgrid_identity::token::JoinToken;
 use serde_json::{Value, json};
 
 /// Longer than anything here takes, even on a machine that is busy with other tests.
@@ -20,8 +23,10 @@ pub(crate) struct Grid {
     manager: Option<Child>,
     pub(crate) workers: Vec<Child>,
     pub(crate) port: u16,
-    dashboard: u16,
+    pub(crate) dashboard: u16,
     agent: ureq::Agent,
+    /// Settings of this test's, as environment variables of the manager.
+    settings: Vec<(&'static str, &'static str)>,
 }
 
 /// A registered user.
@@ -33,6 +38,11 @@ pub(crate) struct User {
 impl Grid {
     /// Starts a manager.
     pub(crate) fn start(name: &str) -> Self {
+        Self::start_with(name, &[])
+    }
+
+    /// Starts a manager with these environment variables.
+    pub(crate) fn start_with(name: &str, settings: &[(&'static str, &'static str)]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let directory = format!("cg-{name}-{}-{number}", std::process::id());
@@ -44,8 +54,15 @@ impl Grid {
             .timeout_global(Some(Duration::from_millis(2 * u64::from(PATIENCE_MS))))
             .build()
             .new_agent();
-        let mut grid =
-            Self { directory, manager: None, workers: Vec::new(), port: 0, dashboard: 0, agent };
+        let mut grid = Self {
+            directory,
+            manager: None,
+            workers: Vec::new(),
+            port: 0,
+            dashboard: 0,
+            agent,
+            settings: settings.to_vec(),
+        };
         grid.start_manager();
         grid
     }
@@ -64,6 +81,7 @@ impl Grid {
         command.env("CAMPUSGRID_JOBS_TRIES", "20");
         command.env("CAMPUSGRID_MANAGER_HEARTBEAT_MS", "1000");
         command.env("CAMPUSGRID_MANAGER_LEASE_MS", "20000");
+        command.envs(self.settings.iter().copied());
         let mut manager = self.spawn(command);
         let mut log = Lines::of(manager.stderr.take().unwrap());
         self.port = log.port_after("listening for workers");
@@ -103,7 +121,7 @@ impl Grid {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    fn manager_dir(&self) -> PathBuf {
+    pub(crate) fn manager_dir(&self) -> PathBuf {
         self.directory.join("manager")
     }
 
@@ -141,6 +159,20 @@ impl Grid {
         User { name: name.to_owned(), token: answer["token"].as_str().unwrap().to_owned() }
     }
 
+    /// Makes a token by which one machine joins as this user's.
+    pub(crate) fn join_token(&self, owner: &User) -> JoinToken {
+        let (status, answer) = self.post(owner, "workers/tokens", &json!({}));
+        assert_eq!(status, 201, "{answer}");
+        answer["token"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// As the dashboard shows it.
+    pub(crate) fn fingerprint(&self, user: &User) -> Fingerprint {
+        let (status, answer) = self.get(user, "workers/tokens");
+        assert_eq!(status, 200, "{answer}");
+        answer["fingerprint"].as_str().unwrap().parse().unwrap()
+    }
+
     /// Submits one job of a shell command; yields its number.
     pub(crate) fn submit(&self, user: &User, command: &str) -> u64 {
         let (status, answer) =
@@ -164,6 +196,11 @@ impl Grid {
 
     pub(crate) fn get(&self, user: &User, path: &str) -> (u16, Value) {
         answer(self.agent.get(self.url(path)).header("authorization", bearer(user)).call())
+    }
+
+    pub(crate) fn delete(&self, user: &User, path: &str) -> u16 {
+        let request = self.agent.delete(self.url(path)).header("authorization", bearer(user));
+        answer(request.call()).0
     }
 
     pub(crate) fn text(&self, user: &User, path: &str) -> String {

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::{FrameError, decode, encode};
-use crate::id::{AttemptId, JobId, TaskId, WorkerKey};
+use crate::id::{AttemptId, JobId, TaskId};
 use crate::message::{
-    BulkToManager, BulkToWorker, CHUNK_MAX_BYTES, MESSAGE_MAX_BYTES, ToManager, ToWorker,
+    BulkToManager, BulkToWorker, CHUNK_MAX_BYTES, Enrol, EnrolAnswer, MESSAGE_MAX_BYTES, ToManager,
+    ToWorker,
 };
 use crate::resource::{Capacity, Gpu, GpuLoad, Isolation, Load, Needs};
 use crate::task::{Packages, Stream, TaskSpec, Work};
+use crate::v2;
 
 fn attempts() -> impl Strategy<Value = AttemptId> {
     (any::<u64>(), any::<u32>(), any::<u32>()).prop_map(|(job, index, number)| AttemptId {
@@ -36,11 +38,9 @@ fn to_manager() -> impl Strategy<Value = ToManager> {
         Isolation::Full,
     ]);
     let labels = prop::collection::vec(any::<String>(), 0..4);
-    let join = (any::<[u8; 32]>(), any::<String>(), capacities(), isolation, labels, lists())
-        .prop_map(|(key, name, capacity, isolation, labels, attempts)| {
+    let join = (any::<String>(), capacities(), isolation, labels, lists()).prop_map(
+        |(name, capacity, isolation, labels, attempts)| {
             ToManager::Join(Box::new(crate::message::Join {
-                key: WorkerKey(key),
-                owner: Some(name.clone()).filter(|name| name.len() % 2 == 0),
                 name,
                 capacity,
                 isolation,
@@ -48,7 +48,8 @@ fn to_manager() -> impl Strategy<Value = ToManager> {
                 labels,
                 attempts,
             }))
-        });
+        },
+    );
     let gpu = (any::<u16>(), any::<u32>(), any::<u16>(), any::<u16>()).prop_map(
         |(busy_permille, memory_used_mib, temperature_c, processes)| GpuLoad {
             busy_permille,
@@ -71,7 +72,8 @@ fn to_manager() -> impl Strategy<Value = ToManager> {
         (attempts(), any::<u64>(), any::<Vec<u8>>()).prop_map(|(attempt, offset_bytes, bytes)| {
             ToManager::LogPiece { attempt, stream: Stream::Stderr, offset_bytes, bytes }
         });
-    prop_oneof![join, heartbeat, locked, piece]
+    let renew = any::<Vec<u8>>().prop_map(|request| ToManager::Renew { request });
+    prop_oneof![join, heartbeat, locked, piece, renew]
 }
 
 fn to_worker() -> impl Strategy<Value = ToWorker> {
@@ -125,6 +127,10 @@ proptest! {
         drop(decode::<ToWorker>(&bytes));
         drop(decode::<BulkToManager>(&bytes));
         drop(decode::<BulkToWorker>(&bytes));
+        drop(decode::<Enrol>(&bytes));
+        drop(decode::<EnrolAnswer>(&bytes));
+        drop(decode::<v2::ToManager>(&bytes));
+        drop(decode::<v2::BulkToManager>(&bytes));
     }
 
     #[test]
@@ -201,7 +207,7 @@ fn a_text_that_is_not_utf8_is_refused() {
 
 #[test]
 fn an_unknown_variant_is_refused() {
-    for bytes in [&[8][..], &[250], &[251, 0xff, 0xff]] {
+    for bytes in [&[9][..], &[250], &[251, 0xff, 0xff]] {
         assert!(matches!(decode::<ToManager>(bytes), Err(FrameError::Decode { .. })));
     }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
+use super::workers::Approve;
 use super::{
-    Approve, ErrorBody, ErrorDetail, FEATURES_MAX, FLAGS_MAX, FieldError, Job, JobDetail, Login,
+    ErrorBody, ErrorDetail, FEATURES_MAX, FLAGS_MAX, FieldError, Job, JobDetail, Login,
     REQUIREMENTS_MAX, Register, SOURCE_MAX_BYTES, Submit, TEXTS_MAX_BYTES, UV_LOCK_MAX_BYTES,
 };
 use crate::frame::encode;
@@ -440,7 +441,8 @@ fn the_largest_job_and_its_lock_fit_a_message() {
 fn registration_is_checked() {
     let check = |name: &str, password: &str, email: Option<&str>| {
         let (name, password) = (name.to_owned(), password.to_owned());
-        let register = Register { name, password, email: email.map(str::to_owned) };
+        let register =
+            Register { name, password, email: email.map(str::to_owned), invitation: None };
         register.check().map_or_else(|errors| lines(&errors), |()| String::new())
     };
     let long = "ß".repeat(256);

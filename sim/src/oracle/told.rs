@@ -1,6 +1,7 @@
 //! Judges what machines are told: only what is on disk, no GPU to two, one lock to all tasks of a job,
 //! and nothing that they do not offer.
 
+use campusgrid_core::worker::KeyHash;
 use campusgrid_protocol::id::AttemptId;
 use campusgrid_protocol::message::ToWorker;
 
@@ -8,7 +9,7 @@ use super::{Believer, Oracle, Oracles};
 
 impl Oracles {
     /// A message is let out to a machine, if that is still connected.
-    pub(crate) fn told(&mut self, message: &ToWorker, machine: Option<usize>) {
+    pub(crate) fn told(&mut self, message: &ToWorker, machine: Option<(usize, KeyHash)>) {
         match message {
             ToWorker::Stored { attempt } | ToWorker::Drop { attempt } => {
                 if !self.record.is_settled(*attempt) {
@@ -17,7 +18,8 @@ impl Oracles {
                 }
             }
             ToWorker::Start { attempt, spec, gpus, lock } => {
-                if let Some(machine) = machine {
+                if let Some((machine, key_hash)) = machine {
+                    self.is_in(*attempt, key_hash);
                     let believer = Believer { machine, attempt: *attempt };
                     self.labels_are_respected(believer, &spec.labels);
                     self.gpus_are_not_shared(believer, gpus);
@@ -28,10 +30,14 @@ impl Oracles {
                 }
             }
             ToWorker::Locked { attempt, lock } => self.lock_is_on_disk(*attempt, lock),
-            ToWorker::Welcome { .. }
-            | ToWorker::Approved { .. }
-            | ToWorker::Cancel { .. }
+            ToWorker::Welcome { worker, .. } => {
+                if let Some((_, key_hash)) = machine {
+                    self.is_worker(*worker, key_hash);
+                }
+            }
+            ToWorker::Cancel { .. }
             | ToWorker::Renewed { .. }
+            | ToWorker::Certificate { .. }
             | ToWorker::Closing { .. } => {}
         }
     }

@@ -43,9 +43,14 @@ fn a_forgotten_change_of_any_kind() {
         "WorkerApproved",
         "WorkerRenamed",
         "WorkerRemoved",
+        "WorkerSetAside",
+        "JobCancelling",
+        "VoucherMade",
+        "VoucherUsed",
+        "VoucherOver",
     ] {
         let by = [Oracle::MemoryIsDisk, Oracle::StoreTakesAll, Oracle::AttemptsEnd];
-        is_caught(Bug::ForgetsChange(kind), &by, 30);
+        is_caught(Bug::ForgetsChange(kind), &by, 300);
     }
 }
 
@@ -71,12 +76,12 @@ fn a_cancel_that_is_agreed_to_and_forgotten() {
 
 #[test]
 fn workers_told_before_the_commit() {
-    is_caught(Bug::SendsBeforeCommit, &[Oracle::ToldIsOnDisk], 10);
+    is_caught(Bug::SendsBeforeCommit, &[Oracle::ToldIsOnDisk, Oracle::RemovedStaysOut], 10);
 }
 
 #[test]
 fn people_told_before_the_commit() {
-    is_caught(Bug::AnswersBeforeCommit, &[Oracle::PromisesKept], 60);
+    is_caught(Bug::AnswersBeforeCommit, &[Oracle::PromisesKept, Oracle::VouchersHold], 60);
 }
 
 #[test]
@@ -114,6 +119,9 @@ fn a_recovery_that_forgets() {
         Bug::RecoveryForgetsCancels,
         Bug::RecoveryForgetsGpus,
         Bug::RecoveryForgetsLocks,
+        Bug::RecoveryForgetsLosses,
+        Bug::RecoveryForgetsSetAside,
+        Bug::RecoveryForgetsUses,
     ] {
         is_caught(bug, &[Oracle::MemoryIsDisk], 300);
     }
@@ -152,4 +160,34 @@ fn a_clock_that_stands_still_in_a_suspended_machine() {
 #[test]
 fn room_freed_while_the_old_processes_still_die() {
     is_caught(Bug::FreesRoomEarly, &[Oracle::NeverOverfilled], 60);
+}
+
+#[test]
+fn a_token_that_lets_in_more_machines_than_it_is_for() {
+    is_caught(Bug::AcceptsAnyToken, &[Oracle::VouchersHold], 300);
+}
+
+#[test]
+fn a_removed_machine_that_is_taken_for_another() {
+    is_caught(Bug::AdmitsRemoved, &[Oracle::RemovedStaysOut], 60);
+}
+
+#[test]
+fn a_machine_that_was_set_aside_and_gets_tasks_again_by_itself() {
+    is_caught(Bug::ReleasesByItself, &[Oracle::SetAsideRests], 300);
+}
+
+#[test]
+fn jobs_and_results_taken_in_while_the_disk_is_full() {
+    is_caught(Bug::IgnoresIntake, &[Oracle::ShutIsShut], 60);
+}
+
+#[test]
+fn tasks_lost_since_the_manager_stood_still() {
+    is_caught(Bug::ForgetsPauses, &[Oracle::StandstillIsForgiven], 300);
+}
+
+#[test]
+fn a_torn_end_taken_for_a_whole_one() {
+    is_caught(Bug::TakesTornEnds, &[Oracle::SpoolIsTrue], 300);
 }

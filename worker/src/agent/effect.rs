@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use campusgrid_protocol::id::AttemptId;
-use campusgrid_protocol::message::{Approval, ToManager, ToWorker};
+use campusgrid_protocol::id::{AttemptId, BlobHash};
+use campusgrid_protocol::message::{ToManager, ToWorker};
 use campusgrid_protocol::resource::Load;
-use campusgrid_protocol::task::{Ended, Outcome, Stream, TaskSpec};
+use campusgrid_protocol::task::{BlobRef, Ended, Outcome, Stream, TaskSpec};
 
 use super::room::Grant;
 
@@ -37,6 +37,12 @@ pub enum AgentInput {
     /// The blobs could not be brought to the manager, for now.
     UploadFailed {
         attempt: AttemptId,
+    },
+    /// The manager will never have this blob; none: any blob of this attempt.
+    UploadRefused {
+        attempt: AttemptId,
+        blob: Option<BlobHash>,
+        reason: String,
     },
     /// The time given by [`super::Agent::next_deadline`] has come. Any other time is harmless.
     Tick {
@@ -87,16 +93,23 @@ pub enum AgentEffect {
     Unspool {
         attempt: AttemptId,
     },
-    /// Bring the blobs of this end to the manager.
+    /// Bring these blobs of a spooled end to the manager.
     Upload {
         attempt: AttemptId,
+        blobs: Vec<BlobRef>,
     },
     /// Close the connection, and dial again.
     Disconnect {
         reason: String,
     },
-    /// Tell the owner whether this machine is known to be theirs.
-    Approval(Approval),
+    /// Close the connection, and never dial again: the manager does not want this worker. It leaves.
+    Dismissed {
+        reason: String,
+    },
+    /// The session stands; tell people for whom this machine works.
+    Welcomed {
+        owner: String,
+    },
     /// All is said: end the worker.
     Left,
 }

@@ -1,8 +1,9 @@
 //! An attempt in the worker's hands, from its start to the confirmation of its end.
 
-use campusgrid_protocol::task::{Content, Ended};
+use campusgrid_protocol::task::Ended;
 
 use super::effect::Order;
+use super::pause::Pause;
 use super::room::Grant;
 use super::session::Session;
 
@@ -16,7 +17,7 @@ pub(super) enum Held {
         lease_until_ms: u64,
         phase: Phase,
         /// What its packages came to, until the manager has answered what the job's lock is.
-        resolved: Option<String>,
+        resolved: Option<Resolved>,
     },
     /// Being ended; its end will be reported.
     Stopping { grant: Grant },
@@ -25,7 +26,7 @@ pub(super) enum Held {
     /// Never ran; its end is being written.
     Spooling,
     /// Its end is on disk until the manager has confirmed it.
-    Spooled { ended: Box<Ended>, delivery: Delivery },
+    Spooled { ended: Box<Ended>, delivery: Delivery, pause: Pause },
 }
 
 /// What was last reported of a run.
@@ -41,13 +42,43 @@ pub(super) enum Phase {
 pub(super) enum Delivery {
     Due,
     Uploading,
-    RetryAt { ms: u64 },
-    Sent,
+    /// Its blobs could not be brought to the manager.
+    RetryAt {
+        ms: u64,
+    },
+    /// The manager has not answered; it may be unable to, so it hears of it again.
+    Sent {
+        again_ms: u64,
+    },
+}
+
+/// What the packages of a run came to, as its manager is to hear.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    pub(super) lock: String,
+    again_ms: u64,
+    pause: Pause,
+}
+
+impl Resolved {
+    /// To be told at once.
+    pub(super) fn new(lock: String, now_ms: u64) -> Self {
+        Self { lock, again_ms: now_ms, pause: Pause::new() }
+    }
+
+    /// Whether it is to be told now; the next time is then planned.
+    pub(super) fn is_due(&mut self, now_ms: u64) -> bool {
+        let is_due = self.again_ms <= now_ms;
+        if is_due {
+            self.again_ms = now_ms.saturating_add(self.pause.next_ms());
+        }
+        is_due
+    }
 }
 
 impl Held {
     pub(super) fn spooled(ended: Ended) -> Self {
-        Self::Spooled { ended: Box::new(ended), delivery: Delivery::Due }
+        Self::Spooled { ended: Box::new(ended), delivery: Delivery::Due, pause: Pause::new() }
     }
 
     /// What it takes up of the machine.
@@ -114,35 +145,42 @@ impl Held {
         }
     }
 
-    /// A new session hears of this end again, and is asked again for its blobs: it may have lost
-    /// both, and a blob that it has costs one message.
+    /// A new session hears again of an end and of what packages came to, and is offered blobs again:
+    /// it may have lost all, and a blob that it has costs one message.
     pub(super) fn forget_delivery(&mut self) {
-        if let Self::Spooled { delivery, .. } = self {
-            *delivery = Delivery::Due;
+        match self {
+            Self::Spooled { delivery, pause, .. } => {
+                (*delivery, *pause) = (Delivery::Due, Pause::new());
+            }
+            Self::Running { resolved: Some(resolved), .. } => {
+                (resolved.again_ms, resolved.pause) = (0, Pause::new());
+            }
+            Self::Running { resolved: None, .. }
+            | Self::Waiting { .. }
+            | Self::Stopping { .. }
+            | Self::Forgotten { .. }
+            | Self::Spooling => {}
         }
     }
 
     pub(super) fn deadline(&self, session: &Session) -> Option<u64> {
+        let in_session = |ms: u64| session.is_welcomed().then_some(ms);
         match self {
+            Self::Running { lease_until_ms, resolved: Some(resolved), .. } => {
+                let again = in_session(resolved.again_ms);
+                Some(again.map_or(*lease_until_ms, |again| again.min(*lease_until_ms)))
+            }
             Self::Waiting { lease_until_ms, .. } | Self::Running { lease_until_ms, .. } => {
                 Some(*lease_until_ms)
             }
-            Self::Spooled { delivery: Delivery::RetryAt { ms }, .. } if session.is_welcomed() => {
-                Some(*ms)
-            }
-            Self::Spooled { .. }
+            Self::Spooled {
+                delivery: Delivery::RetryAt { ms } | Delivery::Sent { again_ms: ms },
+                ..
+            } => in_session(*ms),
+            Self::Spooled { delivery: Delivery::Due | Delivery::Uploading, .. }
             | Self::Stopping { .. }
             | Self::Forgotten { .. }
             | Self::Spooling => None,
         }
     }
-}
-
-/// Whether an end names blobs, which must be with the manager before it is told of the end.
-pub(super) fn needs_upload(ended: &Ended) -> bool {
-    let is_blob = |content: &Content| match content {
-        Content::Blob(_) => true,
-        Content::Inline(_) => false,
-    };
-    is_blob(&ended.stdout.content) || is_blob(&ended.stderr.content) || !ended.outputs.is_empty()
 }

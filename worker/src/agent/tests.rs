@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use campusgrid_protocol::id::{AttemptId, BlobHash, WorkerId, WorkerKey};
-use campusgrid_protocol::message::{Approval, ToManager, ToWorker};
+use campusgrid_protocol::id::{AttemptId, BlobHash, WorkerId};
+use campusgrid_protocol::message::{Comeback, ToManager, ToWorker};
 use campusgrid_protocol::resource::{Capacity, Gpu, Isolation, Load, Needs};
 use campusgrid_protocol::task::{
     BlobRef, Ended, Outcome, Output, Stream, TaskSpec, Work, WorkerFault,
@@ -16,9 +16,7 @@ use super::{Agent, AgentConfig};
 
 fn agent() -> Agent {
     Agent::new(AgentConfig {
-        key: WorkerKey([7; 32]),
         name: "laptop".to_owned(),
-        owner: None,
         capacity: Capacity {
             cpu_millis: 4000,
             ram_mib: 1000,
@@ -72,9 +70,8 @@ fn input(words: &[&str]) -> AgentInput {
             worker: WorkerId(1),
             heartbeat_ms: 10_000,
             lease_ms: 90_000,
-            approval: Approval::Waiting { code: "ABCD-EFGH".to_owned() },
+            owner: "ada".to_owned(),
         }),
-        ["approved"] => received(ToWorker::Approved { owner: "ada".to_owned() }),
         ["start", a, cores] => {
             let spec = spec(cores.parse().unwrap());
             received(ToWorker::Start { attempt: id(a), spec, gpus: Vec::new(), lock: None })
@@ -102,7 +99,14 @@ fn input(words: &[&str]) -> AgentInput {
         ["renewed", sequence] => {
             received(ToWorker::Renewed { sequence: sequence.parse().unwrap() })
         }
-        ["closing"] => received(ToWorker::Closing { reason: "newer session".to_owned() }),
+        ["closing"] => {
+            let (reason, comeback) = ("it restarts".to_owned(), Comeback::Later);
+            received(ToWorker::Closing { reason, comeback })
+        }
+        ["closing-for-good"] => {
+            let (reason, comeback) = ("removed".to_owned(), Comeback::Never);
+            received(ToWorker::Closing { reason, comeback })
+        }
         ["preparing", a] => {
             let progress = Progress::Preparing { step: "packages".to_owned() };
             AgentInput::Progress { attempt: id(a), progress }
@@ -123,6 +127,10 @@ fn input(words: &[&str]) -> AgentInput {
         ["gone", a] => AgentInput::Gone { attempt: id(a) },
         ["uploaded", a] => AgentInput::Uploaded { attempt: id(a) },
         ["upload-failed", a] => AgentInput::UploadFailed { attempt: id(a) },
+        ["upload-refused", a, reason] => {
+            let blob = Some(BlobHash([1; 32]));
+            AgentInput::UploadRefused { attempt: id(a), blob, reason: reason.to_owned() }
+        }
         ["tick"] => AgentInput::Tick { load: Load::default(), jitter_permille: 0 },
         ["tick", jitter] => {
             let jitter_permille = jitter.parse().unwrap();
@@ -153,8 +161,13 @@ fn show(effect: &AgentEffect) -> String {
             format!("send log of {} at {offset_bytes}", attempt.task)
         }
         AgentEffect::Send(ToManager::Ended(ended)) => {
-            format!("send ended {} {}", ended.attempt.task, outcome(&ended.outcome))
+            let words = match ended.left_behind.as_str() {
+                "" => String::new(),
+                words => format!(", {words}"),
+            };
+            format!("send ended {} {}{words}", ended.attempt.task, outcome(&ended.outcome))
         }
+        AgentEffect::Send(ToManager::Renew { .. }) => panic!("not the agent's business"),
         AgentEffect::Send(ToManager::Leaving) => "send leaving".to_owned(),
         AgentEffect::Send(ToManager::Locked { attempt, lock }) => {
             format!("send locked {} {lock}", attempt.task)
@@ -178,10 +191,10 @@ fn show(effect: &AgentEffect) -> String {
             format!("spool {} {}", ended.attempt.task, outcome(&ended.outcome))
         }
         AgentEffect::Unspool { attempt } => format!("unspool {}", attempt.task),
-        AgentEffect::Upload { attempt } => format!("upload {}", attempt.task),
+        AgentEffect::Upload { attempt, .. } => format!("upload {}", attempt.task),
         AgentEffect::Disconnect { reason } => format!("disconnect: {reason}"),
-        AgentEffect::Approval(Approval::Owned { by }) => format!("owned by {by}"),
-        AgentEffect::Approval(Approval::Waiting { code }) => format!("waiting for {code}"),
+        AgentEffect::Dismissed { reason } => format!("dismissed: {reason}"),
+        AgentEffect::Welcomed { owner } => format!("works for {owner}"),
         AgentEffect::Left => "left".to_owned(),
     }
 }
@@ -251,7 +264,7 @@ fn a_repeated_start_changes_nothing() {
         expect![[r#"
               1 run 1.0
               3 send ended 1.0 succeeded
-            then 1.0; next at 10000
+            then 1.0; next at 8000
         "#]],
     );
 }
@@ -269,7 +282,7 @@ fn a_start_waits_until_what_is_dying_is_dead() {
               2 stop 1.0, report cancelled
               4 send ended 1.0 succeeded
               4 run 2.0
-            then 1.0 2.0; next at 10000
+            then 1.0 2.0; next at 9000
         "#]],
     );
 }
@@ -300,7 +313,7 @@ fn a_start_that_never_fits_is_returned() {
         expect![[r#"
               1 spool 1.0 sandbox { message: "the task needs more than this machine offers" }
               1 send ended 1.0 succeeded
-            then 1.0; next at 10000
+            then 1.0; next at 6000
         "#]],
     );
 }
@@ -319,7 +332,7 @@ fn what_waits_is_started_in_order_and_a_smaller_one_may_pass() {
               2 send ended 1.0 succeeded
               2 run 2.0
               2 run 4.0
-            then 1.0 2.0 3.0 4.0; next at 10000
+            then 1.0 2.0 3.0 4.0; next at 7000
         "#]],
     );
 }
@@ -392,7 +405,9 @@ fn a_heartbeat_lists_what_runs_waits_and_is_spooled() {
               1 send ended 1.0 succeeded
               1 run 2.0
              10 send heartbeat 2: 1.0 2.0 3.0
+             10 send ended 1.0 succeeded
              19 send heartbeat 3: 1.0 2.0 3.0
+             29 send ended 1.0 succeeded
              30 send heartbeat 4: 1.0 2.0 3.0
             then 1.0 2.0 3.0; next at 31000
         "#]],
@@ -446,7 +461,7 @@ fn an_attempt_is_returned_when_its_lease_is_over() {
              90 stop 1.0, report leaseover
              90 spool 2.0 leaseover
              94 send join 1.0 2.0
-             94 waiting for ABCD-EFGH
+             94 works for ada
              94 send ended 1.0 succeeded
              94 send ended 2.0 succeeded
             then 1.0 2.0; next at 94000
@@ -488,10 +503,10 @@ fn an_end_is_repeated_at_each_connection_until_it_is_stored() {
         expect![[r#"
               1 run 1.0
               4 send join 1.0
-              4 waiting for ABCD-EFGH
+              4 works for ada
               4 send ended 1.0 succeeded
               6 send join 1.0
-              6 waiting for ABCD-EFGH
+              6 works for ada
               6 send ended 1.0 succeeded
               7 unspool 1.0
             then; next at 6000
@@ -522,10 +537,10 @@ fn blobs_are_uploaded_before_the_end_is_sent_and_again_in_a_new_session() {
               8 upload 1.0
               9 send ended 1.0 succeeded
              11 send join 1.0
-             11 waiting for ABCD-EFGH
+             11 works for ada
              11 upload 1.0
              14 send join 1.0
-             14 waiting for ABCD-EFGH
+             14 works for ada
              14 upload 1.0
              15 send ended 1.0 succeeded
             then 1.0; next at 14000
@@ -549,7 +564,7 @@ fn progress_is_repeated_in_a_new_session_and_log_pieces_are_not() {
               1 run 1.0
               1 run 2.0
               4 send join 1.0 2.0
-              5 waiting for ABCD-EFGH
+              5 works for ada
               5 send preparing 1.0 packages
               5 send started 2.0
             then 1.0 2.0; next at 5000
@@ -576,12 +591,12 @@ fn what_packages_came_to_is_told_until_the_manager_has_answered_what_to_install(
               2 send preparing 1.0 packages
               2 send locked 1.0 mine
               4 send join 1.0
-              5 waiting for ABCD-EFGH
-              5 send locked 1.0 mine
+              5 works for ada
               5 send preparing 1.0 packages
+              5 send locked 1.0 mine
               6 install 1.0 first
               8 send join 1.0
-              8 waiting for ABCD-EFGH
+              8 works for ada
               8 send preparing 1.0 packages
             then 1.0; next at 8000
         "#]],
@@ -651,7 +666,7 @@ fn gpus_and_labels_that_are_not_here_are_returned() {
 #[test]
 fn a_silent_manager_is_hung_up_on() {
     check(
-        "5 approved
+        "5 renewed 99
          10 tick
          20 tick
          30 tick
@@ -659,7 +674,6 @@ fn a_silent_manager_is_hung_up_on() {
          35 tick
          36 tick",
         expect![[r#"
-              5 owned by ada
              10 send heartbeat 2:
              20 send heartbeat 3:
              30 send heartbeat 4:
@@ -684,9 +698,210 @@ fn a_session_that_the_manager_closes_is_over() {
     check(
         "1 closing",
         expect![[r#"
-          1 disconnect: newer session
+          1 disconnect: it restarts
         then; next at never
     "#]],
+    );
+}
+
+#[test]
+fn a_manager_that_wants_this_worker_no_more_is_left_and_results_stay() {
+    check(
+        "1 start 1.0 4
+         1 start 2.0 1
+         1 start 3.0 4
+         2 finished 2.0
+         3 closing-for-good
+         4 finished 3.0
+         5 finished 1.0",
+        expect![[r#"
+              1 run 1.0
+              2 send ended 2.0 succeeded
+              3 dismissed: removed
+              3 stop 1.0, report leaving
+              3 spool 3.0 leaving
+              5 left
+            then 1.0 2.0 3.0; next at never
+        "#]],
+    );
+}
+
+#[test]
+fn an_end_is_repeated_with_growing_pauses_until_the_manager_answers() {
+    check(
+        "1 start 1.0 1
+         2 finished 1.0
+         6 tick
+         7 tick
+         16 tick
+         17 tick
+         18 renewed 2
+         37 tick
+         38 renewed 3
+         40 disconnected
+         41 connected
+         42 welcome
+         46 tick
+         47 tick
+         48 stored 1.0",
+        expect![[r#"
+              1 run 1.0
+              2 send ended 1.0 succeeded
+              7 send ended 1.0 succeeded
+             16 send heartbeat 2: 1.0
+             17 send ended 1.0 succeeded
+             37 send heartbeat 3: 1.0
+             37 send ended 1.0 succeeded
+             41 send join 1.0
+             42 works for ada
+             42 send ended 1.0 succeeded
+             46 send heartbeat 4: 1.0
+             47 send ended 1.0 succeeded
+             48 unspool 1.0
+            then; next at 56000
+        "#]],
+    );
+}
+
+#[test]
+fn what_packages_came_to_is_repeated_in_a_session_until_the_manager_answers() {
+    check(
+        "1 start 1.0 1
+         2 resolved 1.0 mine
+         6 tick
+         7 tick
+         8 locked 1.0 mine
+         17 tick",
+        expect![[r#"
+              1 run 1.0
+              2 send locked 1.0 mine
+              7 send locked 1.0 mine
+              8 install 1.0 mine
+             17 send heartbeat 2: 1.0
+            then 1.0; next at 27000
+        "#]],
+    );
+}
+
+#[test]
+fn uploads_that_fail_are_tried_less_and_less_often() {
+    check(
+        "1 start 1.0 1
+         1 finished-with-output 1.0
+         2 upload-failed 1.0
+         6 tick
+         7 tick
+         8 upload-failed 1.0
+         17 tick
+         18 tick
+         19 uploaded 1.0",
+        expect![[r#"
+              1 run 1.0
+              1 upload 1.0
+              7 upload 1.0
+             17 send heartbeat 2: 1.0
+             18 upload 1.0
+             19 send ended 1.0 succeeded
+            then 1.0; next at 27000
+        "#]],
+    );
+}
+
+#[test]
+fn a_blob_that_the_manager_never_wants_is_left_behind_with_its_reason() {
+    check(
+        "1 start 1.0 1
+         1 finished-with-output 1.0
+         2 upload-refused 1.0 too-large
+         3 upload-refused 1.0 late
+         4 stored 1.0",
+        expect![[r#"
+              1 run 1.0
+              1 upload 1.0
+              2 send ended 1.0 succeeded, the manager did not take out.txt: too-large
+              4 unspool 1.0
+            then; next at 10000
+        "#]],
+    );
+}
+
+#[test]
+fn no_more_than_a_few_uploads_are_under_way_and_none_is_forgotten() {
+    let starts = (1..=10).map(|job| format!("1 start {job}.0 1\n1 finished-with-output {job}.0\n"));
+    let script = starts.collect::<String>()
+        + "2 upload-failed 1.0
+           3 uploaded 2.0
+           8 uploaded 3.0";
+    check(
+        &script,
+        expect![[r#"
+          1 run 1.0
+          1 upload 1.0
+          1 run 2.0
+          1 upload 2.0
+          1 run 3.0
+          1 upload 3.0
+          1 run 4.0
+          1 upload 4.0
+          1 run 5.0
+          1 upload 5.0
+          1 run 6.0
+          1 upload 6.0
+          1 run 7.0
+          1 upload 7.0
+          1 run 8.0
+          1 upload 8.0
+          1 run 9.0
+          1 run 10.0
+          2 upload 9.0
+          3 send ended 2.0 succeeded
+          3 upload 10.0
+          8 send ended 3.0 succeeded
+          8 upload 1.0
+          8 send ended 2.0 succeeded
+        then 1.0 2.0 3.0 4.0 5.0 6.0 7.0 8.0 9.0 10.0; next at 10000
+    "#]],
+    );
+}
+
+/// The laptop sleeps from second 21 to second 200; what was on its way comes when it wakes up.
+#[test]
+fn a_lease_that_ended_while_the_machine_was_suspended_is_over_whatever_comes_first() {
+    for first in ["renewed 2", "tick", "disconnected", "start 2.0 1", "started 1.0"] {
+        let script = format!(
+            "1 start 1.0 4
+             10 tick
+             11 renewed 2
+             20 tick
+             200 {first}
+             201 tick
+             202 finished 1.0"
+        );
+        let said = play(&format!("0 connected\n0 welcome\n0 tick\n{script}"));
+        let stopped = said.find("200 stop 1.0, report leaseover");
+        assert!(stopped.is_some(), "after {first}:\n{said}");
+        // What came during the sleep must not run on a lease from before it.
+        assert!(!said.contains("run 2.0"), "after {first}:\n{said}");
+    }
+}
+
+#[test]
+fn a_suspension_shorter_than_the_lease_costs_nothing() {
+    check(
+        "1 start 1.0 4
+         10 tick
+         11 renewed 2
+         20 tick
+         95 renewed 3
+         96 tick
+         97 renewed 4",
+        expect![[r#"
+              1 run 1.0
+             10 send heartbeat 2: 1.0
+             20 send heartbeat 3: 1.0
+             96 send heartbeat 4: 1.0
+            then 1.0; next at 106000
+        "#]],
     );
 }
 
@@ -694,10 +909,10 @@ fn a_session_that_the_manager_closes_is_over() {
 fn what_is_found_in_the_spool_is_listed_and_sent() {
     expect![[r#"
           0 send join 5.0
-          1 waiting for ABCD-EFGH
+          1 works for ada
           1 send ended 5.0 succeeded
           1 send heartbeat 1: 5.0
-        then 5.0; next at 11000
+        then 5.0; next at 6000
     "#]]
     .assert_eq(&play("0 recovered 5.0\n0 connected\n1 welcome\n1 tick"));
 }
@@ -747,6 +962,7 @@ fn leaving_does_not_wait_for_a_manager_for_ever_nor_for_an_absent_one() {
               2 stop 1.0, report leaving
               3 send ended 1.0 succeeded
              11 send heartbeat 2: 1.0
+             11 send ended 1.0 succeeded
              12 send leaving
              12 left
             then 1.0; next at 21000
@@ -854,7 +1070,8 @@ fn take_up(effects: AgentEffects, running: &mut Vec<AttemptId>, spooling: &mut V
             | AgentEffect::Unspool { .. }
             | AgentEffect::Upload { .. }
             | AgentEffect::Disconnect { .. }
-            | AgentEffect::Approval(_)
+            | AgentEffect::Dismissed { .. }
+            | AgentEffect::Welcomed { .. }
             | AgentEffect::Left => {}
         }
     }

@@ -4,28 +4,27 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use campusgrid_protocol::id::{AttemptId, WorkerKey};
-use campusgrid_protocol::message::{Approval, ToManager};
-use campusgrid_protocol::task::Ended;
+use campusgrid_protocol::id::AttemptId;
+use campusgrid_protocol::message::ToManager;
+use campusgrid_protocol::task::{BlobRef, Ended};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::ShowApproval;
+use super::{Notice, Show};
 use crate::agent::Agent;
 use crate::agent::effect::{AgentEffect, AgentEffects, AgentInput};
 use crate::backoff::random;
-use crate::bulk;
+use crate::bulk::{self, UploadError};
 use crate::clock::boot_ms;
-use crate::connection::{self, ConnectionEvent, ManagerAddress, Outbox};
+use crate::connection::{ConnectionEvent, Door, Link, Outbox};
+use crate::error::WorkerError;
 use crate::probe::LoadMeter;
 use crate::run::Runner;
 use crate::run::words::RunHandle;
-
-/// Messages of the manager on their way to the agent.
-const EVENTS: usize = 256;
+use crate::stop::Stop;
 
 /// Tokio's timers stand still while the machine is suspended, so none is set for longer: a worker
 /// that wakes up knows within this time that its leases are over.
@@ -37,18 +36,28 @@ const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
 /// The agent and everything that its effects reach.
 pub(super) struct Daemon {
     pub(super) agent: Agent,
-    pub(super) key: WorkerKey,
-    pub(super) manager: ManagerAddress,
     pub(super) runner: Arc<Runner>,
     pub(super) inputs: mpsc::Sender<AgentInput>,
     pub(super) outbox: Option<Outbox>,
+    /// For connections beside the session.
+    pub(super) door: Option<Door>,
     pub(super) runs: BTreeMap<AttemptId, RunHandle>,
-    /// Ends with blobs, which an upload needs.
-    pub(super) ended: BTreeMap<AttemptId, Box<Ended>>,
     pub(super) load: LoadMeter,
-    pub(super) approval: Option<Approval>,
+    /// What the owner was told last.
+    pub(super) notice: Option<Notice>,
     pub(super) owner: Option<String>,
-    pub(super) show: ShowApproval,
+    pub(super) show: Show,
+    /// Ends all dialling.
+    pub(super) hang_up: CancellationToken,
+    /// Why this worker must not be started again by itself.
+    pub(super) stop: Option<Stop>,
+}
+
+/// What comes to the daemon: of its runs and uploads, and of the connection.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    pub(super) input: mpsc::Receiver<AgentInput>,
+    pub(super) event: mpsc::Receiver<ConnectionEvent>,
 }
 
 enum Flow {
@@ -57,21 +66,20 @@ enum Flow {
 }
 
 impl Daemon {
-    /// Lives until the agent has left.
+    /// Lives until the agent has left; tells why, if it was not asked to.
     pub(super) async fn live(
         mut self,
         recovered: Vec<Ended>,
-        mut input: mpsc::Receiver<AgentInput>,
+        incoming: Incoming,
+        link: Link,
         shutdown: CancellationToken,
-    ) {
+    ) -> Option<Stop> {
+        let Incoming { mut input, mut event } = incoming;
         if !recovered.is_empty() {
             info!(results = recovered.len(), "results of an earlier run wait in the spool");
         }
         self.handle(AgentInput::Recovered(recovered));
-        let (events, mut event) = mpsc::channel(EVENTS);
-        let hang_up = CancellationToken::new();
-        let connection =
-            tokio::spawn(connection::run(self.manager.clone(), events, hang_up.clone()));
+        let connection = tokio::spawn(link.keep(self.hang_up.clone()));
         let mut leaving = false;
         loop {
             let pause = self.pause();
@@ -95,7 +103,8 @@ impl Daemon {
                 Flow::Left => break,
             }
         }
-        self.say_goodbye(event, connection, hang_up).await;
+        self.say_goodbye(event, connection).await;
+        self.stop
     }
 
     /// Until the agent's next deadline, or for a while.
@@ -106,9 +115,22 @@ impl Daemon {
 
     fn on_event(&mut self, event: ConnectionEvent) -> Flow {
         match event {
-            ConnectionEvent::Up(outbox) => {
-                self.outbox = Some(outbox);
+            ConnectionEvent::Waiting { code, manager } => {
+                self.tell_owner(Notice::Waiting { code, manager });
+                Flow::GoOn
+            }
+            ConnectionEvent::Up { outbox, door } => {
+                (self.outbox, self.door) = (Some(outbox), Some(door));
                 self.handle(AgentInput::Connected)
+            }
+            ConnectionEvent::Renewed(door) => {
+                self.door = Some(door);
+                Flow::GoOn
+            }
+            ConnectionEvent::Stopped(stop) => {
+                warn!("leaving: this worker cannot go on without a person");
+                self.stop.get_or_insert(stop);
+                self.handle(AgentInput::Leave)
             }
             ConnectionEvent::Received(message) => self.handle(AgentInput::Received(message)),
             ConnectionEvent::Down => {
@@ -120,22 +142,20 @@ impl Daemon {
 
     fn handle(&mut self, input: AgentInput) -> Flow {
         match &input {
-            AgentInput::Recovered(all) => {
-                self.ended.extend(all.iter().map(|end| (end.attempt, Box::new(end.clone()))));
-            }
             AgentInput::Finished(end) => {
                 self.runs.remove(&end.attempt);
-                self.ended.insert(end.attempt, end.clone());
             }
             AgentInput::Gone { attempt } => {
                 self.runs.remove(attempt);
             }
-            AgentInput::Connected
+            AgentInput::Recovered(_)
+            | AgentInput::Connected
             | AgentInput::Disconnected
             | AgentInput::Received(_)
             | AgentInput::Progress { .. }
             | AgentInput::Uploaded { .. }
             | AgentInput::UploadFailed { .. }
+            | AgentInput::UploadRefused { .. }
             | AgentInput::Tick { .. }
             | AgentInput::Leave => {}
         }
@@ -174,16 +194,20 @@ impl Daemon {
                 tokio::spawn(runner.spool_empty(ended, self.inputs.clone()));
             }
             AgentEffect::Unspool { attempt } => {
-                self.ended.remove(&attempt);
                 let spool = self.runner.spool.clone();
                 tokio::task::spawn_blocking(move || spool.remove(attempt));
             }
-            AgentEffect::Upload { attempt } => self.upload(attempt),
+            AgentEffect::Upload { attempt, blobs } => self.upload(attempt, blobs),
             AgentEffect::Disconnect { reason } => {
                 warn!("session over: {reason}");
                 self.outbox = None;
             }
-            AgentEffect::Approval(approval) => self.on_approval(approval),
+            AgentEffect::Dismissed { reason } => {
+                self.stop.get_or_insert(Stop::Dismissed { reason });
+                self.outbox = None;
+                self.hang_up.cancel();
+            }
+            AgentEffect::Welcomed { owner } => self.tell_owner(Notice::WorksFor { owner }),
             AgentEffect::Left => return Flow::Left,
         }
         Flow::GoOn
@@ -198,35 +222,41 @@ impl Daemon {
         }
     }
 
-    fn upload(&mut self, attempt: AttemptId) {
-        let blobs = self.ended.get(&attempt).map(|ended| self.runner.spool.blobs(ended));
-        let (manager, key, inputs) = (self.manager.clone(), self.key, self.inputs.clone());
+    fn upload(&mut self, attempt: AttemptId, blobs: Vec<BlobRef>) {
+        let blobs = self.runner.spool.local(attempt, blobs);
+        let (door, inputs) = (self.door.clone(), self.inputs.clone());
         tokio::spawn(async move {
-            let blobs = blobs.unwrap_or_default();
-            let input = match bulk::upload(&manager, key, attempt, &blobs).await {
+            let uploaded = match &door {
+                Some(door) => bulk::upload(door, attempt, &blobs).await,
+                None => Err(UploadError::Failed(WorkerError::Closed)),
+            };
+            let input = match uploaded {
                 Ok(()) => AgentInput::Uploaded { attempt },
-                Err(error) => {
+                Err(UploadError::Failed(error)) => {
                     warn!(%attempt, "upload failed: {:#}", anyhow::Error::new(error));
                     AgentInput::UploadFailed { attempt }
+                }
+                Err(UploadError::Refused { blob, reason }) => {
+                    warn!(%attempt, "the manager does not want what came of it: {reason}");
+                    AgentInput::UploadRefused { attempt, blob, reason }
                 }
             };
             let _ = inputs.send(input).await;
         });
     }
 
-    fn on_approval(&mut self, approval: Approval) {
-        if self.approval.as_ref() != Some(&approval) {
-            (self.show)(&approval, self.owner.as_deref());
-            self.approval = Some(approval);
+    fn tell_owner(&mut self, notice: Notice) {
+        if self.notice.as_ref() != Some(&notice) {
+            (self.show)(&notice, self.owner.as_deref());
+            self.notice = Some(notice);
         }
     }
 
     /// Lets the last messages out before the socket closes.
     async fn say_goodbye(
-        mut self,
+        &mut self,
         mut event: mpsc::Receiver<ConnectionEvent>,
         connection: JoinHandle<()>,
-        hang_up: CancellationToken,
     ) {
         if self.outbox.take().is_some() {
             let down = async {
@@ -240,7 +270,7 @@ impl Daemon {
                 warn!("the manager did not take the last messages");
             }
         }
-        hang_up.cancel();
+        self.hang_up.cancel();
         drop(event); // Nothing may wait for room in it any more.
         let _ = connection.await;
     }

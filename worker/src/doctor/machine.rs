@@ -5,13 +5,17 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use campusgrid_identity::fingerprint::Fingerprint;
+use campusgrid_identity::machine::{Trust, client_config, wrong_fingerprint};
 use campusgrid_protocol::hello::ConnectionKind;
 use campusgrid_sandbox::plan::{Check, Holds};
 
 use crate::config::Config;
-use crate::connection::ManagerAddress;
+use crate::connection::{Door, ManagerAddress};
+use crate::error::WorkerError;
 use crate::gpu::Gpus;
 use crate::hello;
+use crate::identity;
 use crate::install::PROGRAM;
 use crate::probe::Machine;
 
@@ -165,10 +169,21 @@ pub(super) fn service() -> Option<Check> {
     })
 }
 
-/// Whether the manager answers, and speaks our version.
-pub(super) async fn manager(address: &ManagerAddress) -> Check {
-    match hello::dial(address, ConnectionKind::Control).await {
-        Ok(_) => check("manager", Holds::Yes, format!("{address} answers"), None),
+/// Whether the manager answers, is the one that this machine has joined, and speaks our version.
+pub(super) async fn manager(address: &ManagerAddress, data_dir: &Path) -> Check {
+    let known = identity::joined_manager(data_dir);
+    match look(address, known).await {
+        Ok(seen) => {
+            let is_known = if known.is_some() { ", as this machine knows it" } else { "" };
+            let found = format!("{address} answers{is_known}; its fingerprint: {}", seen.grouped());
+            check("manager", Holds::Yes, found, None)
+        }
+        Err(error) if wrong_fingerprint(&error).is_some() => {
+            let found = format!("{:#}", anyhow::Error::new(error));
+            let mend =
+                "ask its operator for its fingerprint; if it is new: campusgrid-worker forget";
+            check("manager", Holds::No, found, Some(mend))
+        }
         Err(error) => {
             let found = format!("{:#}", anyhow::Error::new(error));
             let mend =
@@ -176,4 +191,16 @@ pub(super) async fn manager(address: &ManagerAddress) -> Check {
             check("manager", Holds::No, found, Some(mend))
         }
     }
+}
+
+async fn look(
+    address: &ManagerAddress,
+    known: Option<Fingerprint>,
+) -> Result<Fingerprint, WorkerError> {
+    let trust = known.map_or(Trust::FirstUse, Trust::Pinned);
+    let tls = client_config(trust, None).map_err(|source| WorkerError::Tls { source })?;
+    let door = Door { manager: address.clone(), tls };
+    // Nothing is asked for on it, so that no certificate is needed.
+    let (_, seen) = hello::dial(&door, ConnectionKind::Enrolment).await?;
+    Ok(seen)
 }

@@ -14,8 +14,8 @@ use tracing::warn;
 use super::Runner;
 use super::backend::{BackendError, Surroundings};
 use super::live_log::LiveLog;
-use super::outcome::{backend_failed, fault, outcome};
-use super::plan::plan;
+use super::outcome::{backend_failed, disk_full, fault, outcome};
+use super::plan::{outputs_bytes, plan};
 use super::words::RunWords;
 use crate::agent::effect::{AgentInput, Order, Progress};
 use crate::clock::boot_ms;
@@ -29,6 +29,9 @@ const SOON_MS: u64 = 1000;
 /// How long such a fault is kept back. Short against the time that a task takes, long against the time
 /// in which the manager sends the next one.
 const FAULT_PAUSE: Duration = Duration::from_secs(3);
+
+/// What is to be free beside what a task may leave.
+const SPARE_BYTES: u64 = 16 << 20;
 
 /// What one run is about.
 pub(super) struct Course<'a> {
@@ -50,10 +53,14 @@ impl Course<'_> {
 
     async fn run_through(&self) -> Result<(Report, Outcome), Outcome> {
         let (spec, limits) = (&*self.order.spec, self.runner.limits);
+        self.check_room()?;
         let surroundings = self.runner.backends.surroundings(spec.image.as_deref(), spec.isolation);
         let equipment = self.equip(surroundings).await?;
+        // Its packages may have taken what there was.
+        self.check_room()?;
         tokio::fs::create_dir(self.results).await.map_err(|error| {
-            fault(format!("no directory for the results could be made: {error}"))
+            let message = format!("no directory for the results could be made: {error}");
+            if self.runner.spool.has_run_out(&error) { disk_full(message) } else { fault(message) }
         })?;
         let plan =
             plan(self.attempt, spec, equipment.seen(surroundings), self.results.to_owned(), limits);
@@ -63,11 +70,27 @@ impl Course<'_> {
             warn!("a GPU is not free after its task: {:#}", anyhow::Error::new(error));
         }
         let report = report.map_err(|error| {
-            let outcome = backend_failed(error);
+            let outcome = backend_failed(error, &self.runner.spool);
             self.words.stopped().unwrap_or(outcome)
         })?;
         let outcome = outcome(&report, spec, limits, self.words.stopped());
         Ok((report, outcome))
+    }
+
+    /// Whether the disk has room for all that the task may leave: better now than when it has run for
+    /// a day. Others may fill it meanwhile, so that it can still be full in the end.
+    fn check_room(&self) -> Result<(), Outcome> {
+        let limits = self.runner.limits;
+        let needed = outputs_bytes(&self.order.spec) + 2 * limits.log_keep_bytes + SPARE_BYTES;
+        match self.runner.spool.free_bytes() {
+            Ok(free) if free < needed => Err(disk_full(format!(
+                "{} MiB are free where results are kept, and the task may leave {} MiB",
+                free >> 20,
+                needed >> 20
+            ))),
+            Ok(_) => Ok(()),
+            Err(error) => Err(fault(format!("{:#}", anyhow::Error::new(error)))),
+        }
     }
 
     /// Runs the plan, and passes on what happens meanwhile.
@@ -146,7 +169,8 @@ fn is_lasting(fault: &WorkerFault) -> bool {
         WorkerFault::Sandbox { .. }
         | WorkerFault::Environment { .. }
         | WorkerFault::Engine { .. }
-        | WorkerFault::Gpu { .. } => true,
+        | WorkerFault::Gpu { .. }
+        | WorkerFault::Disk { .. } => true,
         WorkerFault::LeaseOver | WorkerFault::Restarted | WorkerFault::Leaving => false,
     }
 }

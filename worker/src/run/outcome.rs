@@ -8,10 +8,16 @@ use tracing::warn;
 use super::backend::BackendError;
 use super::plan::{COMPILE_LIMIT, file_mib, scratch_files};
 use crate::config::TaskLimits;
+use crate::spool::Spool;
 
 /// The worker's own failure.
 pub(super) fn fault(message: String) -> Outcome {
     Outcome::Returned(WorkerFault::Sandbox { message: shortened(&message) })
+}
+
+/// The worker's disk has no room.
+pub(super) fn disk_full(message: String) -> Outcome {
+    Outcome::Returned(WorkerFault::Disk { message: shortened(&message) })
 }
 
 /// It may quote what the task printed, which has no end.
@@ -19,14 +25,16 @@ fn shortened(message: &str) -> String {
     message.chars().take(MESSAGE_CHARS).collect()
 }
 
-/// A plan that could not be run.
-pub(super) fn backend_failed(error: BackendError) -> Outcome {
+/// A plan that could not be run, on a worker that keeps results in `spool`.
+pub(super) fn backend_failed(error: BackendError, spool: &Spool) -> Outcome {
     let blame = error.blame();
+    let has_run_out = spool.has_run_out(&error);
     let message = shortened(&format!("{:#}", anyhow::Error::new(error)));
     warn!("a plan could not be run: {message}");
     match blame {
         Blame::Engine => Outcome::Returned(WorkerFault::Engine { message }),
         Blame::Submitter => Outcome::Failed(Failure::Image { message }),
+        Blame::Worker if has_run_out => disk_full(message),
         Blame::Worker => fault(message),
     }
 }

@@ -93,7 +93,7 @@ pub(super) fn plan(
             log_keep_bytes: limits.log_keep_bytes,
             log_flood_bytes: limits.log_flood_bytes,
             outputs: OUTPUTS_MAX as u32,
-            outputs_bytes: u64::from(scratch_mib) << 20,
+            outputs_bytes: outputs_bytes(spec),
             grace: limits.grace,
         },
         results,
@@ -102,6 +102,11 @@ pub(super) fn plan(
 
 fn scratch_mib(spec: &TaskSpec) -> u32 {
     spec.needs.disk_mib.max(SCRATCH_MIN_MIB)
+}
+
+/// What such a task may leave, logs not counted.
+pub(super) fn outputs_bytes(spec: &TaskSpec) -> u64 {
+    u64::from(scratch_mib(spec)) << 20
 }
 
 /// Files that the scratch space of such a task may hold.

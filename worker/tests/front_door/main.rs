@@ -4,22 +4,26 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stderr,
+    clippy::disallowed_methods,
     reason = "tests: helpers are not seen as such"
 )]
 
+mod disk;
+mod joining;
 mod manager;
+#[path = "../shared/tls.rs"]
+mod tls;
 mod worker;
 
-use campusgrid_protocol::message::{Approval, ToManager, ToWorker};
+use std::time::Duration;
+
+use campusgrid_protocol::message::{BulkToWorker, ToManager, ToWorker};
 use campusgrid_protocol::resource::Isolation;
 use campusgrid_protocol::task::{Content, Ended, Failure, Outcome, Packages, Work, WorkerFault};
+use nix::sys::signal::{Signal, kill};
 
-use self::manager::Manager;
+use self::manager::{LIFE, Manager};
 use self::worker::Worker;
-
-fn owned() -> Approval {
-    Approval::Owned { by: "ada".to_owned() }
-}
 
 fn text(content: &Content) -> String {
     match content {
@@ -37,7 +41,7 @@ fn packages_are_resolved_told_and_installed_from_the_lock_that_the_manager_answe
     };
     let manager = Manager::listen();
     let _worker = Worker::start_with(&manager, &[], &uv);
-    let (mut link, _) = manager.welcome(owned());
+    let (mut link, _) = manager.welcome_new();
     link.start("1.0#1", python("import six; print(six.__version__)", &["six==1.16.0"]));
     let mut steps = Vec::new();
     let resolved = loop {
@@ -53,6 +57,7 @@ fn packages_are_resolved_told_and_installed_from_the_lock_that_the_manager_answe
             | ToManager::Heartbeat { .. }
             | ToManager::Started { .. }
             | ToManager::LogPiece { .. }
+            | ToManager::Renew { .. }
             | ToManager::Leaving) => assert!(matches!(other, ToManager::Heartbeat { .. })),
         }
     };
@@ -77,7 +82,7 @@ fn a_text_with_hashes_is_never_replaced_by_what_the_grid_holds() {
     };
     let manager = Manager::listen();
     let _worker = Worker::start_with(&manager, &[], &uv);
-    let (mut link, _) = manager.welcome(owned());
+    let (mut link, _) = manager.welcome_new();
     let hash = "8abb2f1d86890a2dfb989f9a77cfcfd3e47c2a354b01111771326f8aa26e0254";
     let text = format!("six==1.16.0 --hash=sha256:{hash}");
     let uv_lock = format!(
@@ -131,13 +136,9 @@ fn words(ended: &Ended) -> String {
 fn a_task_is_started_shown_live_reported_and_forgotten_once_it_is_stored() {
     let manager = Manager::listen();
     let worker = Worker::start(&manager, &["-n", "laptop", "-u", "ada", "--no-docker"]);
-    let (mut link, join) = manager.welcome(Approval::Waiting { code: "ABCD-EFGH".to_owned() });
-    assert_eq!((join.name.as_str(), join.owner.as_deref()), ("laptop", Some("ada")));
+    let (mut link, join) = manager.welcome_new();
+    assert_eq!(join.name, "laptop");
     assert!(join.capacity.cpu_millis >= 1000 && join.attempts.is_empty());
-    worker.says(
-        "waiting for approval: enter code ABCD-EFGH on the dashboard's \"Workers\" page as ada",
-    );
-    link.send(&ToWorker::Approved { owner: "ada".to_owned() });
     worker.says("approved: this machine works for ada");
 
     link.shell("7.0#1", "echo hello; sleep 0.3; echo $CAMPUSGRID_JOB_ID; echo no >&2; exit 3");
@@ -152,6 +153,7 @@ fn a_task_is_started_shown_live_reported_and_forgotten_once_it_is_stored() {
             other @ (ToManager::Join(_)
             | ToManager::Preparing { .. }
             | ToManager::Locked { .. }
+            | ToManager::Renew { .. }
             | ToManager::Leaving) => {
                 panic!("{other:?}")
             }
@@ -174,7 +176,7 @@ fn a_task_is_started_shown_live_reported_and_forgotten_once_it_is_stored() {
 fn outputs_and_long_logs_are_uploaded_before_the_end_is_sent() {
     let manager = Manager::listen();
     let worker = Worker::start(&manager, &[]);
-    let (mut link, _) = manager.welcome(owned());
+    let (mut link, _) = manager.welcome_new();
     link.shell("8.0#1", "printf result > $OUTPUT_DIR/a.txt; seq 20000");
     let (attempt, mut blobs) = manager.take_upload();
     assert_eq!(attempt.to_string(), "8.0#1");
@@ -188,17 +190,70 @@ fn outputs_and_long_logs_are_uploaded_before_the_end_is_sent() {
     worker.wait_until_nothing_is_spooled();
 }
 
+/// What a manager says whose disk is full, and what it says of a blob that it will never take.
+#[test]
+fn a_blob_that_is_put_off_is_offered_again_and_one_that_is_refused_is_left_behind() {
+    let manager = Manager::listen();
+    let worker = Worker::start(&manager, &[]);
+    let (mut link, _) = manager.welcome_new();
+    link.shell("8.0#1", "printf result > $OUTPUT_DIR/a.txt; printf other > $OUTPUT_DIR/b.txt");
+    let reason = "its disk is full".to_owned();
+    manager.upload().send(&BulkToWorker::Later { reason });
+    let mut upload = manager.upload();
+    upload.take_open();
+    upload.take_blob_message();
+    upload.send(&BulkToWorker::Refused { reason: "too large".to_owned() });
+    let (_, blobs) = manager.take_upload();
+    let ended = link.end();
+    assert_eq!(
+        (ended.outcome.clone(), ended.outputs.len(), blobs.len()),
+        (Outcome::Succeeded, 1, 1)
+    );
+    let said = &ended.left_behind;
+    assert!(said.contains("the manager did not take") && said.ends_with("too large"), "{said}");
+    // Not answered in this session: it is sent again.
+    assert_eq!(link.end(), ended);
+    link.stored("8.0#1");
+    worker.wait_until_nothing_is_spooled();
+}
+
+#[test]
+fn a_worker_that_was_stopped_for_longer_than_its_lease_gives_its_task_back() {
+    let manager = Manager::listen();
+    let worker = Worker::start(&manager, &[]);
+    manager.let_in(LIFE);
+    let (mut link, _) = manager.welcome_for(3000);
+    link.shell("1.0#1", "echo a; exec sleep 1000");
+    let mut sequences = 0;
+    while sequences < 2 {
+        if let ToManager::Heartbeat { sequence, attempts, .. } = link.receive() {
+            link.send(&ToWorker::Renewed { sequence });
+            sequences += usize::from(!attempts.is_empty());
+        }
+    }
+    kill(worker.pid(), Signal::SIGSTOP).unwrap();
+    link.be_silent_for(Duration::from_secs(4));
+    kill(worker.pid(), Signal::SIGCONT).unwrap();
+    // Its session is over for silence, as far as it knows; the end comes in this one or the next.
+    let ended = match link.try_end() {
+        Some(ended) => ended,
+        None => manager.welcome().0.end(),
+    };
+    assert_eq!(ended.outcome, Outcome::Returned(WorkerFault::LeaseOver));
+}
+
 #[test]
 fn a_result_outlives_a_killed_worker_and_a_task_does_not() {
     let manager = Manager::listen();
     let mut worker = Worker::start(&manager, &[]);
-    let (mut link, first) = manager.welcome(owned());
+    let (mut link, _) = manager.welcome_new();
+    let key = link.key;
     link.shell("1.0#1", "echo done");
     link.shell("2.0#1", "sleep 1000");
     let before = link.end();
     worker.kill_and_restart(&manager);
-    let (mut link, join) = manager.welcome(owned());
-    assert_eq!(join.key, first.key, "it is the same worker");
+    let (mut link, join) = manager.welcome();
+    assert_eq!(link.key, key, "it is the same worker");
     assert_eq!(join.attempts, [before.attempt], "the cut task is not listed");
     assert_eq!(link.end(), before);
     link.stored("1.0#1");
@@ -209,7 +264,7 @@ fn a_result_outlives_a_killed_worker_and_a_task_does_not() {
 fn a_cancelled_task_is_reported_and_a_dropped_one_is_not() {
     let manager = Manager::listen();
     let _worker = Worker::start(&manager, &[]);
-    let (mut link, _) = manager.welcome(owned());
+    let (mut link, _) = manager.welcome_new();
     link.shell("1.0#1", "echo a; exec sleep 1000");
     link.shell("2.0#1", "exec sleep 1000");
     let mut printed = false;
@@ -232,7 +287,7 @@ fn a_cancelled_task_is_reported_and_a_dropped_one_is_not() {
 fn a_worker_that_leaves_gives_back_what_it_runs() {
     let manager = Manager::listen();
     let worker = Worker::start(&manager, &[]);
-    let (mut link, _) = manager.welcome(owned());
+    let (mut link, _) = manager.welcome_new();
     link.shell("1.0#1", "echo a; exec sleep 1000");
     while !matches!(link.receive(), ToManager::LogPiece { .. }) {}
     worker.ask_to_leave();
@@ -246,11 +301,11 @@ fn a_worker_that_leaves_gives_back_what_it_runs() {
 fn a_lost_connection_is_made_again_and_what_ran_goes_on() {
     let manager = Manager::listen();
     let _worker = Worker::start(&manager, &[]);
-    let (mut link, _) = manager.welcome(owned());
+    let (mut link, _) = manager.welcome_new();
     link.shell("1.0#1", "echo a; sleep 1; echo b");
     while !matches!(link.receive(), ToManager::LogPiece { .. }) {}
     drop(link);
-    let (mut link, join) = manager.welcome(owned());
+    let (mut link, join) = manager.welcome();
     assert_eq!(join.attempts, ["1.0#1".parse().unwrap()]);
     assert_eq!(text(&link.end().stdout.content), "a\nb\n");
 }
@@ -259,7 +314,7 @@ fn a_lost_connection_is_made_again_and_what_ran_goes_on() {
 fn c_is_compiled_and_its_errors_are_shown_as_such() {
     let manager = Manager::listen();
     let _worker = Worker::start(&manager, &[]);
-    let (mut link, _) = manager.welcome(owned());
+    let (mut link, _) = manager.welcome_new();
     let source = "#include <stdio.h>\n#include <omp.h>\nint main(void) { int n = 0;\n\
                   #pragma omp parallel reduction(+:n)\nn += 1;\nprintf(\"%d\\n\", n > 0); }";
     link.start("1.0#1", Work::C { source: source.to_owned(), flags: vec!["-O3".to_owned()] });
@@ -277,7 +332,7 @@ fn c_is_compiled_and_its_errors_are_shown_as_such() {
 fn python_runs_without_requirements_and_bad_ones_are_its_submitters_fault() {
     let manager = Manager::listen();
     let _worker = Worker::start(&manager, &[]);
-    let (mut link, _) = manager.welcome(owned());
+    let (mut link, _) = manager.welcome_new();
     link.start("1.0#1", python("print(sum(i * i for i in range(10)))", &[]));
     assert_eq!(words(&link.end()), "Succeeded \"285\\n\" \"\"");
     link.start("2.0#1", python("", &["--index-url=http://evil.example"]));
@@ -289,7 +344,7 @@ fn python_runs_without_requirements_and_bad_ones_are_its_submitters_fault() {
 fn without_a_sandbox_it_says_so_and_runs_what_it_is_given() {
     let manager = Manager::listen();
     let _worker = Worker::start(&manager, &["--unsafe-no-sandbox"]);
-    let (mut link, join) = manager.welcome(owned());
+    let (mut link, join) = manager.welcome_new();
     assert_eq!(join.isolation, Isolation::None);
     assert!(join.isolation_notes[0].contains("not confined"), "{:?}", join.isolation_notes);
     link.shell("1.0#1", "echo out > $OUTPUT_DIR/a.txt; pwd");
@@ -315,7 +370,7 @@ fn a_bad_configuration_is_told_whole_before_anything_is_opened() {
 fn two_workers_cannot_share_a_directory() {
     let manager = Manager::listen();
     let worker = Worker::start(&manager, &[]);
-    let (_link, _) = manager.welcome(owned());
+    let (_link, _) = manager.welcome_new();
     let output = worker.another(&manager).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("another worker already uses"));

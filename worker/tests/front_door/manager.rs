@@ -1,79 +1,135 @@
 //! A manager that says what a test tells it to, over a real socket on port 0.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
+use campusgrid_identity::fingerprint::Fingerprint;
+use campusgrid_identity::token::JoinToken;
 use campusgrid_protocol::frame;
-use campusgrid_protocol::hello::{ConnectionKind, HELLO_BYTES, from_manager, on_manager};
-use campusgrid_protocol::id::{AttemptId, WorkerId};
+use campusgrid_protocol::hello::ConnectionKind;
+use campusgrid_protocol::id::{AttemptId, VoucherId, VoucherSecret, WorkerId};
 use campusgrid_protocol::message::{
-    Approval, BulkToManager, BulkToWorker, Join, ToManager, ToWorker,
+    BulkToManager, BulkToWorker, Comeback, Enrol, EnrolAnswer, Join, ToManager, ToWorker,
 };
 use campusgrid_protocol::resource::{Isolation, Needs};
 use campusgrid_protocol::task::{Ended, TaskSpec, Work};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tempfile::TempDir;
+
+use crate::tls::{Doorkeeper, Guest};
 
 /// Longer than anything here may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// What a manager certifies, unless a test is about just that.
+pub(crate) const LIFE: Duration = Duration::from_secs(30 * 86_400);
+
 /// Listens for workers; sorts their connections by kind.
 pub(crate) struct Manager {
     pub(crate) port: u16,
+    pub(crate) doorkeeper: Doorkeeper,
+    _dir: TempDir,
     control: Receiver<Link>,
     bulk: Receiver<Link>,
+    enrolment: Receiver<Link>,
 }
 
 /// One connection after the hellos.
 pub(crate) struct Link {
-    socket: TcpStream,
+    socket: UnixStream,
+    /// What the worker's certificate is known by.
+    pub(crate) key: Option<[u8; 32]>,
 }
 
 impl Manager {
+    /// One with an authority of its own.
     pub(crate) fn listen() -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let dir = tempfile::tempdir().unwrap();
+        let doorkeeper = Doorkeeper::of(dir.path());
         let (to_control, control) = sync_channel(16);
         let (to_bulk, bulk) = sync_channel(16);
+        let (to_enrolment, enrolment) = sync_channel(16);
+        let (guests, guest) = sync_channel::<Guest>(16);
+        let port = doorkeeper.listen(guests);
         std::thread::spawn(move || {
-            for socket in listener.incoming() {
-                let mut socket = socket.unwrap();
-                let mut hello = [0; HELLO_BYTES];
-                socket.set_read_timeout(Some(LIMIT)).unwrap();
-                socket.set_nodelay(true).unwrap();
-                if socket.read_exact(&mut hello).is_err() {
-                    continue;
-                }
-                let (version, kind) = on_manager(&hello).unwrap();
-                socket.write_all(&from_manager(version)).unwrap();
-                let link = Link { socket };
+            for Guest { plain, kind, key } in guest {
+                plain.set_read_timeout(Some(LIMIT)).unwrap();
+                let link = Link { socket: plain, key };
                 let sent = match kind {
                     ConnectionKind::Control => to_control.send(link),
                     ConnectionKind::Bulk => to_bulk.send(link),
+                    ConnectionKind::Enrolment => to_enrolment.send(link),
                 };
                 if sent.is_err() {
                     return; // The test is over.
                 }
             }
         });
-        Self { port, control, bulk }
+        Self { port, doorkeeper, _dir: dir, control, bulk, enrolment }
+    }
+
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        self.doorkeeper.fingerprint()
+    }
+
+    pub(crate) fn token(&self, id: u64) -> JoinToken {
+        let (id, secret) = (VoucherId(id), VoucherSecret([0xab; 16]));
+        JoinToken { fingerprint: self.fingerprint(), id, secret }
+    }
+
+    /// The next machine that asks to be let in.
+    pub(crate) fn stranger(&self) -> (Link, Enrol) {
+        let mut link = self.enrolment.recv_timeout(LIMIT).expect("nobody asked to be let in");
+        assert_eq!(link.key, None, "a stranger has no certificate");
+        let enrol = link.receive();
+        (link, enrol)
+    }
+
+    /// Lets the next machine in at once, for so long.
+    pub(crate) fn let_in(&self, life: Duration) -> Enrol {
+        let (mut link, enrol) = self.stranger();
+        link.enrolled(self.doorkeeper.certificate(&enrol.request, life));
+        enrol
+    }
+
+    /// The next control connection, welcomed; a machine that is not known yet is let in first.
+    pub(crate) fn welcome_new(&self) -> (Link, Join) {
+        self.let_in(LIFE);
+        self.welcome()
     }
 
     /// The next control connection, welcomed.
-    pub(crate) fn welcome(&self, approval: Approval) -> (Link, Join) {
-        let mut link = self.control.recv_timeout(LIMIT).expect("no worker joined");
+    pub(crate) fn welcome(&self) -> (Link, Join) {
+        self.welcome_for(90_000)
+    }
+
+    /// The same with leases of so long, and three heartbeats in one.
+    pub(crate) fn welcome_for(&self, lease_ms: u32) -> (Link, Join) {
+        let mut link = self.control();
         let ToManager::Join(join) = link.receive() else { panic!("no join") };
-        let worker = WorkerId(1);
-        link.send(&ToWorker::Welcome { worker, heartbeat_ms: 10_000, lease_ms: 90_000, approval });
+        let (worker, owner) = (WorkerId(1), "ada".to_owned());
+        let heartbeat_ms = (lease_ms / 3).min(10_000);
+        link.send(&ToWorker::Welcome { worker, heartbeat_ms, lease_ms, owner });
         (link, *join)
+    }
+
+    /// The next control connection, of which nothing was read yet.
+    pub(crate) fn control(&self) -> Link {
+        self.control.recv_timeout(LIMIT).expect("no worker joined")
+    }
+
+    /// The next upload, of which nothing was read yet.
+    pub(crate) fn upload(&self) -> Link {
+        self.bulk.recv_timeout(LIMIT).expect("no upload came")
     }
 
     /// Takes the next upload whole; the blobs in the order in which they came.
     pub(crate) fn take_upload(&self) -> (AttemptId, Vec<Vec<u8>>) {
-        let mut link = self.bulk.recv_timeout(LIMIT).expect("no upload came");
-        let BulkToManager::Open { attempt, .. } = link.receive() else { panic!("no open") };
+        let mut link = self.upload();
+        let BulkToManager::Open { attempt } = link.receive() else { panic!("no open") };
         link.send(&BulkToWorker::Ready);
         let mut blobs = Vec::new();
         while let Some(message) = link.try_receive() {
@@ -116,14 +172,34 @@ impl Link {
         Some(frame::decode(&payload).unwrap())
     }
 
+    pub(crate) fn enrolled(&mut self, certificate: Vec<u8>) {
+        let (worker, owner) = (WorkerId(1), "ada".to_owned());
+        self.send(&EnrolAnswer::Enrolled { certificate, worker, owner });
+    }
+
+    pub(crate) fn dismiss(&mut self, reason: &str) {
+        let (reason, comeback) = (reason.to_owned(), Comeback::Never);
+        self.send(&ToWorker::Closing { reason, comeback });
+    }
+
     pub(crate) fn start(&mut self, attempt: &str, work: Work) {
         self.start_locked(attempt, work, None);
     }
 
     /// Starts a task of a job whose packages are said to have come to this.
     pub(crate) fn start_locked(&mut self, attempt: &str, work: Work, lock: Option<String>) {
-        let needs =
-            Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 64, gpus: 0, gpu_memory_mib: 0 };
+        self.start_with(attempt, work, lock, 64);
+    }
+
+    /// Starts a task that may leave so much.
+    pub(crate) fn start_with(
+        &mut self,
+        attempt: &str,
+        work: Work,
+        lock: Option<String>,
+        disk_mib: u32,
+    ) {
+        let needs = Needs { cpu_millis: 1000, ram_mib: 512, disk_mib, gpus: 0, gpu_memory_mib: 0 };
         let spec = std::sync::Arc::new(TaskSpec {
             work,
             needs,
@@ -149,6 +225,38 @@ impl Link {
                 return *ended;
             }
         }
+    }
+
+    /// The next end; none if the worker hangs up before.
+    pub(crate) fn try_end(&mut self) -> Option<Ended> {
+        loop {
+            if let ToManager::Ended(ended) = self.try_receive()? {
+                return Some(*ended);
+            }
+        }
+    }
+
+    /// Says nothing for so long; what comes meanwhile is passed over.
+    pub(crate) fn be_silent_for(&mut self, time: Duration) {
+        let end = std::time::Instant::now() + time;
+        while let Some(left) = end.checked_duration_since(std::time::Instant::now()) {
+            if left.is_zero() {
+                break;
+            }
+            self.socket.set_read_timeout(Some(left)).unwrap();
+            let _ = self.socket.read(&mut [0; 1024]);
+        }
+        self.socket.set_read_timeout(Some(LIMIT)).unwrap();
+    }
+
+    /// Takes the beginning of an upload, and asks for the first blob.
+    pub(crate) fn take_open(&mut self) {
+        let BulkToManager::Open { .. } = self.receive() else { panic!("no open") };
+        self.send(&BulkToWorker::Ready);
+    }
+
+    pub(crate) fn take_blob_message(&mut self) {
+        let BulkToManager::Blob(_) = self.receive() else { panic!("no blob") };
     }
 
     pub(crate) fn stored(&mut self, attempt: &str) {

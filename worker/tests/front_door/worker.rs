@@ -1,6 +1,6 @@
 //! The worker's binary as a child of a test; killed with it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -52,6 +52,22 @@ impl Worker {
         (self.child, self.lines) = spawn(self.dir.path(), manager, &[], &[]);
     }
 
+    /// Starts the same worker again, which has ended.
+    pub(crate) fn restart(&mut self, manager: &Manager, arguments: &[&str]) {
+        (self.child, self.lines) = spawn(self.dir.path(), manager, arguments, &[]);
+    }
+
+    /// Waits until it has ended; its exit status and what it said.
+    pub(crate) fn ended(&mut self) -> (i32, String) {
+        let status = self.child.wait().unwrap();
+        let said = fs::read_to_string(self.dir.path().join("stderr")).unwrap();
+        (status.code().expect("ended by a signal"), said)
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+
     /// The command for one more worker in the same directory.
     pub(crate) fn another(&self, manager: &Manager) -> Command {
         let mut command = command(&self.data());
@@ -66,7 +82,8 @@ impl Worker {
 
     pub(crate) fn spooled(&self) -> Vec<String> {
         let entries = fs::read_dir(self.data().join("spool")).unwrap();
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name != "reserve").collect()
     }
 
     pub(crate) fn wait_until_nothing_is_spooled(&self) {
@@ -81,7 +98,7 @@ impl Worker {
     }
 
     pub(crate) fn ask_to_leave(&self) {
-        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM).unwrap();
+        kill(self.pid(), Signal::SIGTERM).unwrap();
     }
 
     pub(crate) fn terminate(self) -> i32 {
@@ -93,7 +110,7 @@ impl Worker {
         self.child.wait().unwrap().code().expect("ended by a signal")
     }
 
-    fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 }
@@ -132,7 +149,8 @@ fn spawn(
     if !sandbox_works() && !arguments.contains(&"--unsafe-no-sandbox") {
         command.arg("--unsafe-no-sandbox");
     }
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let errors = File::create(dir.join("stderr")).unwrap();
+    let mut child = command.stdout(Stdio::piped()).stderr(errors).spawn().unwrap();
     let stdout = BufReader::new(child.stdout.take().unwrap());
     let (sender, lines) = sync_channel(64);
     std::thread::spawn(move || {

@@ -18,6 +18,9 @@ mod residue;
 mod rig;
 mod sampler;
 mod security;
+#[expect(dead_code, reason = "the rest of it is for other tests")]
+#[path = "../shared/tls.rs"]
+mod tls;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};

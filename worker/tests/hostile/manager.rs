@@ -2,20 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use campusgrid_protocol::frame;
-use campusgrid_protocol::hello::{ConnectionKind, HELLO_BYTES, from_manager, on_manager};
+use campusgrid_protocol::hello::ConnectionKind;
 use campusgrid_protocol::id::{AttemptId, BlobHash, WorkerId};
 use campusgrid_protocol::message::{
-    Approval, BulkToManager, BulkToWorker, CHUNK_MAX_BYTES, Join, ToManager, ToWorker,
+    BulkToManager, BulkToWorker, CHUNK_MAX_BYTES, Enrol, EnrolAnswer, Join, ToManager, ToWorker,
 };
 use campusgrid_protocol::task::Ended;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tempfile::TempDir;
+
+use crate::tls::{Doorkeeper, Guest};
 
 /// Longer than a worker may take for anything but a job.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -26,6 +29,7 @@ const HEARTBEAT_MS: u32 = 20_000;
 /// Listens for workers for as long as the test runs.
 pub(crate) struct Manager {
     pub(crate) port: u16,
+    _dir: TempDir,
     joined: Receiver<Session>,
     blobs: Arc<Mutex<BTreeMap<BlobHash, Vec<u8>>>>,
 }
@@ -48,25 +52,32 @@ pub(crate) struct Live {
 /// A worker that has joined.
 pub(crate) struct Session {
     pub(crate) join: Join,
-    writer: Arc<Mutex<TcpStream>>,
+    writer: Arc<Mutex<UnixStream>>,
     told: Receiver<Told>,
     live: Arc<Mutex<BTreeMap<AttemptId, Live>>>,
 }
 
 impl Manager {
     pub(crate) fn listen() -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let dir = tempfile::tempdir().unwrap();
+        let doorkeeper = Doorkeeper::of(dir.path());
+        let (guests, guest) = sync_channel::<Guest>(16);
+        let port = doorkeeper.listen(guests);
         let (sender, joined) = sync_channel(4);
         let blobs = Arc::new(Mutex::new(BTreeMap::new()));
         let kept = Arc::clone(&blobs);
         std::thread::spawn(move || {
-            for socket in listener.incoming() {
+            for Guest { mut plain, kind, .. } in guest {
                 let (sender, kept) = (sender.clone(), Arc::clone(&kept));
-                std::thread::spawn(move || greet(socket.unwrap(), &sender, &kept));
+                let doorkeeper = doorkeeper.clone();
+                std::thread::spawn(move || match kind {
+                    ConnectionKind::Control => serve(plain, &sender),
+                    ConnectionKind::Bulk => take_blobs(&mut plain, &kept),
+                    ConnectionKind::Enrolment => let_in(plain, &doorkeeper),
+                });
             }
         });
-        Self { port, joined, blobs }
+        Self { port, _dir: dir, joined, blobs }
     }
 
     /// The next worker that joins, if one does within `patience`.
@@ -80,31 +91,20 @@ impl Manager {
     }
 }
 
-fn greet(
-    mut socket: TcpStream,
-    sender: &SyncSender<Session>,
-    blobs: &Mutex<BTreeMap<BlobHash, Vec<u8>>>,
-) {
-    let mut hello = [0; HELLO_BYTES];
-    socket.set_nodelay(true).unwrap();
-    if socket.read_exact(&mut hello).is_err() {
-        return; // The worker was killed meanwhile.
-    }
-    let (version, kind) = on_manager(&hello).unwrap();
-    socket.write_all(&from_manager(version)).unwrap();
-    match kind {
-        ConnectionKind::Control => serve(socket, sender),
-        ConnectionKind::Bulk => take_blobs(&mut socket, blobs),
-    }
+fn let_in(mut socket: UnixStream, doorkeeper: &Doorkeeper) {
+    let Some(Enrol { request, .. }) = receive(&mut socket) else { return };
+    let certificate = doorkeeper.certificate(&request, Duration::from_secs(86_400));
+    let (worker, owner) = (WorkerId(1), "ada".to_owned());
+    send(&Mutex::new(socket), &EnrolAnswer::Enrolled { certificate, worker, owner });
 }
 
 /// Welcomes a worker and sorts what it says until it hangs up.
-fn serve(mut socket: TcpStream, sender: &SyncSender<Session>) {
+fn serve(mut socket: UnixStream, sender: &SyncSender<Session>) {
     let Some(ToManager::Join(join)) = receive(&mut socket) else { return };
     let writer = Arc::new(Mutex::new(socket.try_clone().unwrap()));
-    let approval = Approval::Owned { by: "ada".to_owned() };
+    let owner = "ada".to_owned();
     let (worker, heartbeat_ms, lease_ms) = (WorkerId(1), HEARTBEAT_MS, LEASE_MS);
-    send(&writer, &ToWorker::Welcome { worker, heartbeat_ms, lease_ms, approval });
+    send(&writer, &ToWorker::Welcome { worker, heartbeat_ms, lease_ms, owner });
     let (tell, told) = sync_channel(4096);
     let live = Arc::new(Mutex::new(BTreeMap::<AttemptId, Live>::new()));
     let session = Session { join: *join, writer: Arc::clone(&writer), told, live: live.clone() };
@@ -132,7 +132,9 @@ fn serve(mut socket: TcpStream, sender: &SyncSender<Session>) {
             ToManager::Preparing { .. } | ToManager::Started { .. } | ToManager::Leaving => {
                 continue;
             }
-            ToManager::Join(_) | ToManager::Locked { .. } => panic!("nothing asked for this"),
+            ToManager::Join(_) | ToManager::Locked { .. } | ToManager::Renew { .. } => {
+                panic!("nothing asked for this")
+            }
         };
         if tell.send(news).is_err() {
             return;
@@ -142,7 +144,7 @@ fn serve(mut socket: TcpStream, sender: &SyncSender<Session>) {
 }
 
 /// Takes the blobs of one attempt, checking each against its name.
-fn take_blobs(socket: &mut TcpStream, blobs: &Mutex<BTreeMap<BlobHash, Vec<u8>>>) {
+fn take_blobs(socket: &mut UnixStream, blobs: &Mutex<BTreeMap<BlobHash, Vec<u8>>>) {
     let writer = Mutex::new(socket.try_clone().unwrap());
     let Some(BulkToManager::Open { .. }) = receive(socket) else { return };
     send(&writer, &BulkToWorker::Ready);
@@ -160,7 +162,7 @@ fn take_blobs(socket: &mut TcpStream, blobs: &Mutex<BTreeMap<BlobHash, Vec<u8>>>
     }
 }
 
-fn send<M: Serialize>(socket: &Mutex<TcpStream>, message: &M) {
+fn send<M: Serialize>(socket: &Mutex<UnixStream>, message: &M) {
     let payload = frame::encode(message).unwrap();
     let length = u32::try_from(payload.len()).unwrap().to_le_bytes();
     let bytes = [&length, payload.as_ref()].concat();
@@ -168,7 +170,7 @@ fn send<M: Serialize>(socket: &Mutex<TcpStream>, message: &M) {
     let _gone = socket.lock().unwrap().write_all(&bytes);
 }
 
-fn receive<M: DeserializeOwned>(socket: &mut TcpStream) -> Option<M> {
+fn receive<M: DeserializeOwned>(socket: &mut UnixStream) -> Option<M> {
     let mut length = [0; 4];
     socket.read_exact(&mut length).ok()?;
     let mut payload = vec![0; u32::from_le_bytes(length) as usize];

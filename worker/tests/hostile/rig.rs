@@ -229,9 +229,10 @@ impl Rig {
         let directories = ["spool", "runs", "scratch"].map(|name| self.data().join(name));
         let entries = directories.iter().flat_map(|path| fs::read_dir(path).into_iter().flatten());
         let paths = entries.flatten().map(|entry| entry.path());
-        // The directory of blobs itself stays.
+        // The directory of blobs itself stays, and so does what is reserved for short ends.
         let is_empty = |path: &PathBuf| fs::read_dir(path).is_ok_and(|mut d| d.next().is_none());
-        paths.filter(|path| !is_empty(path)).map(|p| format!("file {}", p.display())).collect()
+        let stays = |path: &PathBuf| path.ends_with("spool/reserve") || is_empty(path);
+        paths.filter(|path| !stays(path)).map(|p| format!("file {}", p.display())).collect()
     }
 
     /// An ordinary job goes as if nothing had been.

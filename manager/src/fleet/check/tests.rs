@@ -1,7 +1,7 @@
 //! Workers that say too much, and what they are told.
 
-use campusgrid_protocol::id::WorkerKey;
-use campusgrid_protocol::message::{Join, LABELS_MAX};
+use campusgrid_protocol::id::{VoucherId, VoucherSecret};
+use campusgrid_protocol::message::{Join, LABELS_MAX, Proof};
 use campusgrid_protocol::resource::{Capacity, Gpu, GpuLoad, Isolation, Load};
 use campusgrid_protocol::task::{Ended, Failure, Outcome, WorkerFault};
 
@@ -14,9 +14,7 @@ fn gpu() -> Gpu {
 /// A proper introduction, spoilt by `spoil`.
 fn joining(spoil: impl FnOnce(&mut Join)) -> String {
     let mut join = Join {
-        key: WorkerKey([1; 32]),
         name: "laptop".to_owned(),
-        owner: None,
         capacity: Capacity { cpu_millis: 8000, ram_mib: 1, disk_mib: 1, gpus: vec![gpu(); 2] },
         isolation: Isolation::Full,
         isolation_notes: Vec::new(),
@@ -50,6 +48,24 @@ fn an_introduction_is_of_a_decent_size() {
     assert_eq!(joining(|join| join.capacity.gpus[1].driver = "5".repeat(65)), absurd);
     assert_eq!(joining(|join| join.capacity.gpus[1].model = String::new()), absurd);
     assert_eq!(joining(|join| join.capacity.gpus[1].memory_mib = u32::MAX), absurd);
+}
+
+#[test]
+fn an_enrolment_is_of_a_decent_form() {
+    let token = || Proof::Token { id: VoucherId(1), secret: VoucherSecret([1; 16]) };
+    let code = |owner: &str| Proof::Code { owner: Some(owner.to_owned()) };
+    let asking = |bytes, name: &str, proof| said(super::enrolment(&vec![0; bytes], name, &proof));
+    assert_eq!(asking(4096, "laptop", token()), "fine");
+    assert_eq!(asking(1, "Zoë's", code("ada")), "fine");
+    assert_eq!(asking(1, "laptop", Proof::Code { owner: None }), "fine");
+    let long = "the worker sent a request for a certificate of 4097 bytes";
+    assert_eq!(asking(4097, "laptop", token()), long);
+    for name in ["", "a\n", "\u{202e}", "\u{1b}[2J"] {
+        let words = asking(1, name, token());
+        assert!(words.starts_with("the worker sent a worker's name "), "{name:?}: {words}");
+        let words = asking(1, "laptop", code(name));
+        assert!(words.starts_with("the worker sent an owner's name "), "{name:?}: {words}");
+    }
 }
 
 #[test]

@@ -40,7 +40,16 @@ fn each_error_has_its_status_and_code() {
         (WebError::Fields(vec![field]), 422, "invalid_fields"),
         (WebError::Body("unknown field".to_owned()), 422, "invalid_body"),
         (refused(Refusal::PriceOverflow), 422, "price_overflow"),
+        (refused(Refusal::VoucherUnknown), 404, "voucher_unknown"),
+        (refused(Refusal::InvitationNeeded), 403, "invitation_needed"),
+        (refused(Refusal::RegistrationClosed), 403, "registration_closed"),
+        (refused(Refusal::NotAnOperator), 403, "not_an_operator"),
+        (refused(Refusal::LastOperator), 409, "last_operator"),
+        (refused(Refusal::TooManyNewcomers), 429, "too_many_newcomers"),
+        (refused(Refusal::TooMany { max: 100 }), 409, "too_many"),
         (WebError::Hash("secret detail".to_owned()), 500, "internal"),
+        (refused(Refusal::DiskFull), 507, "disk_full"),
+        (refused(Refusal::BooksBroken), 503, "books_broken"),
         (WebError::Ask(AskError::Busy), 503, "busy"),
         (WebError::Ask(AskError::Stopping), 503, "stopping"),
     ] {
@@ -48,7 +57,7 @@ fn each_error_has_its_status_and_code() {
         assert_eq!((found_status.as_u16(), found_code), (status, code), "{error:?}");
         assert!(!text.contains("secret detail"), "{text}");
         let retries = error.into_response().headers().contains_key(header::RETRY_AFTER);
-        assert_eq!(retries, status == 503);
+        assert_eq!(retries, [503, 507].contains(&status), "{code}");
     }
 }
 

@@ -12,7 +12,7 @@ use super::{Source, read_kept, read_place};
 use crate::store::read::{StoredLog, Viewer};
 use crate::web::Site;
 use crate::web::error::WebError;
-use crate::web::text_stream::{More, first_piece};
+use crate::web::text_stream::{More, first_piece, shown};
 use crate::web::words::visible;
 
 /// How far a follower has come. Written `ATTEMPT:OFFSET`, with one offset for each stream.
@@ -215,7 +215,7 @@ impl Follower {
             if length == 0 {
                 break; // The rest of a character is yet to come.
             }
-            let piece = LogPiece { stream: self.streams[index], offset_bytes, text };
+            let piece = LogPiece { stream: self.streams[index], offset_bytes, text: shown(&text) };
             offset_bytes += length as u64;
             bytes = &bytes[length..];
             self.cursor.offsets[index] = offset_bytes;

@@ -3,15 +3,20 @@
 use askama::Template;
 use askama_web::WebTemplate;
 use axum::extract::State;
-use axum::http::header::SET_COOKIE;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::http::header::{RETRY_AFTER, SET_COOKIE};
+use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
+use campusgrid_core::policy::Admission;
+use campusgrid_core::user::User;
 use campusgrid_protocol::rest::{self, FieldError, PASSWORD_MIN};
 use serde::Deserialize;
 
-use super::form::{Fields, SignedForm};
+use super::form::{Fields, OpenForm, SignedForm, StrangersForm};
 use super::{Frame, PageError};
 use crate::web::accounts::{check_password, open_account};
-use crate::web::auth::{Token, clear_cookie};
+use crate::web::auth::Token;
+use crate::web::caller::Caller;
+use crate::web::cookie::Cookie;
+use crate::web::device;
 use crate::web::error::WebError;
 use crate::web::extract::Params;
 use crate::web::local::Local;
@@ -19,15 +24,23 @@ use crate::web::{Site, words};
 
 /// Where to go after logging in.
 #[derive(Debug, Deserialize)]
-pub(super) struct Next {
+pub(in crate::web) struct Next {
     #[serde(default)]
     next: String,
 }
 
+/// What lets somebody register, from a link.
+#[derive(Debug, Deserialize)]
+pub(in crate::web) struct Invited {
+    #[serde(default)]
+    invitation: String,
+}
+
 #[derive(Template, WebTemplate)]
 #[template(path = "login.html")]
-struct LoginPage {
+pub(in crate::web) struct LoginPage {
     frame: Frame,
+    form_token: String,
     name: String,
     next: String,
     problem: String,
@@ -35,10 +48,14 @@ struct LoginPage {
 
 #[derive(Template, WebTemplate)]
 #[template(path = "register.html")]
-struct RegisterPage {
+pub(in crate::web) struct RegisterPage {
     frame: Frame,
+    form_token: String,
     name: String,
     email: String,
+    invitation: String,
+    by_invitation: bool,
+    closed: bool,
     starting_credits: String,
     password_min: usize,
     problem: String,
@@ -46,11 +63,16 @@ struct RegisterPage {
 }
 
 impl RegisterPage {
-    fn new(site: &Site, fields: &Fields) -> Self {
+    fn new(site: &Site, open: &OpenForm, fields: &Fields) -> Self {
+        let admission = site.engine.policy().admission;
         Self {
-            frame: Frame::plain(),
+            frame: Frame::plain(site),
+            form_token: open.form_token.clone(),
             name: fields.text("name").to_owned(),
             email: fields.text("email").to_owned(),
+            invitation: fields.text("invitation").to_owned(),
+            by_invitation: admission == Admission::Invitation,
+            closed: admission == Admission::Closed,
             starting_credits: words::exact_credits(site.engine.policy().starting_credits.0),
             password_min: PASSWORD_MIN,
             problem: String::new(),
@@ -65,74 +87,112 @@ impl RegisterPage {
 }
 
 /// `GET /login`.
-pub(super) async fn login_form(Params(Next { next }): Params<Next>) -> impl IntoResponse {
-    LoginPage { frame: Frame::plain(), name: String::new(), next, problem: String::new() }
+pub(in crate::web) async fn login_form(
+    State(site): State<Site>,
+    open: OpenForm,
+    Params(Next { next }): Params<Next>,
+) -> Response {
+    let (frame, form_token) = (Frame::plain(&site), open.form_token);
+    let page = LoginPage { frame, form_token, name: String::new(), next, problem: String::new() };
+    ([(SET_COOKIE, open.cookie)], page).into_response()
 }
 
 /// `POST /login`.
-pub(super) async fn log_in(
+pub(in crate::web) async fn log_in(
     State(site): State<Site>,
-    fields: Fields,
+    StrangersForm { caller, fields, open }: StrangersForm,
 ) -> Result<Response, PageError> {
     let name = fields.text("name").trim().to_owned();
     let password = fields.text("password").to_owned();
     let next = fields.text("next").to_owned();
-    match check_password(&site, rest::Login { name: name.clone(), password }).await {
-        Ok((_, token)) => Ok(enter(&site, token, &next)),
+    match check_password(&site, &caller, rest::Login { name: name.clone(), password }).await {
+        Ok((user, token)) => Ok(enter(&site, &caller, &user, token, &next)?),
         Err(error) if error.describe().0.is_server_error() => Err(error.into()),
         Err(error) => {
-            let (status, _, problem) = error.describe();
-            let page = LoginPage { frame: Frame::plain(), name, next, problem };
-            Ok((status, page).into_response())
+            let problem = error.describe().2;
+            let (frame, form_token) = (Frame::plain(&site), open.form_token);
+            let page = LoginPage { frame, form_token, name, next, problem };
+            Ok(again(&error, page))
         }
     }
 }
 
 /// `GET /register`.
-pub(super) async fn register_form(State(site): State<Site>) -> impl IntoResponse {
-    RegisterPage::new(&site, &Fields::default())
+pub(in crate::web) async fn register_form(
+    State(site): State<Site>,
+    open: OpenForm,
+    Params(Invited { invitation }): Params<Invited>,
+) -> Response {
+    let mut fields = Fields::default();
+    fields.set("invitation", &invitation);
+    let page = RegisterPage::new(&site, &open, &fields);
+    ([(SET_COOKIE, open.cookie)], page).into_response()
 }
 
 /// `POST /register`.
-pub(super) async fn register(
+pub(in crate::web) async fn register(
     State(site): State<Site>,
     local: Local,
-    fields: Fields,
+    StrangersForm { caller, fields, open }: StrangersForm,
 ) -> Result<Response, PageError> {
-    let email = Some(fields.text("email").trim().to_owned()).filter(|email| !email.is_empty());
-    let name = fields.text("name").trim().to_owned();
-    let body = rest::Register { name, password: fields.text("password").to_owned(), email };
-    match open_account(&site, body, local).await {
-        Ok((_, token)) => Ok(enter(&site, token, "/")),
+    let given =
+        |name: &str| Some(fields.text(name).trim().to_owned()).filter(|text| !text.is_empty());
+    let body = rest::Register {
+        name: fields.text("name").trim().to_owned(),
+        password: fields.text("password").to_owned(),
+        email: given("email"),
+        invitation: given("invitation"),
+    };
+    match open_account(&site, &caller, body, local).await {
+        Ok((user, token)) => Ok(enter(&site, &caller, &user, token, "/")?),
         Err(error) if error.describe().0.is_server_error() => Err(error.into()),
         Err(error) => {
-            let page = RegisterPage::new(&site, &fields);
-            Ok(refused(page, &error).into_response())
+            let mut page = RegisterPage::new(&site, &open, &fields);
+            page.errors = error.fields();
+            if page.errors.is_empty() {
+                page.problem = error.describe().2;
+            }
+            Ok(again(&error, page))
         }
     }
 }
 
-/// `POST /logout`.
-pub(super) async fn log_out(
+/// `POST /logout`. The browser stays known as a device.
+pub(in crate::web) async fn log_out(
     State(site): State<Site>,
     form: SignedForm,
 ) -> Result<Response, PageError> {
-    site.engine.close_login(form.visitor.login.token.hash()).await?;
-    Ok(([(SET_COOKIE, clear_cookie())], Redirect::to("/login")).into_response())
+    let (_, token_hash) = form.visitor.login.in_person()?;
+    site.engine.close_login(token_hash).await?;
+    Ok(([(SET_COOKIE, site.cookies.forget(Cookie::Session))], Redirect::to("/login"))
+        .into_response())
 }
 
-fn refused(mut page: RegisterPage, error: &WebError) -> impl IntoResponse + use<> {
-    let (status, _, message) = error.describe();
-    page.errors = error.fields();
-    if page.errors.is_empty() {
-        page.problem = message;
+/// The page with the form once more, and what was wrong with it.
+pub(super) fn again(error: &WebError, page: impl IntoResponse) -> Response {
+    let mut response = (error.describe().0, page).into_response();
+    if let Some(wait_s) = error.retry_after_s() {
+        response.headers_mut().insert(RETRY_AFTER, wait_s.into());
     }
-    (status, page)
+    response
 }
 
-fn enter(site: &Site, token: Token, next: &str) -> Response {
-    let cookie = token.set_cookie(site.config.login_days);
-    ([(SET_COOKIE, cookie)], Redirect::to(own_page(next))).into_response()
+/// Lets a browser keep its new login, and that it has logged in as this user.
+fn enter(
+    site: &Site,
+    caller: &Caller,
+    user: &User,
+    token: Token,
+    next: &str,
+) -> Result<Response, WebError> {
+    let device = site.guard.devices.sign(user.id, caller.device(site, user.id));
+    let device = device.map_err(WebError::Random)?;
+    let seconds = u64::from(site.config.login_days) * 24 * 3600;
+    let cookies = AppendHeaders([
+        (SET_COOKIE, site.cookies.keep(Cookie::Session, &token.to_string(), seconds)),
+        (SET_COOKIE, site.cookies.keep(Cookie::Device, &device, device::KEPT_S)),
+    ]);
+    Ok((cookies, Redirect::to(own_page(next))).into_response())
 }
 
 /// The address to go on to, if it is one of ours; a link must not lead from our login elsewhere.

@@ -3,15 +3,20 @@
 use std::collections::BTreeMap;
 
 use axum::extract::{Form, FromRequest, FromRequestParts, Request};
-use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::{FORM_MAX_BYTES, PageError, Visitor};
+use super::{PageError, Visitor};
 use crate::web::Site;
+use crate::web::auth::Token;
+use crate::web::caller::Caller;
+use crate::web::cookie::Cookie;
 use crate::web::error::WebError;
+use crate::web::routes::FORM_MAX_BYTES;
 
 /// What was typed, by the names of the fields.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Fields(BTreeMap<String, String>);
+pub(in crate::web) struct Fields(BTreeMap<String, String>);
 
 impl Fields {
     /// A field's text; empty if it was not sent.
@@ -48,7 +53,7 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
 
 /// A form of a logged-in user that came from one of this login's own pages.
 #[derive(Debug)]
-pub(super) struct SignedForm {
+pub(in crate::web) struct SignedForm {
     pub(super) visitor: Visitor,
     pub(super) fields: Fields,
 }
@@ -60,9 +65,69 @@ impl FromRequest<Site> for SignedForm {
         let (mut parts, body) = request.into_parts();
         let visitor = Visitor::from_request_parts(&mut parts, site).await?;
         let fields = Fields::from_request(Request::from_parts(parts, body), site).await?;
-        if !visitor.login.token.made_form(fields.text("form_token")) {
+        if !visitor.login.made_form(fields.text("form_token")) {
             return Err(WebError::StaleForm.into());
         }
         Ok(Self { visitor, fields })
+    }
+}
+
+/// How long a form to log in or to register stays good. Seconds: a day.
+const OPEN_FORM_S: u64 = 24 * 3600;
+
+/// What a form carries that is filled in by somebody who is not logged in: it agrees with a cookie of
+/// the same browser, so that no other site can log anybody in, as somebody else.
+#[derive(Debug, Clone)]
+pub(in crate::web) struct OpenForm {
+    pub(super) form_token: String,
+    pub(super) cookie: HeaderValue,
+}
+
+impl OpenForm {
+    /// Keeps the browser's cookie, if it has one, so that the forms of all its tabs are good.
+    fn new(site: &Site, headers: &HeaderMap) -> Result<Self, WebError> {
+        let token = match open_token(site, headers) {
+            Some(token) => token,
+            None => Token::fresh()?,
+        };
+        let cookie = site.cookies.keep(Cookie::Form, &token.to_string(), OPEN_FORM_S);
+        Ok(Self { form_token: token.form_token(), cookie })
+    }
+}
+
+impl FromRequestParts<Site> for OpenForm {
+    type Rejection = PageError;
+
+    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, PageError> {
+        Ok(Self::new(site, &parts.headers)?)
+    }
+}
+
+fn open_token(site: &Site, headers: &HeaderMap) -> Option<Token> {
+    Token::parse(&site.cookies.find(Cookie::Form, headers)?)
+}
+
+/// A form of somebody who is not logged in, that came from one of our pages in the same browser.
+#[derive(Debug)]
+pub(in crate::web) struct StrangersForm {
+    pub(super) caller: Caller,
+    pub(super) fields: Fields,
+    /// For the page that shows the form again.
+    pub(super) open: OpenForm,
+}
+
+impl FromRequest<Site> for StrangersForm {
+    type Rejection = PageError;
+
+    async fn from_request(request: Request, site: &Site) -> Result<Self, PageError> {
+        let (mut parts, body) = request.into_parts();
+        let Ok(caller) = Caller::from_request_parts(&mut parts, site).await;
+        let open = OpenForm::new(site, &parts.headers)?;
+        let token = open_token(site, &parts.headers);
+        let fields = Fields::from_request(Request::from_parts(parts, body), site).await?;
+        if !token.is_some_and(|token| token.made_form(fields.text("form_token"))) {
+            return Err(WebError::StaleForm.into());
+        }
+        Ok(Self { caller, fields, open })
     }
 }

@@ -2,6 +2,7 @@
 
 mod asked;
 mod receipt;
+mod silent;
 
 use askama::Template;
 use askama_web::WebTemplate;
@@ -24,7 +25,7 @@ use crate::web::error::WebError;
 use crate::web::extract::{Named, Params};
 use crate::web::jobs::{TaskPart, cancel_job, read_one, read_tasks};
 use crate::web::logs::{LogNow, Source, read_now};
-use crate::web::text_stream::{More, all_text, without_escapes};
+use crate::web::text_stream::{More, all_text, shown};
 use crate::web::words::{self, Moment};
 use asked::Asked;
 use receipt::Receipt;
@@ -34,14 +35,14 @@ const LOG_SHOWN_BYTES: usize = 256 << 10;
 
 /// Which task's log to show.
 #[derive(Debug, Deserialize)]
-pub(super) struct Shown {
+pub(in crate::web) struct Shown {
     #[serde(default)]
     task: u32,
 }
 
 #[derive(Template, WebTemplate)]
 #[template(path = "job.html")]
-pub(super) struct JobPage {
+pub(in crate::web) struct JobPage {
     frame: Frame,
     id: u64,
     name: String,
@@ -55,6 +56,8 @@ pub(super) struct JobPage {
     progress: Progress,
     /// Why it waits; empty if nothing of it does.
     waiting: String,
+    /// What runs on machines that are not heard of right now.
+    silent: Vec<String>,
     /// Why its first failed task failed.
     failed: Option<FailedView>,
     outputs: Vec<OutputRow>,
@@ -117,11 +120,11 @@ struct LogView {
 }
 
 /// `GET /jobs/{id}`.
-pub(super) async fn job(
+pub(in crate::web) async fn job(
     State(site): State<Site>,
     visitor: Visitor,
     Named(id): Named<JobId>,
-    Params(shown): Params<Shown>,
+    Params(wanted): Params<Shown>,
     headers: HeaderMap,
 ) -> Result<JobPage, PageError> {
     let seen = *site.engine.events().borrow(); // Before reading: nothing after it is missed.
@@ -129,14 +132,14 @@ pub(super) async fn job(
     let mut detail = read_one(&site, viewer, id).await?;
     let is_fragment = is_fragment(&headers);
     let log = if is_fragment {
-        LogView::none(shown.task) // The page's script has it already.
+        LogView::none(wanted.task) // The page's script has it already.
     } else {
-        read_log(&site, viewer, id, shown.task).await?
+        read_log(&site, viewer, id, wanted.task).await?
     };
-    if detail.task_list.iter().all(|task| task.index != shown.task) {
-        let part = TaskPart::one(shown.task);
+    if detail.task_list.iter().all(|task| task.index != wanted.task) {
+        let part = TaskPart::one(wanted.task);
         let found = read_tasks(&site, viewer, id, part).await?.items;
-        detail.task_list.extend(found.into_iter().filter(|task| task.index == shown.task));
+        detail.task_list.extend(found.into_iter().filter(|task| task.index == wanted.task));
     }
     let mut frame = visitor.frame;
     if !log.follow.is_empty() {
@@ -145,12 +148,15 @@ pub(super) async fn job(
     } else if detail.job.ended_at_ms.is_none() {
         frame.events = format!("/api/v1/events?job={id}&after={seen}");
     }
-    let source = (!is_fragment).then(|| detail.source.clone());
-    Ok(JobPage::new(frame, detail, log, source, site.clock.now()))
+    let source = (!is_fragment).then(|| shown(&detail.source));
+    let silent = silent::notes(&site, &detail);
+    let mut page = JobPage::new(frame, detail, log, source, site.clock.now());
+    page.silent = silent;
+    Ok(page)
 }
 
 /// `POST /jobs/{id}/cancel`.
-pub(super) async fn cancel(
+pub(in crate::web) async fn cancel(
     State(site): State<Site>,
     Named(id): Named<JobId>,
     form: SignedForm,
@@ -175,8 +181,8 @@ impl LogView {
 
     fn new(job: JobId, task: u32, stdout: &LogNow, stderr: &LogNow) -> Self {
         let more = if stdout.complete { More::Never } else { More::MayFollow };
-        let (stdout_text, stdout_end) = shown(stdout, more);
-        let (stderr_text, stderr_end) = shown(stderr, more);
+        let (stdout_text, stdout_end) = end_of(stdout, more);
+        let (stderr_text, stderr_end) = end_of(stderr, more);
         let address = format!("/api/v1/jobs/{job}/logs?task={task}&follow=true");
         let follow = match (stdout.complete, stdout.attempt) {
             (true, _) => String::new(),
@@ -192,10 +198,10 @@ impl LogView {
 }
 
 /// The end of a log as text, and the offset in the stream up to which it goes.
-fn shown(log: &LogNow, more: More) -> (String, u64) {
+fn end_of(log: &LogNow, more: More) -> (String, u64) {
     let skipped = log.bytes.len().saturating_sub(LOG_SHOWN_BYTES);
     let (text, length) = all_text(&log.bytes[skipped..], more);
-    (without_escapes(&text), log.offset_bytes + (skipped + length) as u64)
+    (shown(&text), log.offset_bytes + (skipped + length) as u64)
 }
 
 impl JobPage {
@@ -220,6 +226,7 @@ impl JobPage {
             lasted: lasted_ms.map(words::span).unwrap_or_default(),
             progress: Progress::new(job),
             waiting: waiting(&detail),
+            silent: Vec::new(),
             failed: FailedView::new(&detail),
             outputs: outputs(&detail),
             left_behind: left_behind(&detail),
@@ -247,9 +254,13 @@ impl FailedView {
             0 => String::new(),
             others => format!(" ({others} more failed)"),
         };
-        let shown = words::one_line(why);
+        let runs = match task.attempts.len() {
+            0 | 1 => String::new(),
+            runs => format!(" (it was started {runs} times)"),
+        };
+        let why_shown = words::one_line(why) + &runs;
         let reason =
-            if tasks > 1 { format!("task {}: {shown}{others}", task.index) } else { shown };
+            if tasks > 1 { format!("task {}: {why_shown}{others}", task.index) } else { why_shown };
         let task = (tasks > 1).then_some(task.index);
         Some(Self { reason, next_step: next_step(why), task })
     }

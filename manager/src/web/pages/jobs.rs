@@ -47,7 +47,7 @@ impl JobRow {
 
 #[derive(Template, WebTemplate)]
 #[template(path = "jobs.html")]
-pub(super) struct JobsPage {
+pub(in crate::web) struct JobsPage {
     frame: Frame,
     jobs: Vec<JobRow>,
     everyone: bool,
@@ -57,7 +57,7 @@ pub(super) struct JobsPage {
 }
 
 /// `GET /jobs`.
-pub(super) async fn jobs(
+pub(in crate::web) async fn jobs(
     State(site): State<Site>,
     visitor: Visitor,
     Params(part): Params<Part>,

@@ -1,51 +1,32 @@
 //! The dashboard: each page asks what the API asks and shows it.
 
-mod account;
+pub(super) mod account;
+pub(super) mod add_worker;
 mod form;
-mod job;
-mod jobs;
-mod overview;
-mod standing;
-mod submit;
-mod workers;
+pub(super) mod job;
+pub(super) mod jobs;
+pub(super) mod overview;
+pub(super) mod settings;
+pub(super) mod standing;
+pub(super) mod submit;
+pub(super) mod users;
+pub(super) mod workers;
 
 use askama::Template;
 use askama_web::WebTemplate;
-use axum::extract::{DefaultBodyLimit, FromRequestParts, Request, State};
+use axum::Extension;
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::{get, post};
-use axum::{Extension, Router};
+use campusgrid_core::input::{Intake, Shut};
 
-use super::auth::{Login, token_of};
+use super::auth::{Login, shown};
 use super::credits::read_credits;
 use super::error::WebError;
+use super::health::shut_words;
 use super::{Site, assets, words};
-
-/// Largest form. Bytes: texts may take three times their size in a form's encoding.
-const FORM_MAX_BYTES: usize = 3 << 20;
-
-/// All pages.
-pub(super) fn routes() -> Router<Site> {
-    Router::new()
-        .route("/", get(overview::overview))
-        .route("/register", get(account::register_form).post(account::register))
-        .route("/login", get(account::login_form).post(account::log_in))
-        .route("/logout", post(account::log_out))
-        .route("/submit", get(submit::empty_form).post(submit::submit))
-        .route("/submit/quote", post(submit::quote))
-        .route("/jobs", get(jobs::jobs))
-        .route("/jobs/{id}", get(job::job))
-        .route("/jobs/{id}/cancel", post(job::cancel))
-        .route("/workers", get(workers::workers))
-        .route("/workers/approve", get(workers::approve_form).post(workers::approve))
-        .route("/workers/{id}/remove", post(workers::remove))
-        .route("/leaderboard", get(standing::leaderboard))
-        .route("/credits", get(standing::credits))
-        .layer(DefaultBodyLimit::max(FORM_MAX_BYTES))
-}
 
 /// What is around the content of every page.
 #[derive(Debug, Clone)]
@@ -55,6 +36,32 @@ struct Frame {
     user: Option<FrameUser>,
     /// The address that the page's script listens to for changes; empty if it need not.
     events: String,
+    banner: Option<Banner>,
+}
+
+/// What everybody should know about the manager.
+#[derive(Debug, Clone)]
+struct Banner {
+    words: &'static str,
+    /// What a check of the books has found; for operators only.
+    findings: Vec<String>,
+}
+
+impl Banner {
+    fn new(site: &Site) -> Option<Self> {
+        let snapshot = site.engine.snapshot();
+        // An engine that waits for room to write publishes nothing meanwhile.
+        let is_stuck = site.health.view().disk.stuck_since.is_some();
+        let stuck = Intake::Shut(Shut::DiskFull);
+        let intake = if is_stuck { &stuck } else { &snapshot.intake };
+        let words = shut_words(intake)?;
+        let findings = match intake {
+            Intake::Shut(Shut::BooksBroken { findings }) => findings,
+            Intake::Open | Intake::Shut(Shut::DiskFull) => &Vec::new(),
+        };
+        let findings = findings.iter().map(|finding| words::visible(finding)).collect();
+        Some(Self { words, findings })
+    }
 }
 
 /// Who looks at the page.
@@ -69,8 +76,9 @@ struct FrameUser {
 
 impl Frame {
     /// For whoever is not logged in.
-    fn plain() -> Self {
-        Self { assets: &assets::ROOT, user: None, events: String::new() }
+    fn plain(site: &Site) -> Self {
+        let banner = Banner::new(site);
+        Self { assets: &assets::ROOT, user: None, events: String::new(), banner }
     }
 
     fn form_token(&self) -> &str {
@@ -91,7 +99,7 @@ impl Frame {
 
 /// A logged-in user and the frame of their page.
 #[derive(Debug, Clone)]
-struct Visitor {
+pub(super) struct Visitor {
     login: Login,
     frame: Frame,
 }
@@ -103,9 +111,9 @@ impl Visitor {
             name: login.user.name.clone(),
             balance: words::credits(credits.balance_micros),
             operator: login.is_operator(),
-            form_token: login.token.form_token(),
+            form_token: login.form_token(),
         };
-        Ok(Self { login, frame: Frame { user: Some(user), ..Frame::plain() } })
+        Ok(Self { login, frame: Frame { user: Some(user), ..Frame::plain(site) } })
     }
 }
 
@@ -188,14 +196,14 @@ pub(super) async fn show_errors(
     request: Request,
     next: Next,
 ) -> Response {
-    let token = token_of(request.headers());
+    let shown = shown(site.cookies, request.headers());
     let mut response = next.run(request).await;
     let Some(Failure(message)) = response.extensions_mut().remove() else { return response };
-    let frame = match Login::of(&site, token).await {
+    let frame = match Login::of(&site, shown).await {
         Ok(login) => Visitor::new(&site, login).await.map(|visitor| visitor.frame),
         Err(error) => Err(error),
     };
     // What stands in the way of a frame, such as not being logged in, is no reason for no page.
-    let (frame, status) = (frame.unwrap_or_else(|_| Frame::plain()), response.status());
+    let (frame, status) = (frame.unwrap_or_else(|_| Frame::plain(&site)), response.status());
     (status, ErrorPage { frame, status, message }).into_response()
 }

@@ -16,7 +16,7 @@ const JOBS_SHOWN: u32 = 8;
 
 #[derive(Template, WebTemplate)]
 #[template(path = "overview.html")]
-pub(super) struct OverviewPage {
+pub(in crate::web) struct OverviewPage {
     frame: Frame,
     stats: Stats,
     cores_free: String,
@@ -26,7 +26,7 @@ pub(super) struct OverviewPage {
 }
 
 /// `GET /`.
-pub(super) async fn overview(
+pub(in crate::web) async fn overview(
     State(site): State<Site>,
     visitor: Visitor,
 ) -> Result<OverviewPage, PageError> {

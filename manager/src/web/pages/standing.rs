@@ -23,7 +23,7 @@ struct LeaderRow {
 
 #[derive(Template, WebTemplate)]
 #[template(path = "leaderboard.html")]
-pub(super) struct LeaderboardPage {
+pub(in crate::web) struct LeaderboardPage {
     frame: Frame,
     leaders: Vec<LeaderRow>,
 }
@@ -39,7 +39,7 @@ struct TransferRow {
 
 #[derive(Template, WebTemplate)]
 #[template(path = "credits.html")]
-pub(super) struct CreditsPage {
+pub(in crate::web) struct CreditsPage {
     frame: Frame,
     balance: String,
     held: String,
@@ -51,7 +51,7 @@ pub(super) struct CreditsPage {
 }
 
 /// `GET /leaderboard`.
-pub(super) async fn leaderboard(
+pub(in crate::web) async fn leaderboard(
     State(site): State<Site>,
     visitor: Visitor,
 ) -> Result<LeaderboardPage, PageError> {
@@ -69,7 +69,7 @@ pub(super) async fn leaderboard(
 }
 
 /// `GET /credits`.
-pub(super) async fn credits(
+pub(in crate::web) async fn credits(
     State(site): State<Site>,
     visitor: Visitor,
     Params(part): Params<Part>,

@@ -27,7 +27,7 @@ use read::{DEFAULTS, read};
 
 /// The example to begin with.
 #[derive(Debug, Deserialize)]
-pub(super) struct From {
+pub(in crate::web) struct From {
     example: Option<String>,
 }
 
@@ -109,7 +109,7 @@ struct QuoteView {
 }
 
 /// `GET /submit`.
-pub(super) async fn empty_form(
+pub(in crate::web) async fn empty_form(
     State(site): State<Site>,
     visitor: Visitor,
     Params(from): Params<From>,
@@ -131,7 +131,7 @@ pub(super) async fn empty_form(
 }
 
 /// `POST /submit`.
-pub(super) async fn submit(
+pub(in crate::web) async fn submit(
     State(site): State<Site>,
     form: SignedForm,
 ) -> Result<Response, PageError> {
@@ -153,7 +153,7 @@ pub(super) async fn submit(
 }
 
 /// `POST /submit/quote`: what the form as it is now would cost. Changes nothing.
-pub(super) async fn quote(State(site): State<Site>, form: SignedForm) -> Response {
+pub(in crate::web) async fn quote(State(site): State<Site>, form: SignedForm) -> Response {
     view_quote(&site, &form.visitor.login, &form.fields).await.into_response()
 }
 

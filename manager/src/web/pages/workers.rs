@@ -7,13 +7,16 @@ use axum::response::{IntoResponse, Redirect, Response};
 use campusgrid_core::snapshot::{NewcomerView, WorkerView};
 use campusgrid_protocol::id::WorkerId;
 use campusgrid_protocol::resource::Isolation;
-use campusgrid_protocol::rest::WorkerGpu;
+use campusgrid_protocol::rest::workers::WorkerGpu;
 use serde::Deserialize;
 
 use super::form::SignedForm;
 use super::{Frame, PageError, Visitor};
+use crate::web::auth::Login;
 use crate::web::extract::{Named, Params};
-use crate::web::workers::{adopt, gpus};
+use crate::web::workers::{
+    adopt, gpus, may_be_of, may_change, release_worker, remove_worker, silent_ms,
+};
 use crate::web::{Site, words};
 
 /// Labels of container images begin so.
@@ -25,7 +28,13 @@ struct WorkerCard {
     name: String,
     owner: String,
     running: String,
-    may_remove: bool,
+    /// How it is, and its looks.
+    state: String,
+    state_class: &'static str,
+    /// Why it gets no tasks, if it was set aside; empty otherwise.
+    set_aside: String,
+    /// Whether whoever looks may remove and release it.
+    may_change: bool,
     link: Option<LinkCard>,
 }
 
@@ -66,13 +75,13 @@ struct GpuRow {
 /// A machine that nobody has approved yet.
 struct NewcomerCard {
     name: String,
+    address: String,
     claimed_owner: Option<String>,
-    capacity: String,
 }
 
 #[derive(Template, WebTemplate)]
 #[template(path = "workers.html")]
-pub(super) struct WorkersPage {
+pub(in crate::web) struct WorkersPage {
     frame: Frame,
     workers: Vec<WorkerCard>,
     newcomers: Vec<NewcomerCard>,
@@ -85,24 +94,26 @@ struct ApprovePage {
     frame: Frame,
     code: String,
     problem: String,
+    /// What the machine must show as well.
+    fingerprint: String,
 }
 
 /// What was done just before, to say so.
 #[derive(Debug, Deserialize)]
-pub(super) struct Done {
+pub(in crate::web) struct Done {
     #[serde(default)]
     done: String,
 }
 
 /// A code from a link.
 #[derive(Debug, Deserialize)]
-pub(super) struct Code {
+pub(in crate::web) struct Code {
     #[serde(default)]
     code: String,
 }
 
 /// `GET /workers`.
-pub(super) async fn workers(
+pub(in crate::web) async fn workers(
     State(site): State<Site>,
     visitor: Visitor,
     Params(Done { done }): Params<Done>,
@@ -112,26 +123,31 @@ pub(super) async fn workers(
     let notice = match done.as_str() {
         "approved" => "The machine is yours now and takes work.",
         "removed" => "The machine was removed; what ran there goes back to the queue.",
+        "released" => "The machine takes tasks again.",
         _ => "",
     };
+    let newcomers = snapshot.newcomers.iter().filter(|view| may_be_of(view, &visitor.login));
+    let card = |view| WorkerCard::new(&site, view, &visitor.login);
     WorkersPage {
         frame,
-        workers: snapshot.workers.iter().map(|view| WorkerCard::new(view, &visitor)).collect(),
-        newcomers: snapshot.newcomers.iter().map(NewcomerCard::new).collect(),
+        workers: snapshot.workers.iter().map(card).collect(),
+        newcomers: newcomers.map(NewcomerCard::new).collect(),
         notice,
     }
 }
 
 /// `GET /workers/approve`.
-pub(super) async fn approve_form(
+pub(in crate::web) async fn approve_form(
+    State(site): State<Site>,
     visitor: Visitor,
     Params(Code { code }): Params<Code>,
 ) -> impl IntoResponse {
-    ApprovePage { frame: visitor.frame, code, problem: String::new() }
+    let fingerprint = site.fingerprint.grouped();
+    ApprovePage { frame: visitor.frame, code, problem: String::new(), fingerprint }
 }
 
 /// `POST /workers/approve`.
-pub(super) async fn approve(
+pub(in crate::web) async fn approve(
     State(site): State<Site>,
     form: SignedForm,
 ) -> Result<Response, PageError> {
@@ -141,31 +157,57 @@ pub(super) async fn approve(
         Err(error) if error.describe().0.is_server_error() => Err(error.into()),
         Err(error) => {
             let (status, _, problem) = error.describe();
-            Ok((status, ApprovePage { frame: form.visitor.frame, code, problem }).into_response())
+            let fingerprint = site.fingerprint.grouped();
+            let page = ApprovePage { frame: form.visitor.frame, code, problem, fingerprint };
+            Ok((status, page).into_response())
         }
     }
 }
 
 /// `POST /workers/{id}/remove`.
-pub(super) async fn remove(
+pub(in crate::web) async fn remove(
     State(site): State<Site>,
     Named(worker): Named<WorkerId>,
     form: SignedForm,
 ) -> Result<Redirect, PageError> {
-    site.engine.remove_worker(form.visitor.login.id(), worker).await?;
+    remove_worker(&site, &form.visitor.login, worker).await?;
     Ok(Redirect::to("/workers?done=removed"))
 }
 
+/// `POST /workers/{id}/release`.
+pub(in crate::web) async fn release(
+    State(site): State<Site>,
+    Named(worker): Named<WorkerId>,
+    form: SignedForm,
+) -> Result<Redirect, PageError> {
+    release_worker(&site, &form.visitor.login, worker).await?;
+    Ok(Redirect::to("/workers?done=released"))
+}
+
 impl WorkerCard {
-    fn new(view: &WorkerView, visitor: &Visitor) -> Self {
+    fn new(site: &Site, view: &WorkerView, login: &Login) -> Self {
+        let (state, state_class) = state(site, view);
         Self {
             id: view.id.0,
-            name: view.name.clone(),
+            name: words::visible(&view.name),
             owner: view.owner_name.clone(),
             running: words::counted(view.running.into(), "task", "tasks"),
-            may_remove: view.owner == visitor.login.id() || visitor.login.is_operator(),
+            state,
+            state_class,
+            set_aside: view.set_aside.as_deref().map(words::one_line).unwrap_or_default(),
+            may_change: may_change(view, login),
             link: LinkCard::new(view),
         }
+    }
+}
+
+/// How a machine is, in words, and how that looks.
+fn state(site: &Site, view: &WorkerView) -> (String, &'static str) {
+    let Some(link) = &view.link else { return ("offline".to_owned(), "offline") };
+    match silent_ms(site, link) {
+        Some(silent_ms) => (format!("silent for {}", words::span(silent_ms)), "silent"),
+        None if view.set_aside.is_some() => ("set aside".to_owned(), "silent"),
+        None => ("online".to_owned(), "online"),
     }
 }
 
@@ -203,18 +245,11 @@ impl LinkCard {
 
 impl NewcomerCard {
     fn new(view: &NewcomerView) -> Self {
-        let capacity = &view.capacity;
-        let mut parts = vec![
-            words::counted(u64::from(capacity.cpu_millis / 1000), "core", "cores"),
-            words::mib(capacity.ram_mib),
-        ];
-        parts.extend(
-            capacity.gpus.iter().map(|gpu| {
-                format!("{} ({})", words::visible(&gpu.model), words::mib(gpu.memory_mib))
-            }),
-        );
-        let (name, claimed_owner) = (view.name.clone(), view.claimed_owner.clone());
-        Self { name, claimed_owner, capacity: parts.join(", ") }
+        Self {
+            name: words::visible(&view.name),
+            address: words::visible(&view.address),
+            claimed_owner: view.claimed_owner.as_deref().map(words::visible),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use campusgrid_protocol::rest::JobDetail;
 use campusgrid_protocol::task::Packages;
 
+use crate::web::text_stream::shown;
 use crate::web::words;
 
 /// What a job asked for. Text from outside has its hidden characters made visible.
@@ -37,11 +38,11 @@ impl Asked {
                 (names, words::visible(requires_python.as_deref().unwrap_or_default()), None)
             }
             Some(Packages::Hashed { text }) => {
-                let file = File { title: "Packages with hashes", text: text.clone() };
+                let file = File { title: "Packages with hashes", text: shown(text) };
                 (Vec::new(), String::new(), Some(file))
             }
             Some(Packages::UvLock { text }) => {
-                let file = File { title: "uv.lock", text: text.clone() };
+                let file = File { title: "uv.lock", text: shown(text) };
                 (Vec::new(), String::new(), Some(file))
             }
         };
@@ -53,7 +54,7 @@ impl Asked {
             requirements,
             python,
             file,
-            flags: detail.flags.clone(),
+            flags: detail.flags.iter().map(|flag| words::visible(flag)).collect(),
             features: features.cloned().collect(),
             image: detail.image.clone().unwrap_or_default(),
             isolation: words::least_isolation(detail.isolation),

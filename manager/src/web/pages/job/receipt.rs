@@ -65,7 +65,7 @@ impl AttemptRow {
         Self {
             task,
             number: attempt.number,
-            worker: attempt.worker_name.clone(),
+            worker: words::visible(&attempt.worker_name),
             gpus: attempt.gpus.iter().map(u16::to_string).collect::<Vec<_>>().join(", "),
             minutes: known(words::minutes(attempt.run_ms)),
             cpu: known(words::span(attempt.cpu_ms)),

@@ -1,214 +1,10 @@
-//! The dashboard and the API over real sockets, with the real engine and store behind them and no
-//! worker.
+//! The dashboard and the API as programs and browsers find them.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::Duration;
 
-use campusgrid_core::time::Timestamp;
-use campusgrid_manager::blobs::Blobs;
-use campusgrid_manager::clock::Clock;
-use campusgrid_manager::config::Config;
-use campusgrid_manager::engine::run::Engine;
-use campusgrid_manager::live::LiveLogs;
-use campusgrid_manager::readers::Readers;
-use campusgrid_manager::store::Store;
-use campusgrid_manager::web::{self, PasswordCosts, Web};
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
-/// A manager without a port for workers.
-struct Site {
-    address: SocketAddr,
-    directory: std::path::PathBuf,
-    shutdown: CancellationToken,
-    server: Option<thread::JoinHandle<()>>,
-}
-
-impl Site {
-    fn start() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("campusgrid-web-test-{}-{number}", std::process::id());
-        let directory = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&directory).unwrap();
-        let shutdown = CancellationToken::new();
-        let (tell, told) = std::sync::mpsc::sync_channel(1);
-        let (data_dir, stop) = (directory.clone(), shutdown.clone());
-        let server = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-            runtime.block_on(serve(data_dir, stop, tell));
-        });
-        let address = told.recv_timeout(Duration::from_secs(20)).unwrap();
-        Self { address, directory, shutdown, server: Some(server) }
-    }
-
-    /// Sends a request as it stands and reads the answer: status line, headers, body.
-    fn raw(&self, request: &str) -> Answer {
-        let mut connection = self.connect();
-        connection.write_all(request.as_bytes()).unwrap();
-        let mut text = String::new();
-        connection.read_to_string(&mut text).unwrap();
-        Answer::parse(&text)
-    }
-
-    fn connect(&self) -> TcpStream {
-        let connection = TcpStream::connect(self.address).unwrap();
-        connection.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        connection
-    }
-
-    /// A request with these headers (one a line) and this body.
-    fn ask(&self, line: &str, headers: &str, body: &str) -> Answer {
-        let host = self.address;
-        let length = body.len();
-        self.raw(&format!(
-            "{line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {length}\r\n\
-             {headers}\r\n{body}"
-        ))
-    }
-
-    fn json(&self, line: &str, token: &str, body: &Value) -> Answer {
-        let headers =
-            format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\n");
-        self.ask(line, &headers, &body.to_string())
-    }
-
-    fn get(&self, path: &str, token: &str) -> Answer {
-        self.ask(&format!("GET {path}"), &format!("Authorization: Bearer {token}\r\n"), "")
-    }
-
-    fn register(&self, name: &str) -> String {
-        let body = json!({"name": name, "password": "correct horse"});
-        let answer = self.ask(
-            "POST /api/v1/register",
-            "Content-Type: application/json\r\n",
-            &body.to_string(),
-        );
-        assert_eq!(answer.status, 201, "{}", answer.body);
-        answer.value()["token"].as_str().unwrap().to_owned()
-    }
-
-    fn submit(&self, token: &str) -> u64 {
-        let body = json!({"kind": "shell", "source": "true"});
-        let answer = self.json("POST /api/v1/jobs", token, &body);
-        assert_eq!(answer.status, 201, "{}", answer.body);
-        answer.value()["job"].as_u64().unwrap()
-    }
-
-    /// Opens a stream of events; yields its lines once the headers have come.
-    fn stream(&self, path: &str, token: &str, headers: &str) -> Lines {
-        let mut connection = self.connect();
-        let host = self.address;
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n{headers}\r\n"
-        );
-        connection.write_all(request.as_bytes()).unwrap();
-        let lines = BufReader::new(connection).lines().map_while(Result::ok);
-        // A comment keeps a silent stream alive after 15 s, and nothing here waits that long.
-        let mut lines = lines.take_while(|line| !line.starts_with(':'));
-        assert_eq!(lines.next().unwrap(), "HTTP/1.1 200 OK");
-        assert!(lines.by_ref().take_while(|line| !line.is_empty()).count() > 0);
-        Box::new(lines)
-    }
-}
-
-impl Drop for Site {
-    fn drop(&mut self) {
-        self.shutdown.cancel();
-        if let Some(server) = self.server.take() {
-            drop(server.join());
-        }
-        drop(std::fs::remove_dir_all(&self.directory));
-    }
-}
-
-async fn serve(
-    data_dir: std::path::PathBuf,
-    shutdown: CancellationToken,
-    tell: std::sync::mpsc::SyncSender<SocketAddr>,
-) {
-    let database = data_dir.join("campusgrid.sqlite");
-    let store = Store::open(&database).unwrap();
-    let clock = Clock::start(Timestamp(0));
-    let readers = Readers::open(&database).unwrap();
-    let blobs = Blobs::open(data_dir.join("blobs")).unwrap();
-    let live = LiveLogs::default();
-    let (engine, handle) = Engine::recover(
-        Arc::new(Config::read(None, [], []).unwrap().policy),
-        store,
-        clock,
-        live.clone(),
-    )
-    .unwrap();
-    let engine = engine.start(CancellationToken::new());
-    let passwords = PasswordCosts { memory_kib: 64, passes: 1, lanes: 1 };
-    let config = web::Config { login_days: 1, passwords, data_dir };
-    let engine_handle = handle.clone();
-    let shutdown_of_web = shutdown.clone();
-    let site = Web {
-        engine: engine_handle,
-        readers,
-        live,
-        blobs,
-        clock,
-        config,
-        shutdown: shutdown_of_web,
-    };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    tell.send(listener.local_addr().unwrap()).unwrap();
-    web::serve(listener, web::router(site).unwrap(), shutdown).await;
-    handle.stop().await;
-    engine.join().unwrap().unwrap();
-}
-
-/// The lines of a stream of events, as they come.
-type Lines = Box<dyn Iterator<Item = String>>;
-
-struct Answer {
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: String,
-}
-
-impl Answer {
-    fn parse(text: &str) -> Self {
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
-        let mut lines = head.lines();
-        let status = lines.next().and_then(|line| line.split(' ').nth(1)).unwrap_or("0");
-        let pair = |line: &str| {
-            let (name, value) = line.split_once(": ")?;
-            Some((name.to_ascii_lowercase(), value.to_owned()))
-        };
-        let headers = lines.filter_map(pair).collect();
-        Self { status: status.parse().unwrap(), headers, body: body.to_owned() }
-    }
-
-    fn header(&self, name: &str) -> &str {
-        let found = self.headers.iter().find(|(found, _)| found == name);
-        found.map_or("", |(_, value)| value)
-    }
-
-    fn value(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap()
-    }
-
-    fn code(&self) -> String {
-        self.value()["error"]["code"].as_str().unwrap_or_default().to_owned()
-    }
-
-    /// The value of a hidden field of a form.
-    fn field(&self, name: &str) -> &str {
-        let marker = format!("name=\"{name}\" value=\"");
-        let rest = self.body.split(&marker).nth(1).unwrap();
-        rest.split('"').next().unwrap()
-    }
-}
+use crate::site::{Answer, Site};
 
 #[test]
 fn every_answer_carries_the_headers_of_a_careful_site() {
@@ -313,7 +109,7 @@ fn the_same_key_is_the_same_job() {
 fn a_login_lasts_until_it_is_closed() {
     let site = Site::start();
     let first = site.register("ada");
-    let body = json!({"name": "Ada", "password": "correct horse"}).to_string();
+    let body = json!({"name": "Ada", "password": "correct horse battery"}).to_string();
     let answer = site.ask("POST /api/v1/login", "Content-Type: application/json\r\n", &body);
     let second = answer.value()["token"].as_str().unwrap().to_owned();
     assert_eq!(site.get("/api/v1/me", &second).value()["user"], "ada");
@@ -321,8 +117,8 @@ fn a_login_lasts_until_it_is_closed() {
     assert_eq!(site.get("/api/v1/me", &second).code(), "unauthenticated");
     assert_eq!(site.get("/api/v1/me", &first).status, 200);
     for body in [
-        json!({"name": "ada", "password": "wrong horse"}),
-        json!({"name": "nobody", "password": "correct horse"}),
+        json!({"name": "ada", "password": "wrong horse battery"}),
+        json!({"name": "nobody", "password": "correct horse battery"}),
         json!({"name": "ada", "password": "x".repeat(5000)}),
     ] {
         let answer =
@@ -365,12 +161,20 @@ fn forms_work_with_their_own_token_from_their_own_page_only() {
     let site = Site::start();
     let origin = format!("Origin: http://{}\r\n", site.address);
     let form = "Content-Type: application/x-www-form-urlencoded\r\n";
-    let body = "name=ada&password=correct+horse&email=";
-    let foreign = format!("{form}Origin: http://evil.example\r\n");
-    assert_eq!(site.ask("POST /register", &foreign, body).status, 403);
-    let answer = site.ask("POST /register", &format!("{form}{origin}"), body);
+    let page = site.ask("GET /register", "", "");
+    let pair = page.set_cookie("cg_form").split(';').next().unwrap();
+    let body = format!(
+        "form_token={}&name=ada&password=correct+horse+battery&email=",
+        page.field("form_token")
+    );
+    let register = |headers: &str, body: &str| {
+        site.ask("POST /register", &format!("{form}Cookie: {pair}\r\n{headers}"), body)
+    };
+    assert_eq!(register("Origin: http://evil.example\r\n", &body).status, 403);
+    assert_eq!(register(&origin, body.split_once('&').unwrap().1).status, 403);
+    let answer = register(&origin, &body);
     assert_eq!((answer.status, answer.header("location")), (303, "/"));
-    let cookie = answer.header("set-cookie");
+    let cookie = answer.set_cookie("cg_session");
     assert!(cookie.ends_with("; HttpOnly; SameSite=Lax; Path=/; Max-Age=86400"), "{cookie}");
     let cookie = format!("Cookie: {}\r\n", cookie.split(';').next().unwrap());
 
@@ -404,7 +208,7 @@ fn forms_work_with_their_own_token_from_their_own_page_only() {
 
     let out = format!("form_token={token}");
     let answer = site.ask("POST /logout", &format!("{form}{cookie}{origin}"), &out);
-    assert_eq!(answer.header("set-cookie").split(';').next().unwrap(), "cg_session=");
+    assert_eq!(answer.set_cookie("cg_session").split(';').next().unwrap(), "cg_session=");
     assert_eq!(site.ask("GET /submit", &cookie, "").status, 303);
 }
 
@@ -600,6 +404,18 @@ fn open_streams_end_when_the_manager_stops() {
     site.server.take().unwrap().join().unwrap();
     assert_eq!(logs.filter(|line| line.starts_with("data")).count(), 0);
     assert!(events.count() < 100);
+}
+
+#[test]
+fn open_streams_end_with_the_login() {
+    let site = Site::start();
+    let token = site.register("ada");
+    let job = site.submit(&token);
+    let events = site.stream("/api/v1/events", &token, "");
+    let logs = site.stream(&format!("/api/v1/jobs/{job}/logs?follow=true"), &token, "");
+    assert_eq!(site.json("POST /api/v1/logout", &token, &json!({})).status, 204);
+    assert!(events.count() < 1000);
+    assert_eq!(logs.filter(|line| line.starts_with("data")).count(), 0);
 }
 
 #[test]

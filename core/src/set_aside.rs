@@ -1,0 +1,76 @@
+//! Machines that get no tasks until somebody says so, since all that they were given came back.
+
+use std::sync::Arc;
+
+use campusgrid_protocol::id::{AttemptId, UserId, WorkerId};
+use campusgrid_protocol::task::WorkerFault;
+
+use crate::effect::{Change, Effects, Refusal, Reply};
+use crate::grid::Grid;
+use crate::suspicion::FailedStart;
+use crate::worker::Worker;
+
+/// Characters of a worker's own words that are kept in the reason.
+const WORDS_MAX: usize = 300;
+
+impl Grid {
+    /// A task came back before it began, because of what its machine lacks.
+    pub(crate) fn suspect(
+        &mut self,
+        worker: WorkerId,
+        attempt: AttemptId,
+        fault: &WorkerFault,
+        effects: &mut Effects,
+    ) {
+        let (job, submitter) = (attempt.task.job, self.jobs[&attempt.task.job].owner);
+        let believed = self.may_act_for(submitter, self.workers[&worker].owner);
+        let failed = FailedStart { worker, job, submitter, believed };
+        if self.suspicions.failed(failed, self.now) {
+            let words: String = fault.to_string().chars().take(WORDS_MAX).collect();
+            self.set_aside(worker, &format!("; the last said: {words}"), effects);
+        }
+    }
+
+    /// A task has begun, so that its job is sound, unless that is its submitter's own machine.
+    pub(crate) fn believe(&mut self, attempt: AttemptId, worker: WorkerId, effects: &mut Effects) {
+        let job = attempt.task.job;
+        if self.jobs[&job].owner == self.workers[&worker].owner {
+            return;
+        }
+        for other in self.suspicions.began(job, worker, self.now) {
+            self.set_aside(other, ", and began elsewhere", effects);
+        }
+    }
+
+    fn set_aside(&mut self, id: WorkerId, words: &str, effects: &mut Effects) {
+        let worker = self.workers.get_mut(&id).expect("only machines with an owner are suspected");
+        if worker.set_aside.is_some() {
+            return;
+        }
+        let reason: Arc<str> =
+            format!("three different jobs came back from it before they began{words}").into();
+        worker.set_aside = Some(Arc::clone(&reason));
+        let (reason, at) = (Some(reason), self.now);
+        effects.changes.push(Change::WorkerSetAside { worker: id, reason, at });
+    }
+
+    pub(crate) fn on_release_worker(
+        &mut self,
+        user: UserId,
+        id: WorkerId,
+        effects: &mut Effects,
+    ) -> Reply {
+        let mine = |worker: &&Worker| self.may_act_for(user, worker.owner);
+        if self.workers.get(&id).filter(mine).is_none() {
+            return Reply::Refused(Refusal::NotFound);
+        }
+        let worker = self.workers.get_mut(&id).expect("it has just been looked up");
+        if worker.set_aside.take().is_some() {
+            let (reason, at) = (None, self.now);
+            effects.changes.push(Change::WorkerSetAside { worker: id, reason, at });
+            self.suspicions.forget(id);
+            self.freed.insert(id); // It has been passed over.
+        }
+        Reply::Done
+    }
+}

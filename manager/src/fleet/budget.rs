@@ -1,0 +1,171 @@
+//! What an attempt may leave on our disk: as much as its result may refer to, and no more. A worker
+//! could otherwise fill it with files that belong to nothing.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use campusgrid_protocol::id::{AttemptId, WorkerId};
+use campusgrid_protocol::message::OUTPUTS_MAX;
+
+use super::check::LOG_MAX_BYTES;
+use crate::live::LiveLogs;
+
+/// Files that a result may refer to: outputs and both logs.
+const BLOBS_MAX: usize = OUTPUTS_MAX + 2;
+
+/// Attempts are swept when so many more than after the last time are known.
+const SWEEP_EVERY: usize = 1024;
+
+/// What the attempts that are under way have left so far. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Budgets {
+    live: LiveLogs,
+    accounts: Arc<Mutex<Accounts>>,
+}
+
+#[derive(Debug, Default)]
+struct Accounts {
+    attempts: BTreeMap<AttemptId, Account>,
+    swept_at: usize,
+}
+
+#[derive(Debug)]
+struct Account {
+    worker: WorkerId,
+    bytes_max: u64,
+    bytes: u64,
+    blobs: usize,
+}
+
+/// An attempt has left too much already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an attempt leaves at most {BLOBS_MAX} files, and this one {bytes_max} bytes")]
+pub(super) struct OverBudget {
+    bytes_max: u64,
+}
+
+impl Budgets {
+    /// For the attempts that have live logs: others are over.
+    pub(super) fn new(live: LiveLogs) -> Self {
+        Self { live, accounts: Arc::default() }
+    }
+
+    /// An attempt begins with this much scratch space, which its outputs come from.
+    pub(super) fn grant(&self, worker: WorkerId, attempt: AttemptId, disk_mib: u32) {
+        let mut accounts = self.lock();
+        if accounts.attempts.len() >= accounts.swept_at + SWEEP_EVERY {
+            accounts
+                .attempts
+                .retain(|&attempt, account| self.live.is_open(account.worker, attempt));
+            accounts.swept_at = accounts.attempts.len();
+        }
+        accounts.attempts.entry(attempt).or_insert_with(|| Account {
+            worker,
+            bytes_max: (u64::from(disk_mib) << 20) + 2 * LOG_MAX_BYTES,
+            bytes: 0,
+            blobs: 0,
+        });
+    }
+
+    /// Takes the room for one more blob, to be given back unless it is kept.
+    ///
+    /// # Errors
+    ///
+    /// [`OverBudget`].
+    pub(super) fn take(&self, attempt: AttemptId, bytes: u64) -> Result<Taken, OverBudget> {
+        let mut accounts = self.lock();
+        let account = accounts.attempts.get_mut(&attempt).ok_or(OverBudget { bytes_max: 0 })?;
+        let all = account.bytes.saturating_add(bytes);
+        if all > account.bytes_max || account.blobs >= BLOBS_MAX {
+            return Err(OverBudget { bytes_max: account.bytes_max });
+        }
+        account.bytes = all;
+        account.blobs += 1;
+        Ok(Taken { budgets: self.clone(), attempt, bytes, is_kept: false })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Accounts> {
+        self.accounts.lock().expect("nothing panics while it holds the budgets")
+    }
+}
+
+/// Room for a blob that is on its way.
+#[derive(Debug)]
+pub(super) struct Taken {
+    budgets: Budgets,
+    attempt: AttemptId,
+    bytes: u64,
+    is_kept: bool,
+}
+
+impl Taken {
+    /// The blob is here.
+    pub(super) fn keep(mut self) {
+        self.is_kept = true;
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if self.is_kept {
+            return;
+        }
+        if let Some(account) = self.budgets.lock().attempts.get_mut(&self.attempt) {
+            account.bytes = account.bytes.saturating_sub(self.bytes);
+            account.blobs = account.blobs.saturating_sub(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use campusgrid_protocol::id::{AttemptId, JobId, TaskId, WorkerId};
+
+    use super::{BLOBS_MAX, Budgets, SWEEP_EVERY};
+    use crate::fleet::check::LOG_MAX_BYTES;
+    use crate::live::LiveLogs;
+
+    fn attempt(index: u32) -> AttemptId {
+        AttemptId { task: TaskId { job: JobId(1), index }, number: 1 }
+    }
+
+    #[test]
+    fn what_is_left_counts_whatever_the_connection() {
+        let budgets = Budgets::new(LiveLogs::default());
+        let max = (1 << 20) + 2 * LOG_MAX_BYTES;
+        assert!(budgets.take(attempt(1), 1).is_err(), "not begun");
+        budgets.grant(WorkerId(1), attempt(1), 1);
+        let half = budgets.take(attempt(1), max / 2).unwrap();
+        assert!(budgets.take(attempt(1), max / 2 + 1).is_err());
+        drop(half); // Broken off: nothing of it is left.
+        budgets.take(attempt(1), max).unwrap().keep();
+        budgets.grant(WorkerId(1), attempt(1), 1000); // A repeated start.
+        assert!(budgets.take(attempt(1), 1).is_err());
+        assert!(budgets.take(attempt(1), 0).is_ok());
+        assert!(budgets.take(attempt(1), u64::MAX).is_err());
+    }
+
+    #[test]
+    fn files_without_content_are_files() {
+        let budgets = Budgets::new(LiveLogs::default());
+        budgets.grant(WorkerId(1), attempt(1), 1);
+        for _ in 0..BLOBS_MAX {
+            budgets.take(attempt(1), 0).unwrap().keep();
+        }
+        let refused = budgets.take(attempt(1), 0).unwrap_err().to_string();
+        assert!(refused.starts_with("an attempt leaves at most 1002 files"), "{refused}");
+    }
+
+    #[test]
+    fn what_is_over_is_forgotten() {
+        let live = LiveLogs::default();
+        let budgets = Budgets::new(live.clone());
+        live.open(WorkerId(1), attempt(0));
+        let all = u32::try_from(3 * SWEEP_EVERY).unwrap();
+        for index in 0..all {
+            budgets.grant(WorkerId(1), attempt(index), 1);
+        }
+        assert!(budgets.lock().attempts.len() <= SWEEP_EVERY + 1);
+        assert!(budgets.take(attempt(0), 1).is_ok(), "still under way");
+    }
+}

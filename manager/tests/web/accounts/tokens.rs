@@ -1,0 +1,135 @@
+//! API tokens: what they are good for, and for how long.
+
+use campusgrid_manager::web::access::Access;
+use campusgrid_manager::web::routes::listed;
+use serde_json::{Value, json};
+
+use super::{Browser, rows};
+use crate::site::{Answer, PASSWORD, Site};
+
+fn make(site: &Site, token: &str, scopes: &[&str]) -> Answer {
+    let body = json!({"name": "<b>cluster</b>", "scopes": scopes, "days": 366});
+    site.json("POST /api/v1/tokens", token, &body)
+}
+
+fn made(site: &Site, token: &str, scopes: &[&str]) -> (String, u64) {
+    let answer = make(site, token, scopes);
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    let value = answer.value();
+    (value["token"].as_str().unwrap().to_owned(), value["id"].as_u64().unwrap())
+}
+
+#[test]
+fn a_token_is_shown_once_and_works_until_it_is_revoked() {
+    let site = Site::start();
+    let (ada, grace) = (site.register("ada"), site.register("grace"));
+    let (token, id) = made(&site, &ada, &["read", "submit"]);
+    assert!(token.starts_with("cgp_") && token.len() == 4 + 64, "{token}");
+    let list = site.get("/api/v1/tokens", &ada);
+    assert!(!list.body.contains(&token[4..]));
+    let row = &rows(&list)[0];
+    assert_eq!((&row["id"], &row["scopes"]), (&json!(id), &json!(["read", "submit"])));
+    assert_eq!(row["used_at_ms"], Value::Null);
+    let made_at = row["made_at_ms"].as_u64().unwrap();
+    let days = (row["until_ms"].as_u64().unwrap() + 60_000 - made_at) / (24 * 3600 * 1000);
+    assert_eq!(days, 366);
+    assert_eq!(site.get("/api/v1/me", &token).value()["user"], "ada");
+    let row = &rows(&site.get("/api/v1/tokens", &ada))[0];
+    assert!(row["used_at_ms"].as_u64().unwrap() >= made_at, "{row}");
+    assert_eq!(rows(&site.get("/api/v1/tokens", &grace)), Vec::<Value>::new());
+    let revoke = format!("DELETE /api/v1/tokens/{id}");
+    assert_eq!(site.json(&revoke, &grace, &json!({})).status, 404);
+    assert_eq!(site.get("/api/v1/me", &token).status, 200);
+    assert_eq!(site.json(&revoke, &ada, &json!({})).status, 204);
+    assert_eq!(site.get("/api/v1/me", &token).code(), "unauthenticated");
+}
+
+#[test]
+fn every_route_takes_a_token_of_its_scope_and_no_other() {
+    let site = Site::start();
+    let ada = site.register("ada"); // An operator, so that only scopes stand in the way.
+    let scopes = [
+        (Access::Read, "read"),
+        (Access::Submit, "submit"),
+        (Access::Own, "own"),
+        (Access::Operate, "operate"),
+    ];
+    let tokens = scopes.map(|(access, scope)| (access, made(&site, &ada, &[scope]).0));
+    for route in listed().iter().filter(|route| route.path.starts_with("/api/")) {
+        if route.access == Access::Anyone || route.path == "/api/v1/events" {
+            continue; // A stream that is let in does not end.
+        }
+        let path = route.path.replace("{id}", "9999").replace("{index}", "0");
+        let path = path.replace("{*path}", "x");
+        for (access, token) in &tokens {
+            let answer = site.json(&format!("{} {path}", route.method), token, &json!({}));
+            let is_refused = answer.status == 403 && answer.code() == "insufficient_scope";
+            let what = format!("{} {} with {access:?}", route.method, route.path);
+            assert_eq!(is_refused, *access != route.access, "{what}: {}", answer.body);
+        }
+    }
+    assert_eq!(site.get("/api/v1/me", &ada).status, 200, "nothing above has ended the login");
+}
+
+#[test]
+fn an_operators_token_without_that_scope_is_a_members() {
+    let site = Site::start();
+    let (ada, grace) = (site.register("ada"), site.register("grace"));
+    let job = site.submit(&grace);
+    let (reads, _) = made(&site, &ada, &["read", "submit", "own"]);
+    let (operates, _) = made(&site, &ada, &["read", "submit", "operate"]);
+    let path = format!("/api/v1/jobs/{job}");
+    assert_eq!(site.get(&path, &ada).status, 200);
+    assert_eq!(site.get(&path, &operates).status, 200);
+    assert_eq!(site.get(&path, &reads).status, 404);
+    assert_eq!(site.get("/api/v1/me", &reads).value()["operator"], false);
+    let cancel = format!("POST {path}/cancel");
+    assert_eq!(site.json(&cancel, &reads, &json!({})).status, 404);
+    // A member's token with that scope is a member's as well.
+    let (none, _) = made(&site, &grace, &["operate"]);
+    assert_eq!(site.get("/api/v1/users", &none).code(), "not_an_operator");
+    assert_eq!(site.get("/api/v1/users", &operates).status, 200);
+    let role = json!({"role": "operator"});
+    let answer = site.json("PATCH /api/v1/users/2", &operates, &role);
+    assert_eq!(answer.code(), "insufficient_scope", "roles are given in person");
+}
+
+#[test]
+fn a_user_has_fifty_at_most_and_bodies_are_checked() {
+    let site = Site::start();
+    let ada = site.register("ada");
+    let body = json!({"name": "", "scopes": [], "days": 400});
+    let refused = site.json("POST /api/v1/tokens", &ada, &body);
+    assert_eq!((refused.status, refused.code().as_str()), (422, "invalid_fields"));
+    assert_eq!(refused.value()["error"]["fields"].as_array().unwrap().len(), 3);
+    for _ in 0..50 {
+        made(&site, &ada, &["read"]);
+    }
+    assert_eq!(make(&site, &ada, &["read"]).code(), "too_many");
+}
+
+#[test]
+fn the_page_makes_and_revokes_them() {
+    let site = Site::start();
+    site.register("ada");
+    site.register("grace");
+    let browser = Browser::new(&site);
+    browser.log_in("grace", PASSWORD);
+    let page = browser.open("/account").body;
+    assert!(page.contains("name=\"scope.read\" checked") && !page.contains("scope.operate"));
+    let wrong = browser.send("/account", "/account/tokens", "name=%3Cb%3E&days=0");
+    assert_eq!(wrong.status, 422);
+    assert!(wrong.body.contains("id=\"days-error\"") && wrong.body.contains("id=\"scopes-error\""));
+    assert!(wrong.body.contains("value=\"&#60;b&#62;\""), "what was typed is kept, escaped");
+    let fields = "name=%3Cb%3E&days=9&scope.read=on&scope.own=on";
+    let page = browser.send("/account", "/account/tokens", fields).body;
+    let token = page.split("value=\"cgp_").nth(1).unwrap().split('"').next().unwrap();
+    let token = format!("cgp_{token}");
+    assert!(page.contains("&#60;b&#62;") && !page.contains("<b>"), "{page}");
+    assert!(page.contains("read, own"));
+    assert_eq!(site.get("/api/v1/me", &token).value()["user"], "grace");
+    assert!(!browser.open("/account").body.contains(&token), "it is shown once");
+    let answer = browser.send("/account", "/account/tokens/1/revoke", "");
+    assert_eq!(answer.header("location"), "/account?done=token");
+    assert_eq!(site.get("/api/v1/me", &token).status, 401);
+}

@@ -1,0 +1,166 @@
+//! Machines: those that take part, those that want to, and tokens by which they may.
+
+use serde::{Deserialize, Serialize};
+
+use super::{FieldError, field};
+use crate::resource::{Gpu, GpuLoad, Isolation};
+
+/// Machines that may join by one token.
+pub const USES_MAX: u32 = 10_000;
+
+/// How long a token may last: 30 days. Hours.
+pub const HOURS_MAX: u32 = 30 * 24;
+
+/// A machine with an owner.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Worker {
+    pub worker: u64,
+    pub name: String,
+    pub owner: String,
+    /// Whether it is connected and was heard of lately.
+    pub online: bool,
+    /// How long it has not been heard of, if it is connected and should have been. Milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent_ms: Option<u64>,
+    /// Why it gets no tasks until its owner or an operator says so (`POST workers/{id}/release`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_aside: Option<String>,
+    pub isolation: Isolation,
+    pub isolation_notes: Vec<String>,
+    pub cpu_millis: u32,
+    pub cpu_free_millis: u32,
+    pub ram_mib: u32,
+    pub ram_free_mib: u32,
+    pub disk_mib: u32,
+    pub disk_free_mib: u32,
+    pub gpus: Vec<WorkerGpu>,
+    pub gpus_free: u16,
+    /// What jobs may require of it; one that ends with `*` stands for all that begin so.
+    pub labels: Vec<String>,
+    pub running: u32,
+    pub cpu_busy_permille: u16,
+    pub ram_used_mib: u32,
+}
+
+/// A GPU of a machine.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WorkerGpu {
+    /// By which it is granted.
+    pub number: u16,
+    #[serde(flatten)]
+    pub gpu: Gpu,
+    /// Whether no job has it.
+    pub free: bool,
+    /// What it is busy with; absent where that is not known.
+    pub load: Option<GpuLoad>,
+}
+
+/// A row of `GET workers/waiting`: a machine that shows a code on its own screen.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WaitingWorker {
+    pub name: String,
+    /// Where it dials in from.
+    pub address: String,
+    /// The only user who can approve it, if it names one.
+    pub claimed_owner: Option<String>,
+}
+
+/// `POST workers/approve`: the code that the worker shows on its own screen.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approve {
+    pub code: String,
+}
+
+/// Answers `POST workers/approve`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Approved {
+    pub worker: u64,
+}
+
+/// `POST workers/tokens`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MakeJoinToken {
+    /// Whose the machines will be: of whoever asks, if absent. Only operators may name others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Machines that may join by it, 1 to [`USES_MAX`].
+    #[serde(default = "one")]
+    pub uses: u32,
+    /// How long it lasts, 1 to [`HOURS_MAX`].
+    #[serde(default = "one")]
+    pub hours: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+impl MakeJoinToken {
+    /// Checks the numbers.
+    ///
+    /// # Errors
+    ///
+    /// All fields that are wrong.
+    pub fn check(&self) -> Result<(), Vec<FieldError>> {
+        let mut errors = Vec::new();
+        for (name, value, max) in [("uses", self.uses, USES_MAX), ("hours", self.hours, HOURS_MAX)]
+        {
+            if !(1..=max).contains(&value) {
+                errors.push(field(name, &format!("must be 1 to {max}")));
+            }
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+}
+
+/// Answers `POST workers/tokens`: the only time that the secret is shown.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct JoinTokenMade {
+    /// `cg1.…`, for `campusgrid-worker --token`.
+    pub token: String,
+    #[serde(flatten)]
+    pub row: JoinTokenRow,
+}
+
+/// A token by which machines may join now, without its secret.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct JoinTokenRow {
+    pub id: u64,
+    /// Whose the machines will be.
+    pub owner: String,
+    pub uses_left: u32,
+    pub made_at_ms: u64,
+    pub until_ms: u64,
+}
+
+/// `GET workers/tokens`: one's own; an operator sees all.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct JoinTokens {
+    /// Of the manager's certificate authority: SHA-256 in hexadecimal digits, as workers show it.
+    pub fingerprint: String,
+    pub tokens: Vec<JoinTokenRow>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MakeJoinToken;
+
+    #[test]
+    fn a_token_is_for_some_machines_and_some_time() {
+        for (text, wrong) in [
+            ("{}", &[][..]),
+            (r#"{"uses":10000,"hours":720,"owner":"ada"}"#, &[]),
+            (r#"{"uses":0}"#, &["uses"]),
+            (r#"{"uses":10001,"hours":721}"#, &["uses", "hours"]),
+            (r#"{"hours":0}"#, &["hours"]),
+        ] {
+            let body: MakeJoinToken = serde_json::from_str(text).unwrap();
+            let fields = body.check().err().unwrap_or_default();
+            let fields: Vec<&str> = fields.iter().map(|error| error.field.as_str()).collect();
+            assert_eq!(fields, wrong, "{text}");
+        }
+        assert!(serde_json::from_str::<MakeJoinToken>(r#"{"minutes":1}"#).is_err());
+    }
+}
