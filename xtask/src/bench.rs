@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use crate::account::Account;
 use crate::client::{Client, state, trivial_job};
 use crate::clock::Stopwatch;
-use crate::grid::{self, Manager, Plan, Ports, ShortLived, Worker};
+use crate::grid::{self, Door, Manager, Plan, Ports, ShortLived, Worker};
 use crate::interrupt::Daemons;
 use crate::places::{Places, Profile};
 use crate::program;
@@ -53,8 +53,9 @@ impl Bench {
         let account = Account::with_random_password("owner")?;
         let owner = account.register(&manager.client)?;
         let submitter = Account::with_random_password("submitter")?.register(&manager.client)?;
-        let worker = manager.start_worker(places, &account.name, &daemons)?;
-        worker.join(&manager, &owner)?;
+        let token = manager.join_token(&owner)?;
+        let worker = manager.start_worker(places, Door::Token(&token), &daemons)?;
+        worker.wait_until_joined(&manager, &owner)?;
         Ok(Self { manager, worker, submitter, daemons, _folder: folder })
     }
 }

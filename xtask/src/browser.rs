@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::account::Account;
-use crate::grid::{self, Manager, Plan, Ports, ShortLived, Worker};
+use crate::grid::{self, Door, Manager, Plan, Ports, ShortLived, Worker};
 use crate::interrupt::Daemons;
 use crate::places::{Places, Profile};
 use crate::program;
@@ -94,7 +94,7 @@ fn drive(
     };
     let manager = grid::start_manager(places, plan, daemons)?;
     let owner = Account::with_random_password("olivia")?;
-    let worker = manager.start_worker(places, &owner.name, daemons)?;
+    let worker = manager.start_worker(places, Door::Code(&owner.name), daemons)?;
     let code = worker.code()?;
     let mut node = Command::new("node");
     node.arg(places.root.join("tests/browser").join(script)).current_dir(&places.root);

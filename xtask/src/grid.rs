@@ -57,6 +57,15 @@ pub(crate) struct Manager {
     said: Said,
 }
 
+/// How a worker that is new is let in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Door<'a> {
+    /// By a token that its owner made beforehand.
+    Token(&'a str),
+    /// By a code that it shows and its owner, named here, is to approve.
+    Code(&'a str),
+}
+
 /// A started worker, approved or not.
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -89,8 +98,18 @@ impl Ports {
 ///
 /// When they do not compile.
 pub(crate) fn build(places: &Places, profile: Profile) -> Result<()> {
+    build_with(places, profile, &[])
+}
+
+/// Those, and the binaries of more packages.
+///
+/// # Errors
+///
+/// When they do not compile.
+pub(crate) fn build_with(places: &Places, profile: Profile, packages: &[&str]) -> Result<()> {
     let mut words = vec!["build", "--bins", "--package", "campusgrid-manager"];
     words.extend(["--package", "campusgrid-worker"]);
+    words.extend(packages.iter().flat_map(|package| ["--package", package]));
     match profile {
         Profile::Debug => {}
         Profile::Release => words.push("--release"),
@@ -129,7 +148,17 @@ pub(crate) fn start_manager(places: &Places, plan: Plan, daemons: &Daemons) -> R
 }
 
 impl Manager {
-    /// Starts a worker that says it belongs to `owner`.
+    /// A token by which one machine of this user may join, within an hour.
+    ///
+    /// # Errors
+    ///
+    /// When the API cannot be asked.
+    pub(crate) fn join_token(&self, owner: &Client) -> Result<String> {
+        let made = owner.post("workers/tokens", &json!({}))?;
+        Ok(made["token"].as_str().context("the API gave no token")?.to_owned())
+    }
+
+    /// Starts a worker; one that has joined before does not look at the door.
     ///
     /// # Errors
     ///
@@ -137,14 +166,19 @@ impl Manager {
     pub(crate) fn start_worker(
         &self,
         places: &Places,
-        owner: &str,
+        door: Door<'_>,
         daemons: &Daemons,
     ) -> Result<Worker> {
         let data = self.plan.folder.join("worker");
         make_private(&data)?;
         let mut command = clean(places, &self.plan, "campusgrid-worker");
         command.args(["-m", &HOST.to_string(), "-p", &self.plan.ports.workers.to_string()]);
-        command.args(["-n", &self.plan.worker_name, "-u", owner]);
+        command.args(["-n", &self.plan.worker_name]);
+        match door {
+            // Everybody may read a command line.
+            Door::Token(token) => command.env("MANAGER_TOKEN", token),
+            Door::Code(owner) => command.args(["-u", owner]),
+        };
         command.env("CAMPUSGRID_WORKER_DATA_DIR", &data);
         command.env("CAMPUSGRID_WORKER_UV", places.uv());
         let log = self.plan.folder.join("worker.log");
@@ -183,25 +217,20 @@ impl Worker {
         self.said.wait_for("a code", CODE_LIMIT, code_in)
     }
 
-    /// Approves it as its owner, unless it was approved before, and waits until it is there.
+    /// Waits until it is there.
     ///
     /// # Errors
     ///
-    /// When it is not approved or does not connect.
-    pub(crate) fn join(&self, manager: &Manager, owner: &Client) -> Result<()> {
+    /// When it ends or does not connect; the error holds the end of its log.
+    pub(crate) fn wait_until_joined(&self, manager: &Manager, owner: &Client) -> Result<()> {
         let waiting = Stopwatch::start();
-        loop {
-            let step = Duration::from_millis(50);
-            if let Ok(code) = self.said.wait_for("a code", step, code_in) {
-                owner.post("workers/approve", &json!({ "code": code }))?;
+        while !manager.has_worker(owner)? {
+            if waiting.elapsed() > ONLINE_LIMIT || self.said.is_over() {
+                bail!("the worker did not join:\n{}", self.said.tail());
             }
-            if manager.has_worker(owner)? {
-                return Ok(());
-            }
-            if waiting.elapsed() > ONLINE_LIMIT {
-                bail!("the worker did not join in {ONLINE_LIMIT:?}:\n{}", self.said.tail());
-            }
+            std::thread::sleep(START_STEP);
         }
+        Ok(())
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -224,7 +253,7 @@ fn clean(places: &Places, plan: &Plan, binary: &str) -> Command {
     let mut command = Command::new(places.binary(plan.profile, binary));
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        let seeds = ["DASHBOARD_PORT", "USE_DOCKER", "STARTING_CREDITS"];
+        let seeds = ["DASHBOARD_PORT", "USE_DOCKER", "STARTING_CREDITS", "MANAGER_TOKEN"];
         if text.starts_with("CAMPUSGRID_") || seeds.contains(&text.as_ref()) {
             command.env_remove(&name);
         }

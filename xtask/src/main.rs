@@ -7,15 +7,18 @@
 mod account;
 mod bench;
 mod browser;
+mod chaos;
 mod client;
 mod clock;
 mod daemon;
 mod demo;
+mod fuzz;
 mod grid;
 mod interrupt;
 mod places;
 mod program;
 mod setup;
+mod sim;
 mod summary;
 mod test;
 mod tidy;
@@ -33,6 +36,10 @@ Usage: cargo xtask COMMAND
   test                            set up what tests need and run all of them
   test --vm                       test the sandbox in a virtual machine, with cgroup v2
   test --vm hostile               run the hostile programs there, through a real worker
+  fuzz [--seconds N] [TARGET…]    feed hostile bytes to each target (or those named) for N seconds
+  chaos [--kills N] [--seed S]    kill and cut off a whole grid N times, check what was acknowledged
+  flood [--workers N]             let N workers return at once to a manager that was killed
+  sim [--seeds N] [--from S]      play N made-up worlds from seed S on, with faults, on all cores
   browser                         run the browser test alone
   tidy                            check the rules of style that no other tool knows
   setup                           install what the demo needs
@@ -61,6 +68,10 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["test"] => test::run(&places),
         ["test", "--vm"] => test::run_vm(&places, test::Trial::Sandbox),
         ["test", "--vm", "hostile"] => test::run_vm(&places, test::Trial::Hostile),
+        ["sim", options @ ..] => sim::run(&places, options),
+        ["fuzz", options @ ..] => fuzz::run(&places, &fuzz::Options::parse(options)?),
+        ["chaos", options @ ..] => chaos::run(&places, "storm", options),
+        ["flood", options @ ..] => chaos::run(&places, "flood", options),
         ["browser"] => browser::run(&places),
         ["tidy"] => tidy::run(&places),
         ["setup"] => setup::run(&places, setup::Purpose::Demo).map(|()| ExitCode::SUCCESS),

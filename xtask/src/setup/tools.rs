@@ -13,6 +13,7 @@ const UV: &str = "0.13.9";
 const CARGO_DENY: &str = "0.20.2";
 /// Only for machines that have none: any recent one will do.
 const CARGO_NEXTEST: &str = "0.9.143";
+const CARGO_FUZZ: &str = "0.13.2";
 
 /// The installer of Python packages; its folder becomes part of the worker's search path.
 ///
@@ -55,13 +56,26 @@ pub(crate) fn cargo_deny(places: &Places) -> Result<PathBuf> {
 ///
 /// When it cannot be built.
 pub(crate) fn cargo_nextest(places: &Places) -> Result<PathBuf> {
-    if let Some(found) = program::on_path("cargo-nextest") {
+    of_any_version(places, "cargo-nextest", CARGO_NEXTEST)
+}
+
+/// Builds the fuzzer's targets: the machine's own if it has one.
+///
+/// # Errors
+///
+/// When it cannot be built.
+pub(crate) fn cargo_fuzz(places: &Places) -> Result<PathBuf> {
+    of_any_version(places, "cargo-fuzz", CARGO_FUZZ)
+}
+
+fn of_any_version(places: &Places, name: &str, version: &str) -> Result<PathBuf> {
+    if let Some(found) = program::on_path(name) {
         return Ok(found);
     }
-    let binary = places.tools().join("bin/cargo-nextest");
+    let binary = places.tools().join("bin").join(name);
     let _alone = lock(places)?;
     if !binary.exists() {
-        cargo_install(places, "cargo-nextest", CARGO_NEXTEST)?;
+        cargo_install(places, name, version)?;
     }
     Ok(binary)
 }

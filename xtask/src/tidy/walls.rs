@@ -24,7 +24,7 @@ const IO: [&str; 9] = [
     "tokio",
 ];
 
-const WALLS: [Wall; 12] = [
+const WALLS: [Wall; 14] = [
     Wall {
         folder: "core/src/",
         banned: &IO,
@@ -59,6 +59,16 @@ const WALLS: [Wall; 12] = [
         folder: "container/src/",
         banned: &["campusgrid_core", "campusgrid_manager"],
         why: "containers know plans and engines, neither the grid nor money",
+    },
+    Wall {
+        folder: "identity/src/",
+        banned: &["tokio", "TcpStream", "TcpListener", "campusgrid_core", "campusgrid_manager"],
+        why: "identities are keys, certificates and configurations, not connections",
+    },
+    Wall {
+        folder: "manager/src/admin/",
+        banned: &["Grid", "axum", "store::write"],
+        why: "the local socket asks the engine like everybody else",
     },
     Wall {
         folder: "manager/src/store/",
