@@ -1,5 +1,7 @@
 //! What tasks came to: their attempts, their fates, what they left.
 
+use std::collections::BTreeSet;
+
 use campusgrid_protocol::rest::{Task, TaskState};
 
 use super::{Finding, JobTruth, Rule};
@@ -58,6 +60,13 @@ pub(super) fn is_given_up(task: &Task) -> bool {
     task.state == TaskState::Failed && last.is_some_and(|last| last.charged_micros == 0)
 }
 
+/// Tries are more than a storm can use up, so what is left is a task that three different workers were
+/// lost with.
+fn is_rightly_given_up(task: &Task) -> bool {
+    let workers: BTreeSet<u64> = task.attempts.iter().map(|attempt| attempt.worker).collect();
+    is_given_up(task) && workers.len() >= 3
+}
+
 fn check_attempts(task: &Task, find: &mut impl FnMut(Rule, String)) {
     let numbers: Vec<u32> = task.attempts.iter().map(|attempt| attempt.number).collect();
     let count = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
@@ -88,7 +97,7 @@ fn check_fate(
     let may_be_cancelled = known.cancel != Cancel::No;
     let is_right = match task.state {
         TaskState::Succeeded => expected.fate == Fate::Succeeds,
-        TaskState::Failed => expected.fate == Fate::Fails || is_given_up(task),
+        TaskState::Failed => expected.fate == Fate::Fails || is_rightly_given_up(task),
         TaskState::Cancelled => may_be_cancelled,
         TaskState::Queued | TaskState::Preparing | TaskState::Running => {
             find(Rule::Ends, format!("is {:?}", task.state));

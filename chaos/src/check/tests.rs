@@ -254,7 +254,7 @@ fn a_task_that_ends_as_it_cannot_is_noticed() {
 }
 
 #[test]
-fn a_task_that_is_given_up_is_refunded_and_no_finding() {
+fn a_task_is_given_up_only_after_three_workers_and_is_refunded_then() {
     let spoil = |story: &mut Story| {
         *story = Story::of(Kind::Failing);
         let Some(Event::Intended { work, .. }) = story.events.first_mut() else { panic!() };
@@ -271,7 +271,16 @@ fn a_task_that_is_given_up_is_refunded_and_no_finding() {
         let (state, refunded_micros) = (JobState::Failed, HELD);
         story.events.push(Event::EndSeen { job: 7, state, charged_micros: 0, refunded_micros });
     };
-    check_spoilt(Kind::Shell, spoil_and_refund, &[]);
+    check_spoilt(Kind::Shell, spoil_and_refund, &[Rule::Fate]);
+    let lost_on_three = |story: &mut Story| {
+        spoil_and_refund(story);
+        let attempts = &mut story.task_mut().attempts;
+        attempts.push(attempt(3, 0));
+        for (worker, attempt) in (1..).zip(attempts) {
+            attempt.worker = worker;
+        }
+    };
+    check_spoilt(Kind::Shell, lost_on_three, &[]);
 }
 
 #[test]
