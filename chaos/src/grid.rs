@@ -16,7 +16,7 @@ use crate::api::Api;
 use crate::clock::Stopwatch;
 use crate::error::ChaosError;
 use crate::manager::{Manager, ManagerPlan};
-use crate::plan::{CLIENTS, LEASE_MS, Link, Target, WORKERS};
+use crate::plan::{CLIENTS, Link, Target, WORKERS};
 use crate::process::{OnLine, Process, clean};
 use crate::progress::Progress;
 use crate::proxy::Proxy;
@@ -84,6 +84,7 @@ pub struct Grid {
     pub folder: PathBuf,
     programs: Programs,
     seed: u64,
+    lease_ms: u32,
     manager: Option<Process>,
     workers: Vec<Option<Process>>,
     clients: Vec<Option<Process>>,
@@ -107,12 +108,18 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// Starts a manager and three workers, which belong to one user; clients come later.
+    /// Starts a manager and three workers, which belong to one user; clients come later. Tasks are given
+    /// out for `lease_ms` at a time.
     ///
     /// # Errors
     ///
     /// Whatever keeps one of them from coming up; `NoSandbox` where workers cannot run tasks at all.
-    pub fn start(folder: &Path, programs: Programs, seed: u64) -> Result<Self, ChaosError> {
+    pub fn start(
+        folder: &Path,
+        programs: Programs,
+        seed: u64,
+        lease_ms: u32,
+    ) -> Result<Self, ChaosError> {
         let runtime = Runtime::new().map_err(|source| ChaosError::Runtime { source })?;
         make_folder(folder)?;
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
@@ -122,6 +129,7 @@ impl Grid {
             folder: folder.to_owned(),
             programs,
             seed,
+            lease_ms,
             manager: None,
             workers: (0..WORKERS).map(|_| None).collect(),
             clients: (0..CLIENTS).map(|_| None).collect(),
@@ -204,7 +212,7 @@ impl Grid {
     fn manager_plan(&self) -> ManagerPlan {
         let settings = [
             ("CAMPUSGRID_MANAGER_HEARTBEAT_MS", HEARTBEAT_MS.to_string()),
-            ("CAMPUSGRID_MANAGER_LEASE_MS", LEASE_MS.to_string()),
+            ("CAMPUSGRID_MANAGER_LEASE_MS", self.lease_ms.to_string()),
             ("CAMPUSGRID_MANAGER_CERTIFICATE_LIFE_S", CERTIFICATE_LIFE_S.to_string()),
             ("CAMPUSGRID_JOBS_TRIES", TRIES.to_string()),
             ("STARTING_CREDITS", STARTING_CREDITS.to_string()),

@@ -12,7 +12,7 @@ use crate::check::{self, Finding, Rule};
 use crate::clock::Stopwatch;
 use crate::error::ChaosError;
 use crate::grid::{EX_UNAVAILABLE, Grid, Programs};
-use crate::plan::{Act, CLIENTS, Link, Plan, Step, Target, WORKERS};
+use crate::plan::{Act, CLIENTS, LEASE_MS, Link, Plan, Step, Target, WORKERS};
 use crate::proxy::Weather;
 use crate::remains;
 use crate::report::Report;
@@ -69,7 +69,7 @@ pub fn run(config: StormConfig) -> Result<Report, ChaosError> {
     let clock = Stopwatch::start();
     let adopt = |source| ChaosError::Signal { what: "the own process".to_owned(), source };
     remains::adopt_orphans().map_err(adopt)?;
-    let grid = Grid::start(&config.folder, config.programs, config.seed)?;
+    let grid = Grid::start(&config.folder, config.programs, config.seed, LEASE_MS)?;
     let mut storm = Storm {
         grid,
         clock,

@@ -21,7 +21,14 @@ use campusgrid_protocol::rest::{Task, TaskState};
 /// Longer than anything here takes, even on a machine that is busy with other tests.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Runs two and a half seconds and more; a lease lasts two.
+/// Longer than a process is gone here, even on such a machine. Milliseconds.
+const LASTING_MS: u32 = 30_000;
+
+/// So short that a test can outlast it, and so long that nothing else does, on such a machine.
+/// Milliseconds.
+const SHORT_MS: u32 = 6_000;
+
+/// Runs for four seconds, in which something is done to its processes.
 const LONG: Work = Work { kind: Kind::Long, input: 1499, tasks: 1 };
 
 /// A grid on which one long task runs.
@@ -34,12 +41,13 @@ struct Running {
 
 impl Running {
     /// None where no sandbox works.
-    fn start(name: &str) -> Option<Self> {
+    fn start(name: &str, lease_ms: u32) -> Option<Self> {
         let own = Path::new(env!("CARGO_BIN_EXE_campusgrid-chaos"));
         let programs = Programs::of(own.parent().unwrap(), own.to_owned());
         assert!(programs.worker.exists(), "{:?} is missing: cargo build --bins", programs.worker);
         let folder = format!("campusgrid-leases-{name}-{}", std::process::id());
-        let mut grid = match Grid::start(&std::env::temp_dir().join(folder), programs, 1) {
+        let mut grid = match Grid::start(&std::env::temp_dir().join(folder), programs, 1, lease_ms)
+        {
             Err(error @ ChaosError::NoSandbox) => {
                 println!("skipped: {error}");
                 return None;
@@ -82,7 +90,7 @@ impl Running {
 
 #[test]
 fn a_task_that_runs_while_the_manager_is_killed_is_adopted() {
-    let Some(mut running) = Running::start("manager") else { return };
+    let Some(mut running) = Running::start("manager", LASTING_MS) else { return };
     running.grid.slot(Target::Manager).take().unwrap().kill().unwrap();
     running.grid.start_process(Target::Manager).unwrap();
     assert_eq!(running.end().attempts.len(), 1);
@@ -90,7 +98,7 @@ fn a_task_that_runs_while_the_manager_is_killed_is_adopted() {
 
 #[test]
 fn a_task_never_notices_that_its_workers_connection_was_cut() {
-    let Some(running) = Running::start("cut") else { return };
+    let Some(running) = Running::start("cut", LASTING_MS) else { return };
     let proxy = running.grid.proxy(Link::Worker(running.worker));
     assert!(proxy.strike(Strike::Cut) >= 1);
     assert_eq!(running.end().attempts.len(), 1);
@@ -98,7 +106,7 @@ fn a_task_never_notices_that_its_workers_connection_was_cut() {
 
 #[test]
 fn a_worker_that_is_stopped_for_a_moment_keeps_its_task() {
-    let Some(mut running) = Running::start("moment") else { return };
+    let Some(mut running) = Running::start("moment", LASTING_MS) else { return };
     let worker = Target::Worker(running.worker);
     running.grid.slot(worker).as_mut().unwrap().freeze().unwrap();
     // The dashboard answers some times meanwhile; no lease ends by that.
@@ -111,7 +119,7 @@ fn a_worker_that_is_stopped_for_a_moment_keeps_its_task() {
 
 #[test]
 fn a_worker_that_is_stopped_beyond_its_lease_loses_its_task_and_is_not_paid() {
-    let Some(mut running) = Running::start("lease") else { return };
+    let Some(mut running) = Running::start("lease", SHORT_MS) else { return };
     let worker = Target::Worker(running.worker);
     running.grid.slot(worker).as_mut().unwrap().freeze().unwrap();
     let again = |task: &Task| task.attempts.len() > 1;

@@ -61,6 +61,7 @@ pub enum Change {
     LoginsOver {
         at: Timestamp,
     },
+    /// All API tokens of the user end with the old password.
     PasswordChanged {
         user: UserId,
         password_hash: String,
@@ -274,8 +275,13 @@ pub enum Refusal {
     TooManyJobs { max: u32 },
     #[error("the price is too large to be a number")]
     PriceOverflow,
-    #[error("this token or invitation is not good, or no longer")]
+    #[error("this token or invitation was used up, has ended or was revoked, or never was")]
     VoucherUnknown,
+    #[error(
+        "this machine is another user's already: have it removed on the dashboard, or run \
+         campusgrid-worker forget; the token is still good"
+    )]
+    MachineOwned,
     #[error("registration is by invitation: ask an operator for one")]
     InvitationNeeded,
     #[error("registration is closed")]

@@ -132,7 +132,8 @@ impl Grid {
 
     fn take_up(&mut self, job: Job) {
         for (attempt, lease) in job.leases() {
-            let grant = Grant { needs: job.spec.needs, gpus: lease.gpus, heard_of: false };
+            let mut grant = Grant::new(job.spec.needs, lease.gpus);
+            grant.outlast();
             self.occupancy.entry(lease.worker).or_default().insert(attempt, grant);
             self.renew_lease(attempt);
         }
@@ -209,8 +210,11 @@ impl Grid {
 
     fn on_paused(&mut self) {
         self.steady_since = self.now;
-        let running: Vec<AttemptId> =
-            self.occupancy.values().flat_map(Occupancy::keys).copied().collect();
+        let mut running: Vec<AttemptId> = Vec::new();
+        for (attempt, grant) in self.occupancy.values_mut().flatten() {
+            grant.outlast();
+            running.push(*attempt);
+        }
         for attempt in running {
             self.renew_lease(attempt);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use campusgrid_protocol::id::{SessionId, UserId, WorkerId};
+use campusgrid_protocol::id::{SessionId, UserId, VoucherId, WorkerId};
 
 use crate::deadlines::Deadlines;
 use crate::effect::{Change, Effects, Refusal, Reply};
@@ -18,7 +18,8 @@ const NEWCOMERS_MAX: usize = 1000;
 /// Of these, from one address.
 const NEWCOMERS_OF_ADDRESS_MAX: usize = 32;
 
-/// How long a machine that was let in may ask again, since the answer was lost.
+/// How long a machine that was let in may ask again, since the answer was lost; until it joins, is
+/// removed, or its token is revoked, if that is sooner.
 const REPEAT_MS: u64 = 10 * 60 * 1000;
 
 /// Which machines were let in lately and by what: one whose answer was lost asks again, when its
@@ -27,6 +28,8 @@ const REPEAT_MS: u64 = 10 * 60 * 1000;
 pub(crate) struct Repeats {
     by: BTreeMap<KeyHash, Means>,
     ends: Deadlines<KeyHash>,
+    /// By which token each machine came since the grid was recovered, for as long as it is there.
+    tokens: BTreeMap<KeyHash, VoucherId>,
 }
 
 /// By what a machine was let in.
@@ -38,15 +41,48 @@ enum Means {
 
 impl Repeats {
     fn note(&mut self, key_hash: KeyHash, means: Means, now: Timestamp) {
+        self.forget_old(now);
         self.by.insert(key_hash, means);
+        match means {
+            Means::Token(shown) => self.tokens.insert(key_hash, shown.id),
+            Means::Code => self.tokens.remove(&key_hash),
+        };
         self.ends.renew(key_hash, now.plus_ms(REPEAT_MS));
     }
 
     fn has(&mut self, key_hash: &KeyHash, means: Means, now: Timestamp) -> bool {
+        self.forget_old(now);
+        self.by.get(key_hash) == Some(&means)
+    }
+
+    /// The machine has got its answer, or is no more.
+    pub(crate) fn forget(&mut self, key_hash: &KeyHash) {
+        self.by.remove(key_hash);
+        self.ends.close(key_hash);
+    }
+
+    /// The machine is removed; yields the token that it came by.
+    pub(crate) fn forget_machine(&mut self, key_hash: &KeyHash) -> Option<VoucherId> {
+        self.forget(key_hash);
+        self.tokens.remove(key_hash)
+    }
+
+    /// A token was revoked.
+    pub(crate) fn forget_voucher(&mut self, id: VoucherId) {
+        let ends = &mut self.ends;
+        self.by.retain(|key_hash, means| {
+            let keep = !matches!(means, Means::Token(shown) if shown.id == id);
+            if !keep {
+                ends.close(key_hash);
+            }
+            keep
+        });
+    }
+
+    fn forget_old(&mut self, now: Timestamp) {
         while let Some(old) = self.ends.pop_over(now) {
             self.by.remove(&old);
         }
-        self.by.get(key_hash) == Some(&means)
     }
 }
 
@@ -120,7 +156,7 @@ impl Grid {
             }
         };
         let Some(id) = self.let_in(owner, key_hash, name, effects) else {
-            return Reply::Refused(Refusal::VoucherUnknown);
+            return Reply::Refused(Refusal::MachineOwned);
         };
         self.use_voucher(shown.id, effects);
         self.repeats.note(key_hash, Means::Token(shown), self.now);

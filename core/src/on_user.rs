@@ -100,7 +100,7 @@ impl Grid {
             return Reply::Refused(Refusal::NotFound);
         }
         effects.changes.push(Change::PasswordChanged { user, password_hash, at: self.now });
-        // Whoever knew the old one may be logged in by it.
+        // Whoever knew the old one may be logged in by it, or have made API tokens: they end with it.
         effects.changes.push(Change::LoginsRevoked { user, but });
         Reply::Done
     }

@@ -53,6 +53,7 @@ impl Grid {
             return Reply::Refused(Refusal::NotFound);
         }
         self.end_voucher(id, effects);
+        self.repeats.forget_voucher(id);
         Reply::Done
     }
 
@@ -90,7 +91,7 @@ impl Grid {
         }
     }
 
-    fn end_voucher(&mut self, id: VoucherId, effects: &mut Effects) {
+    pub(crate) fn end_voucher(&mut self, id: VoucherId, effects: &mut Effects) {
         self.voucher_ends.close(&id);
         self.vouchers.remove(&id);
         effects.changes.push(Change::VoucherOver { voucher: id, at: self.now });

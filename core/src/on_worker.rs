@@ -20,7 +20,9 @@ use crate::worker::{Free, Link, Occupancy, Room, Worker};
 const GRACE_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// Why the older of two sessions of a machine ends.
-const TAKEN_OVER: &str = "a newer connection of this worker has taken over";
+const TAKEN_OVER: &str = "another process uses this machine's identity, as if its directory had \
+    been copied, and its newer connection has taken over: on the copy run campusgrid-worker forget, \
+    the original is just started again";
 
 /// Why a machine whose key is of no worker is turned away.
 const UNKNOWN: &str = "this worker was removed, or never joined this grid; it has to join anew";
@@ -53,6 +55,7 @@ impl Grid {
             effects.closes.push((session, UNKNOWN.to_owned(), Comeback::Never));
             return;
         };
+        self.repeats.forget(&key_hash); // It has a certificate, so its answer was not lost.
         if let Some(other) = self.links.get(&id).map(|link| link.session) {
             // A worker gives up its old connection before it dials anew, so whoever hears this is
             // another process with a copy of its identity.
@@ -236,14 +239,18 @@ impl Grid {
         }
     }
 
+    /// A machine, if this user may decide about it.
+    pub(crate) fn own_worker(&self, user: UserId, id: WorkerId) -> Option<&Worker> {
+        self.workers.get(&id).filter(|worker| self.may_act_for(user, worker.owner))
+    }
+
     pub(crate) fn on_remove_worker(
         &mut self,
         user: UserId,
         id: WorkerId,
         effects: &mut Effects,
     ) -> Reply {
-        let mine = |worker: &&Worker| self.may_act_for(user, worker.owner);
-        if self.workers.get(&id).filter(mine).is_none() {
+        if self.own_worker(user, id).is_none() {
             return Reply::Refused(Refusal::NotFound);
         }
         if self.occupancy.contains_key(&id)
@@ -264,6 +271,11 @@ impl Grid {
         }
         let worker = self.workers.remove(&id).expect("it has just been looked up");
         self.worker_of_key.remove(&worker.key_hash);
+        let token = self.repeats.forget_machine(&worker.key_hash);
+        if let Some(token) = token.filter(|token| self.vouchers.contains_key(token)) {
+            // Whoever has the machine has the token too, and would be back under another key.
+            self.end_voucher(token, effects);
+        }
         self.suspicions.forget(id);
         effects.changes.push(Change::WorkerRemoved { worker: id, at: self.now });
         Reply::Done

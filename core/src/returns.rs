@@ -1,8 +1,8 @@
 //! Attempts that come back without an end: whose fault that is, what it costs, what it says about the
 //! machine and about the task.
 
-use campusgrid_protocol::id::TaskId;
-use campusgrid_protocol::task::{Ended, WorkerFault};
+use campusgrid_protocol::id::{AttemptId, TaskId};
+use campusgrid_protocol::task::{Ended, Outcome, WorkerFault};
 
 use crate::effect::{Change, Effects, TaskResult, Verdict};
 use crate::grid::Grid;
@@ -10,6 +10,7 @@ use crate::job::{Lease, Task, TaskState};
 use crate::losses::Loss;
 use crate::settle::End;
 use crate::snapshot::Shape;
+use crate::worker::Grant;
 
 /// How often a task may come back for nothing before a broken engine or a GPU in use counts as one of
 /// its tries. With [`PAUSE_MS`] between two of them, this is ten minutes of one machine that takes
@@ -23,29 +24,97 @@ const PAUSE_MS: u64 = 30_000;
 /// Why an attempt came back that its machine never spoke of.
 const NEVER_ARRIVED: &str = "its start never reached the worker";
 
+/// As [`NEVER_ARRIVED`], where the machine does not say so itself.
+const NEVER_HEARD_OF: &str = "the worker was lost before it said a word of it";
+
+/// Before the fault of a machine that was lost while the grid stood still, or did not come back.
+const OUTAGE: &str = "lost over an outage of the manager";
+
+/// As the fault of a machine that has ended a lease itself, since nobody renewed it.
+const STOPPED: &str = "the worker stopped it, since it was out of touch with the manager";
+
 /// An attempt that its machine has given back, or that was taken from it.
 pub(crate) struct Return {
-    pub(crate) lease: Lease,
-    /// Whether the machine ever spoke of it.
-    pub(crate) heard_of: bool,
-    pub(crate) ended: Box<Ended>,
-    pub(crate) fault: WorkerFault,
+    lease: Lease,
+    grant: Grant,
+    ended: Box<Ended>,
+    fault: WorkerFault,
+    by: Witness,
+}
+
+/// Who says that an attempt is back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Witness {
+    /// Its machine, which is therefore alive.
+    Machine,
+    /// The grid, by the machine's silence or by what it lists.
+    Grid,
+}
+
+/// Why a return is neither the machine's fault nor the task's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Excuse {
+    /// The machine may never have had it.
+    NeverHeardOf,
+    /// The grid stood still, and a lease could not be renewed; or the machine has not been heard of
+    /// since, as when one power cut takes down both.
+    Outage,
 }
 
 impl Return {
-    /// Whether the machine never had it, as it said itself when it returned.
-    fn is_of_nobody(&self) -> bool {
-        self.fault == WorkerFault::Restarted && !self.heard_of && self.lease.started_at.is_none()
+    /// By its machine.
+    pub(crate) fn told(lease: Lease, grant: Grant, ended: Box<Ended>, fault: WorkerFault) -> Self {
+        Self { lease, grant, ended, fault, by: Witness::Machine }
+    }
+
+    /// By the grid.
+    pub(crate) fn concluded(
+        (attempt, lease): (AttemptId, Lease),
+        grant: Grant,
+        fault: WorkerFault,
+    ) -> Self {
+        let ended = Box::new(Ended::empty(attempt, Outcome::Returned(fault.clone())));
+        Self { lease, grant, ended, fault, by: Witness::Grid }
+    }
+
+    fn excuse(&self) -> Option<Excuse> {
+        match (self.by, &self.fault) {
+            (Witness::Machine, WorkerFault::LeaseOver) => {
+                self.grant.spans_outage.then_some(Excuse::Outage)
+            }
+            (Witness::Grid, WorkerFault::LeaseOver | WorkerFault::Restarted)
+                if !self.grant.heard_of =>
+            {
+                let outage = self.grant.spans_outage;
+                Some(if outage { Excuse::Outage } else { Excuse::NeverHeardOf })
+            }
+            (Witness::Machine | Witness::Grid, _) => None,
+        }
     }
 
     fn words(&self) -> String {
-        if self.is_of_nobody() { NEVER_ARRIVED.to_owned() } else { self.fault.to_string() }
+        match (self.excuse(), self.by, &self.fault) {
+            (Some(Excuse::Outage), _, fault) => format!("{OUTAGE}: {fault}"),
+            (Some(Excuse::NeverHeardOf), _, WorkerFault::Restarted) => NEVER_ARRIVED.to_owned(),
+            (Some(Excuse::NeverHeardOf), _, _) => NEVER_HEARD_OF.to_owned(),
+            (None, Witness::Machine, WorkerFault::LeaseOver) => STOPPED.to_owned(),
+            (None, Witness::Machine | Witness::Grid, fault) => fault.to_string(),
+        }
     }
 
-    /// Whether it ran when its machine was lost.
+    /// Whether its machine was lost while it ran. One that tells of a lease that was over is there.
     fn is_loss(&self) -> bool {
-        let lost = matches!(self.fault, WorkerFault::LeaseOver | WorkerFault::Restarted);
-        lost && self.lease.started_at.is_some()
+        let lost = match self.fault {
+            WorkerFault::Restarted => true,
+            WorkerFault::LeaseOver => self.by == Witness::Grid,
+            WorkerFault::Sandbox { .. }
+            | WorkerFault::Environment { .. }
+            | WorkerFault::Engine { .. }
+            | WorkerFault::Gpu { .. }
+            | WorkerFault::Disk { .. }
+            | WorkerFault::Leaving => false,
+        };
+        lost && self.lease.started_at.is_some() && self.excuse().is_none()
     }
 }
 
@@ -133,7 +202,7 @@ impl Grid {
 fn costs_a_try(back: &Return, task: &Task, tries: u32) -> bool {
     let costly = tries.saturating_sub(task.tries_left);
     let free = (task.attempts - 1).saturating_sub(costly);
-    if back.is_of_nobody() {
+    if back.excuse().is_some() {
         return free >= FREE_RETURNS_MAX;
     }
     // What came back because owners left counts here and costs nothing, as ever.

@@ -222,7 +222,7 @@ impl Grid {
         let (spec, lock) = (Arc::clone(&job.spec), job.lock.clone());
         self.renew_lease(attempt);
         self.update_room(worker, |occupancy| {
-            occupancy.insert(attempt, Grant { needs, gpus, heard_of: false });
+            occupancy.insert(attempt, Grant::new(needs, gpus));
         });
         let gpus = gpus.numbers().collect();
         self.send(worker, ToWorker::Start { attempt, spec, gpus, lock }, effects);

@@ -7,8 +7,9 @@ use campusgrid_protocol::task::WorkerFault;
 
 use crate::effect::{Change, Effects, Refusal, Reply};
 use crate::grid::Grid;
+use crate::snapshot::{Shape, admits};
 use crate::suspicion::FailedStart;
-use crate::worker::Worker;
+use crate::worker::Free;
 
 /// Characters of a worker's own words that are kept in the reason.
 const WORDS_MAX: usize = 300;
@@ -22,13 +23,29 @@ impl Grid {
         fault: &WorkerFault,
         effects: &mut Effects,
     ) {
-        let (job, submitter) = (attempt.task.job, self.jobs[&attempt.task.job].owner);
-        let believed = self.may_act_for(submitter, self.workers[&worker].owner);
+        let job = attempt.task.job;
+        let shape = Shape::of(self.jobs[&job].owner, &self.jobs[&job].spec);
+        let submitter = shape.owner;
+        let believed = self.may_act_for(submitter, self.workers[&worker].owner)
+            || !self.has_witness(&shape, worker);
         let failed = FailedStart { worker, job, submitter, believed };
         if self.suspicions.failed(failed, self.now) {
             let words: String = fault.to_string().chars().take(WORDS_MAX).collect();
             self.set_aside(worker, &format!("; the last said: {words}"), effects);
         }
+    }
+
+    /// Whether a task that came back from a machine could begin on another that takes tasks now and is
+    /// not its submitter's: if not, nobody will ever bear the submitter out.
+    fn has_witness(&self, shape: &Shape, against: WorkerId) -> bool {
+        self.links.iter().any(|(&id, link)| {
+            let owner = self.workers[&id].owner;
+            id != against
+                && owner != shape.owner
+                && self.takes_tasks(id, link)
+                && admits((link.isolation, &link.offer), owner, shape)
+                && Free::whole(&link.capacity).fits(&shape.needs)
+        })
     }
 
     /// A task has begun, so that its job is sound, unless that is its submitter's own machine.
@@ -60,8 +77,7 @@ impl Grid {
         id: WorkerId,
         effects: &mut Effects,
     ) -> Reply {
-        let mine = |worker: &&Worker| self.may_act_for(user, worker.owner);
-        if self.workers.get(&id).filter(mine).is_none() {
+        if self.own_worker(user, id).is_none() {
             return Reply::Refused(Refusal::NotFound);
         }
         let worker = self.workers.get_mut(&id).expect("it has just been looked up");

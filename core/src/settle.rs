@@ -37,7 +37,7 @@ impl Grid {
     /// is current.
     pub(crate) fn settle(&mut self, lease: Lease, ended: Box<Ended>, effects: &mut Effects) {
         let attempt = ended.attempt;
-        let heard_of = self.release(lease.worker, attempt).is_some_and(|grant| grant.heard_of);
+        let grant = self.release(lease.worker, attempt);
         let verdict = match &ended.outcome {
             Outcome::Succeeded => Verdict::Succeeded,
             Outcome::Failed(failure) => Verdict::Failed { reason: failure.to_string() },
@@ -46,11 +46,11 @@ impl Grid {
                 // Nobody asked, so nobody pays.
                 let message = "it stopped the task though nobody had asked".to_owned();
                 let fault = WorkerFault::Sandbox { message };
-                return self.take_back(Return { lease, heard_of, ended, fault }, effects);
+                return self.take_back(Return::told(lease, grant, ended, fault), effects);
             }
             Outcome::Returned(fault) => {
                 let fault = fault.clone();
-                return self.take_back(Return { lease, heard_of, ended, fault }, effects);
+                return self.take_back(Return::told(lease, grant, ended, fault), effects);
             }
         };
         // Before its clock began nothing was used: a task cancelled then, or one whose packages or
@@ -83,8 +83,8 @@ impl Grid {
         if self.is_shut() {
             return;
         }
-        let ended = Box::new(Ended::empty(attempt, Outcome::Returned(fault)));
-        self.settle(lease, ended, effects);
+        let grant = self.release(lease.worker, attempt);
+        self.take_back(Return::concluded((attempt, lease), grant, fault), effects);
     }
 
     /// What an attempt costs. The worker's clock is believed only as far as the manager's own and
@@ -164,6 +164,7 @@ impl Grid {
         }
         let (owner, ended) = (job.owner, job.ended);
         self.jobs.remove(&id);
+        self.suspicions.over(id);
         let jobs = self.jobs_of.get_mut(&owner).expect("an open job is counted for its owner");
         *jobs -= 1;
         if *jobs == 0 {
@@ -173,11 +174,11 @@ impl Grid {
     }
 
     /// The machine no longer runs the attempt, and may take something else.
-    fn release(&mut self, worker: WorkerId, attempt: AttemptId) -> Option<Grant> {
+    fn release(&mut self, worker: WorkerId, attempt: AttemptId) -> Grant {
         self.leases.close(&attempt);
         let mut released = None;
         self.update_room(worker, |occupancy| released = occupancy.remove(&attempt));
         self.freed.insert(worker);
-        released
+        released.expect("whatever is leased to a machine occupies it")
     }
 }

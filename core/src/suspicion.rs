@@ -1,11 +1,12 @@
 //! Which machines may be black holes: they take tasks and give them all back before they begin, and
 //! since that is quickly done, they take ever more.
 //!
-//! A machine is one if three different jobs came back from it within ten minutes that have failed so
-//! on no other machine. A submitter could write jobs that fail everywhere, and with them have every
-//! machine set aside that is the first to try them. So all the jobs of one submitter count as one,
-//! but for those that began on somebody else's machine, and for those of whoever may set the machine
-//! aside anyway. In memory only: after a restart a black hole is found out once more.
+//! A machine is one if three different jobs came back from it within ten minutes, of those that say
+//! something about it. A job that began on another machine does, and one whose submitter is to be
+//! believed. One that came back from several machines and began nowhere else does not: it may fail
+//! everywhere. A submitter could write jobs that do, and with them have every machine set aside that
+//! is the first to try them; so all others of one submitter count as one. In memory only: after a
+//! restart a black hole is found out once more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,25 +25,66 @@ const JOBS: usize = 3;
 #[derive(Debug, Default)]
 pub(crate) struct Suspicions {
     of_worker: BTreeMap<WorkerId, BTreeMap<JobId, Suspicion>>,
-    workers_of: BTreeMap<JobId, BTreeSet<WorkerId>>,
+    /// Of jobs that came back, and of open ones that began somewhere.
+    evidence: BTreeMap<JobId, Evidence>,
     ends: Deadlines<(WorkerId, JobId)>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Suspicion {
     submitter: UserId,
-    standing: Standing,
+    believed: bool,
 }
 
-/// What is known of a job that came back.
+/// What is known of a job.
+#[derive(Debug, Default)]
+struct Evidence {
+    /// The machines that a suspicion by this job is kept of.
+    failed_on: BTreeSet<WorkerId>,
+    /// It came back from more machines than one.
+    spread: bool,
+    /// The first machines that it began on, and that are not its submitter's; two, since the one that
+    /// it came back from is no witness.
+    began_on: [Option<WorkerId>; 2],
+    /// It has ended, so nothing more is learned.
+    over: bool,
+}
+
+/// What a job that came back says about a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
-    /// Maybe it fails everywhere.
-    Unproven,
-    /// It began on another machine, or its submitter is to be believed.
+    /// It began on another one, or its submitter is to be believed.
     Sound,
-    /// It has failed so on another machine as well, and says nothing about any.
+    /// Nothing: maybe it fails everywhere.
     Faulty,
+    /// Maybe it fails everywhere, but nobody has seen that.
+    Unproven,
+}
+
+impl Evidence {
+    fn standing(&self, suspicion: &Suspicion, worker: WorkerId) -> Standing {
+        let began_elsewhere = self.began_on.iter().flatten().any(|&other| other != worker);
+        match (began_elsewhere, self.spread, suspicion.believed) {
+            (true, _, _) | (false, false, true) => Standing::Sound,
+            (false, true, _) => Standing::Faulty,
+            (false, false, false) => Standing::Unproven,
+        }
+    }
+
+    /// Whether this is the first that is known of it there.
+    fn note_began(&mut self, worker: WorkerId) -> bool {
+        let free = match self.began_on {
+            [None, _] => 0,
+            [Some(first), None] if first != worker => 1,
+            [Some(_), _] => return false,
+        };
+        self.began_on[free] = Some(worker);
+        true
+    }
+
+    fn is_of_use(&self) -> bool {
+        !self.failed_on.is_empty() || (self.began_on[0].is_some() && !self.over)
+    }
 }
 
 /// A job that came back before it began.
@@ -51,7 +93,8 @@ pub(crate) struct FailedStart {
     pub(crate) worker: WorkerId,
     pub(crate) job: JobId,
     pub(crate) submitter: UserId,
-    /// Whether the submitter may have the machine set aside: it is their own, or they are an operator.
+    /// Whether the submitter's word is enough: they may have the machine set aside, or no other
+    /// machine could bear them out.
     pub(crate) believed: bool,
 }
 
@@ -60,25 +103,11 @@ impl Suspicions {
     pub(crate) fn failed(&mut self, failed: FailedStart, now: Timestamp) -> bool {
         self.forget_old(now);
         let FailedStart { worker, job, submitter, believed } = failed;
-        let workers = self.workers_of.entry(job).or_default();
-        workers.insert(worker);
-        let everywhere = workers.len() > 1;
-        if everywhere {
-            for other in workers.iter() {
-                if let Some(suspicion) =
-                    self.of_worker.get_mut(other).and_then(|jobs| jobs.get_mut(&job))
-                {
-                    suspicion.standing = Standing::Faulty;
-                }
-            }
-        }
-        let standing = match (everywhere, believed) {
-            (true, _) => Standing::Faulty,
-            (false, true) => Standing::Sound,
-            (false, false) => Standing::Unproven,
-        };
+        let evidence = self.evidence.entry(job).or_default();
+        evidence.failed_on.insert(worker);
+        evidence.spread |= evidence.failed_on.len() > 1;
         let jobs = self.of_worker.entry(worker).or_default();
-        jobs.entry(job).or_insert(Suspicion { submitter, standing });
+        jobs.entry(job).or_insert(Suspicion { submitter, believed }).believed |= believed;
         self.ends.renew((worker, job), now.plus_ms(MEMORY_MS));
         self.is_black_hole(worker)
     }
@@ -87,32 +116,34 @@ impl Suspicions {
     /// holes by that.
     pub(crate) fn began(&mut self, job: JobId, worker: WorkerId, now: Timestamp) -> Vec<WorkerId> {
         self.forget_old(now);
-        let Some(workers) = self.workers_of.get(&job) else { return Vec::new() };
-        let others: Vec<WorkerId> =
-            workers.iter().copied().filter(|&other| other != worker).collect();
-        for other in &others {
-            if let Some(suspicion) =
-                self.of_worker.get_mut(other).and_then(|jobs| jobs.get_mut(&job))
-                && suspicion.standing == Standing::Unproven
-            {
-                suspicion.standing = Standing::Sound;
-            }
+        let evidence = self.evidence.entry(job).or_default();
+        if !evidence.note_began(worker) {
+            return Vec::new();
         }
+        let others: Vec<WorkerId> =
+            evidence.failed_on.iter().copied().filter(|&other| other != worker).collect();
         others.into_iter().filter(|&other| self.is_black_hole(other)).collect()
+    }
+
+    /// A job has ended.
+    pub(crate) fn over(&mut self, job: JobId) {
+        if let Some(evidence) = self.evidence.get_mut(&job) {
+            evidence.over = true;
+            self.tidy(job);
+        }
     }
 
     /// A machine is not suspected any more, or is no more.
     pub(crate) fn forget(&mut self, worker: WorkerId) {
-        for job in self.of_worker.get(&worker).into_iter().flat_map(BTreeMap::keys) {
-            self.ends.close(&(worker, *job));
-            leave(&mut self.workers_of, *job, worker);
+        for (job, _) in self.of_worker.remove(&worker).into_iter().flatten() {
+            self.ends.close(&(worker, job));
+            self.clear(job, worker);
         }
-        self.of_worker.remove(&worker);
     }
 
     fn forget_old(&mut self, now: Timestamp) {
         while let Some((worker, job)) = self.ends.pop_over(now) {
-            leave(&mut self.workers_of, job, worker);
+            self.clear(job, worker);
             if let Some(jobs) = self.of_worker.get_mut(&worker) {
                 jobs.remove(&job);
                 if jobs.is_empty() {
@@ -122,23 +153,33 @@ impl Suspicions {
         }
     }
 
+    fn clear(&mut self, job: JobId, worker: WorkerId) {
+        if let Some(evidence) = self.evidence.get_mut(&job) {
+            evidence.failed_on.remove(&worker);
+            self.tidy(job);
+        }
+    }
+
+    fn tidy(&mut self, job: JobId) {
+        if self.evidence.get(&job).is_some_and(|evidence| !evidence.is_of_use()) {
+            self.evidence.remove(&job);
+        }
+    }
+
     fn is_black_hole(&self, worker: WorkerId) -> bool {
         let Some(jobs) = self.of_worker.get(&worker) else { return false };
-        let of = |standing: Standing| {
-            jobs.values().filter(move |suspicion| suspicion.standing == standing)
-        };
-        let submitters: BTreeSet<UserId> =
-            of(Standing::Unproven).map(|suspicion| suspicion.submitter).collect();
-        of(Standing::Sound).count() + submitters.len() >= JOBS
-    }
-}
-
-fn leave(workers_of: &mut BTreeMap<JobId, BTreeSet<WorkerId>>, job: JobId, worker: WorkerId) {
-    if let Some(workers) = workers_of.get_mut(&job) {
-        workers.remove(&worker);
-        if workers.is_empty() {
-            workers_of.remove(&job);
+        let mut sound = 0;
+        let mut submitters = BTreeSet::new();
+        for (job, suspicion) in jobs {
+            match self.evidence[job].standing(suspicion, worker) {
+                Standing::Sound => sound += 1,
+                Standing::Faulty => {}
+                Standing::Unproven => {
+                    submitters.insert(suspicion.submitter);
+                }
+            }
         }
+        sound + submitters.len() >= JOBS
     }
 }
 
@@ -150,8 +191,9 @@ mod tests {
     use crate::time::Timestamp;
 
     /// What happens, one word each: `j1@2` job 1 comes back from worker 2 (a job's submitter is the
-    /// tens of its number), `b1@2` it begins on worker 2, `o1@2` it comes back and is believed, `f2`
-    /// worker 2 is forgotten, `w` ten minutes pass. Yields the black holes as they are found.
+    /// tens of its number), `b1@2` it begins on worker 2, `o1@2` it comes back and is believed, `e1`
+    /// it ends, `f2` worker 2 is forgotten, `w` ten minutes pass. Yields the black holes as they are
+    /// found.
     fn check(story: &str, expected: &str) {
         let mut suspicions = Suspicions::default();
         let mut now = Timestamp(1);
@@ -171,6 +213,7 @@ mod tests {
                     let job = JobId(next());
                     found.extend(suspicions.began(job, WorkerId(next()), now));
                 }
+                "e" => suspicions.over(JobId(next())),
                 "f" => suspicions.forget(WorkerId(next())),
                 _ => now = now.plus_ms(MEMORY_MS),
             }
@@ -179,8 +222,11 @@ mod tests {
         assert_eq!(found.join(" "), expected, "{story}");
         now = now.plus_ms(MEMORY_MS);
         suspicions.forget_old(now);
-        let Suspicions { of_worker, workers_of, ends } = suspicions;
-        assert!(of_worker.is_empty() && workers_of.is_empty() && ends.first().is_none());
+        for job in 11..40 {
+            suspicions.over(JobId(job));
+        }
+        let Suspicions { of_worker, evidence, ends } = suspicions;
+        assert!(of_worker.is_empty() && evidence.is_empty() && ends.first().is_none());
     }
 
     #[test]
@@ -205,8 +251,27 @@ mod tests {
 
     #[test]
     fn what_fails_everywhere_says_nothing() {
-        check("j11@1 j11@2 j21@1 j21@2 j31@1 j31@2 b11@3 b21@3 b31@3", "");
+        check("j11@1 j11@2 j21@1 j21@2 j31@1 j31@2", "");
         check("o11@1 o12@1 o11@2 o13@1 o14@1", "1");
+        // What it began on itself is no witness against a machine.
+        check("j11@1 j11@2 j21@1 j21@2 j31@1 j31@2 b11@1 b21@1 b31@1", "2");
+        // Nor is it forgotten that it failed elsewhere.
+        check("j11@1 j21@1 j11@2 j21@2 f2 j31@1", "");
+    }
+
+    #[test]
+    fn two_black_holes_at_once_are_both_found_by_a_third_machine() {
+        check("j11@1 j12@1 j13@1 j11@2 j12@2 j13@2 b11@3 b12@3 b13@3", "1 2");
+        check("j11@1 j21@1 j11@2 j31@1 b11@3", "1");
+    }
+
+    #[test]
+    fn what_began_before_is_a_witness_until_the_job_is_over() {
+        check("b11@3 b12@3 b13@3 j11@1 j12@1 j13@1", "1");
+        check("b11@1 b12@1 b13@1 b11@2 b12@2 b13@2 j11@1 j12@1 j13@1", "1");
+        check("b11@3 b12@3 w b13@3 w j11@1 j12@1 j13@1", "1");
+        check("b11@1 b12@1 b13@1 j11@1 j12@1 j13@1", "");
+        check("b11@3 j11@1 e11 j21@1 j31@1 e21 e31", "1");
     }
 
     #[test]

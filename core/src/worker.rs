@@ -84,8 +84,23 @@ pub struct Grant {
     pub needs: Needs,
     /// Nobody else's as long as the attempt has them.
     pub gpus: GpuSet,
-    /// Whether the machine has ever spoken of the attempt, so that it must have got its start.
+    /// Whether the machine has spoken of the attempt since it was started, or since the grid last
+    /// stood still if that is later.
     pub heard_of: bool,
+    /// Whether the grid stood still meanwhile: it was restarted, or paused.
+    pub spans_outage: bool,
+}
+
+impl Grant {
+    /// Of an attempt whose start is about to be sent.
+    pub(crate) fn new(needs: Needs, gpus: GpuSet) -> Self {
+        Self { needs, gpus, heard_of: false, spans_outage: false }
+    }
+
+    /// The grid stood still: what its machine lost then was not the task's doing.
+    pub(crate) fn outlast(&mut self) {
+        (self.heard_of, self.spans_outage) = (false, true);
+    }
 }
 
 /// Connected machines in the order of what they have free, tightest first: what the scheduler walks
@@ -180,7 +195,7 @@ impl Free {
 
     /// Takes the room of a task.
     pub fn take(&mut self, grant: &Grant) {
-        let Grant { needs, gpus, heard_of: _ } = grant;
+        let Grant { needs, gpus, heard_of: _, spans_outage: _ } = grant;
         self.cpu_millis = self.cpu_millis.saturating_sub(needs.cpu_millis);
         self.ram_mib = self.ram_mib.saturating_sub(needs.ram_mib);
         self.disk_mib = self.disk_mib.saturating_sub(needs.disk_mib);

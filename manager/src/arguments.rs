@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use campusgrid_manager::beginning::Beginning;
 use campusgrid_settings::reader::Flag;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// The manager of a CampusGrid: queue, ledger and dashboard.
 ///
@@ -32,12 +33,26 @@ pub(crate) struct Arguments {
     /// Port of the dashboard
     #[arg(long, value_name = "PORT")]
     dashboard_port: Option<String>,
+    #[command(flatten)]
+    new: New,
+}
+
+/// Said to `serve`, which needs no name.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct New {
+    /// Begin anew where a part of a grid is missing: the database, or the authority that machines know
+    /// the manager by
+    #[arg(long)]
+    new: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve workers and the dashboard; what happens without a command
-    Serve,
+    Serve {
+        #[command(flatten)]
+        new: New,
+    },
     /// Prove that the books balance and that nothing is missing; works beside a running manager
     ///
     /// Exit code 0: all is in order. 1: it could not be looked at. 2: something is broken, told line by
@@ -95,20 +110,72 @@ pub(crate) enum Command {
         hours: u32,
     },
     /// Make a user an operator, or a member again; the manager must be running
-    Role { name: String, role: RoleName },
+    #[command(allow_missing_positional = true)]
+    Role {
+        #[command(flatten)]
+        user: Who,
+        /// What the user is to be
+        #[arg(value_name = "ROLE")]
+        role: RoleName,
+    },
     /// Set a user's password, read from standard input; the manager must be running
-    Password { name: String },
+    Password {
+        #[command(flatten)]
+        user: Who,
+    },
     /// Check the books now, and go on if they balance again; the manager must be running
+    ///
+    /// To put broken books right, stop the manager first: what it has in memory is not what you write to
+    /// its database, and it stays shut until it was started anew.
     Books,
+}
+
+/// A user, named as `token` names one or without `--user`.
+#[derive(Debug, Args)]
+pub(crate) struct Who {
+    /// The user's name
+    #[arg(value_name = "NAME", required_unless_present = "user", conflicts_with = "user")]
+    name: Option<String>,
+    /// The user's name, as `token` takes it
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+}
+
+impl Who {
+    pub(crate) fn name(self) -> String {
+        self.user.or(self.name).expect("one of the two is required")
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum RoleName {
+    /// Submits jobs and shares machines
     Member,
+    /// Also sees and may change what is others', and makes invitations
     Operator,
 }
 
+impl New {
+    pub(crate) fn beginning(self) -> Beginning {
+        if self.new { Beginning::Anew } else { Beginning::OnNothing }
+    }
+}
+
 impl Arguments {
+    /// What is to be done.
+    ///
+    /// # Errors
+    ///
+    /// In words, if `--new` was said to another command than `serve`.
+    pub(crate) fn command(&mut self) -> Result<Command, &'static str> {
+        match (self.command.take(), self.new.new) {
+            (None, _) => Ok(Command::Serve { new: self.new }),
+            (Some(Command::Serve { .. }), true) => Ok(Command::Serve { new: self.new }),
+            (Some(_), true) => Err("--new is for serve only"),
+            (Some(command), false) => Ok(command),
+        }
+    }
+
     pub(crate) fn flags(&self) -> Vec<Flag> {
         let flags = [
             ("--data-dir", "manager.data_dir", &self.data_dir),

@@ -1,15 +1,22 @@
 //! Files by the hash of their content, beneath one directory; written whole or not at all.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use campusgrid_protocol::id::BlobHash;
+use campusgrid_protocol::id::{BlobHash, WorkerId};
 use campusgrid_protocol::task::BlobRef;
 
 use crate::disk::{self, Space};
+
+/// What others have announced counts for one part in so many of the room at most.
+const SHARE_OF_OTHERS: u64 = 2;
+
+/// Several blobs of one machine take one part in so many of the room at most. A single one may be as
+/// large as there is room.
+const SHARE_OF_ONE: u64 = 4;
 
 /// The directory of blobs. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -17,8 +24,15 @@ pub struct Blobs {
     root: PathBuf,
     /// Left free for the database. Bytes.
     reserve_bytes: u64,
-    /// What is still to come of all that is being written: it has been let in and is not on disk yet.
-    announced: Arc<AtomicU64>,
+    announced: Arc<Mutex<Announced>>,
+}
+
+/// What is still to come of all that is being written: it has been let in and is not on disk yet.
+/// Bytes, by whom it comes from.
+#[derive(Debug, Default)]
+struct Announced {
+    all: u64,
+    of: BTreeMap<WorkerId, u64>,
 }
 
 /// Why a blob could not be taken in.
@@ -30,6 +44,10 @@ pub enum BlobError {
     Write { source: io::Error },
     #[error("the manager's disk has no room for {bytes} bytes now; they can be sent again later")]
     DiskFull { bytes: u64 },
+    #[error(
+        "this machine has {bytes} bytes more to send than fit now; they can be sent again later"
+    )]
+    TooMuchAtOnce { bytes: u64 },
     #[error("more than the announced {expected} bytes came")]
     TooLong { expected: u64 },
     #[error("{found} bytes came, {expected} were announced")]
@@ -82,26 +100,44 @@ impl Blobs {
         self.contains(blob) && sync().is_ok()
     }
 
-    /// Begins to take in a blob; `name` is unique among what is being written.
+    /// Begins to take in a blob from a machine; `name` is unique among what is being written. What
+    /// others have announced counts, but for half of the room at most: it costs nothing to announce.
     ///
     /// # Errors
     ///
-    /// `DiskFull` if it does not fit beside the reserve and all that others have begun; `Write`.
-    pub fn begin(&self, blob: BlobRef, name: &str) -> Result<Incoming, BlobError> {
-        let room = self.announce(blob.size_bytes)?;
+    /// `DiskFull` if it does not fit beside the reserve and what others have begun; `TooMuchAtOnce` if
+    /// the machine has begun several that take a quarter of the room; `Write`.
+    pub fn begin(&self, blob: BlobRef, name: &str, of: WorkerId) -> Result<Incoming, BlobError> {
+        let room = self.announce(blob.size_bytes, of)?;
         let path = unfinished(&self.root).join(name);
         let file = File::create(&path).map_err(|source| failed(blob, source))?;
         let place = self.path(blob.hash);
-        Ok(Incoming { blob, file, path, place, hasher: blake3::Hasher::new(), found: 0, room })
+        let (root, reserve_bytes) = (self.root.clone(), self.reserve_bytes);
+        let hasher = blake3::Hasher::new();
+        Ok(Incoming { blob, file, path, place, hasher, found: 0, room, root, reserve_bytes })
     }
 
-    fn announce(&self, bytes: u64) -> Result<Room, BlobError> {
-        let others = self.announced.fetch_add(bytes, Ordering::Relaxed);
-        let room = Room { left_bytes: bytes, announced: Arc::clone(&self.announced) };
+    fn announce(&self, bytes: u64, of: WorkerId) -> Result<Room, BlobError> {
         let space = Space::of(&self.root).map_err(|source| BlobError::Write { source })?;
-        let wanted = self.reserve_bytes.saturating_add(others).saturating_add(bytes);
-        if space.has(wanted) { Ok(room) } else { Err(BlobError::DiskFull { bytes }) }
+        let mut announced = lock(&self.announced);
+        let own = announced.of.get(&of).copied().unwrap_or(0);
+        let free = space.free_bytes.saturating_sub(self.reserve_bytes);
+        let others = (announced.all - own).min(free / SHARE_OF_OTHERS);
+        let wanted = self.reserve_bytes.saturating_add(others).saturating_add(own);
+        if !space.has(wanted.saturating_add(bytes)) {
+            return Err(BlobError::DiskFull { bytes });
+        }
+        if own > 0 && own.saturating_add(bytes) > free / SHARE_OF_ONE {
+            return Err(BlobError::TooMuchAtOnce { bytes });
+        }
+        announced.all += bytes;
+        *announced.of.entry(of).or_default() += bytes;
+        Ok(Room { of, left_bytes: bytes, announced: Arc::clone(&self.announced) })
     }
+}
+
+fn lock(announced: &Mutex<Announced>) -> MutexGuard<'_, Announced> {
+    announced.lock().expect("nothing panics while it counts what was announced")
 }
 
 /// Where a blob lies beneath a directory of blobs.
@@ -113,15 +149,25 @@ pub(crate) fn place(root: &Path, hash: BlobHash) -> PathBuf {
 /// What a blob that is being written still needs; given back when it is dropped.
 #[derive(Debug)]
 struct Room {
+    of: WorkerId,
     left_bytes: u64,
-    announced: Arc<AtomicU64>,
+    announced: Arc<Mutex<Announced>>,
 }
 
 impl Room {
     fn written(&mut self, bytes: u64) {
         let bytes = bytes.min(self.left_bytes);
+        if bytes == 0 {
+            return;
+        }
         self.left_bytes -= bytes;
-        self.announced.fetch_sub(bytes, Ordering::Relaxed);
+        let mut announced = lock(&self.announced);
+        announced.all -= bytes;
+        let own = announced.of.get_mut(&self.of).expect("what is announced is somebody's");
+        *own -= bytes;
+        if *own == 0 {
+            announced.of.remove(&self.of);
+        }
     }
 }
 
@@ -153,6 +199,8 @@ pub struct Incoming {
     hasher: blake3::Hasher,
     found: u64,
     room: Room,
+    root: PathBuf,
+    reserve_bytes: u64,
 }
 
 impl Incoming {
@@ -167,10 +215,18 @@ impl Incoming {
         if self.found > expected {
             return Err(BlobError::TooLong { expected });
         }
+        self.check_reserve()?;
         self.hasher.update(piece);
         self.file.write_all(piece).map_err(|source| failed(self.blob, source))?;
         self.room.written(piece.len() as u64);
         Ok(self.found == expected)
+    }
+
+    /// More may have been let in than fits: what is written first has the room.
+    fn check_reserve(&self) -> Result<(), BlobError> {
+        let space = Space::of(&self.root).map_err(|source| BlobError::Write { source })?;
+        let is_free = space.free_bytes >= self.reserve_bytes;
+        if is_free { Ok(()) } else { Err(BlobError::DiskFull { bytes: self.blob.size_bytes }) }
     }
 
     /// Puts the blob in its place once all of it is on disk.
@@ -209,7 +265,7 @@ impl Drop for Incoming {
 
 #[cfg(test)]
 mod tests {
-    use campusgrid_protocol::id::BlobHash;
+    use campusgrid_protocol::id::{BlobHash, WorkerId};
     use campusgrid_protocol::task::BlobRef;
 
     use super::{BlobError, Blobs};
@@ -230,7 +286,7 @@ mod tests {
         let root = scratch("whole");
         let blobs = Blobs::open(root.clone(), 0).unwrap();
         let blob = blob(b"hello");
-        let mut incoming = blobs.begin(blob, "a").unwrap();
+        let mut incoming = blobs.begin(blob, "a", WorkerId(1)).unwrap();
         assert!(!incoming.add(b"hel").unwrap());
         assert!(!blobs.contains(blob));
         assert!(incoming.add(b"lo").unwrap());
@@ -245,16 +301,17 @@ mod tests {
         let root = scratch("lies");
         let blobs = Blobs::open(root.clone(), 0).unwrap();
         let announced = blob(b"hello");
-        let mut wrong = blobs.begin(announced, "a").unwrap();
+        let mut wrong = blobs.begin(announced, "a", WorkerId(1)).unwrap();
         wrong.add(b"hullo").unwrap();
         assert!(matches!(wrong.finish(), Err(BlobError::WrongHash { .. })));
-        let mut long = blobs.begin(announced, "b").unwrap();
+        let mut long = blobs.begin(announced, "b", WorkerId(1)).unwrap();
         assert!(matches!(long.add(b"hello!"), Err(BlobError::TooLong { expected: 5 })));
         drop(long);
-        let short = blobs.begin(announced, "c").unwrap();
+        let short = blobs.begin(announced, "c", WorkerId(1)).unwrap();
         assert!(matches!(short.finish(), Err(BlobError::TooShort { .. })));
         assert!(!blobs.contains(announced));
-        assert_eq!(blobs.announced.load(std::sync::atomic::Ordering::Relaxed), 0);
+        assert!(blobs.announced.lock().unwrap().all == 0);
+        assert!(blobs.announced.lock().unwrap().of.is_empty());
         assert_eq!(std::fs::read_dir(root.join("unfinished")).unwrap().count(), 0);
         std::fs::remove_dir_all(root).unwrap();
     }
@@ -266,12 +323,37 @@ mod tests {
         let blobs = Blobs::open(root.clone(), free / 4).unwrap();
         // One of them fits beside the reserve, two do not; other tests use the same disk.
         let large = BlobRef { hash: BlobHash([1; 32]), size_bytes: free / 20 * 9 };
-        let first = blobs.begin(large, "a").unwrap();
-        assert!(matches!(blobs.begin(large, "b"), Err(BlobError::DiskFull { .. })));
+        let first = blobs.begin(large, "a", WorkerId(1)).unwrap();
+        for other in [WorkerId(1), WorkerId(2)] {
+            assert!(matches!(blobs.begin(large, "b", other), Err(BlobError::DiskFull { .. })));
+        }
         drop(first);
-        drop(blobs.begin(large, "c").unwrap());
+        drop(blobs.begin(large, "c", WorkerId(1)).unwrap());
         let whole = BlobRef { size_bytes: u64::MAX, ..large };
-        assert!(matches!(blobs.begin(whole, "d"), Err(BlobError::DiskFull { .. })));
+        assert!(matches!(blobs.begin(whole, "d", WorkerId(1)), Err(BlobError::DiskFull { .. })));
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    /// To announce costs nothing, so that it must not keep others out.
+    #[test]
+    fn what_is_only_announced_leaves_half_of_the_room_to_others() {
+        let root = scratch("announced");
+        let free = crate::disk::Space::of(&std::env::temp_dir()).unwrap().free_bytes;
+        let blobs = Blobs::open(root.clone(), free / 4).unwrap();
+        let of = |name: &str, worker, size_bytes| {
+            let blob = BlobRef { hash: BlobHash([1; 32]), size_bytes };
+            blobs.begin(blob, name, WorkerId(worker))
+        };
+        // Sixteenths of the disk, of which twelve are beside the reserve: one machine, then its accomplices.
+        let held = of("a", 1, free / 16).unwrap();
+        let more = of("b", 1, free / 16).unwrap();
+        assert!(matches!(of("c", 1, free / 4), Err(BlobError::TooMuchAtOnce { .. })));
+        let much: Vec<_> =
+            (2..5).map(|worker| of(&worker.to_string(), worker, free / 4).unwrap()).collect();
+        assert!(blobs.announced.lock().unwrap().all > free / 4 * 3, "more than there is");
+        drop(of("d", 9, free / 4).unwrap());
+        drop((held, more, much));
+        assert!(blobs.announced.lock().unwrap().of.is_empty());
         std::fs::remove_dir_all(root).unwrap();
     }
 }

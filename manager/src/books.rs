@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::data_dir;
 use crate::engine::handle::EngineHandle;
 use crate::health::{BooksChecked, Health};
 use crate::inspect::{Closeness, Inspection, inspect};
@@ -41,6 +42,13 @@ pub enum CheckError {
     Stopping,
     #[error("the books could not be checked: {reason}")]
     Failed { reason: String },
+}
+
+/// What a check is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    Due,
+    Asked,
 }
 
 impl BooksHandle {
@@ -86,7 +94,8 @@ impl Books {
             .expect("a timer needs nothing from the system");
         let mut reply = None;
         while !shutdown.is_cancelled() {
-            let checked = self.check(&runtime);
+            let why = if reply.is_some() { Why::Asked } else { Why::Due };
+            let checked = self.check(&runtime, why);
             if let Some(reply) = reply.take() {
                 let reply: oneshot::Sender<_> = reply;
                 drop(reply.send(checked)); // Whoever asked may have gone.
@@ -102,7 +111,7 @@ impl Books {
         }
     }
 
-    fn check(&self, runtime: &tokio::runtime::Runtime) -> Result<BooksChecked, String> {
+    fn check(&self, runtime: &tokio::runtime::Runtime, why: Why) -> Result<BooksChecked, String> {
         let at = self.clock.now();
         let found = match inspect(&self.data_dir, Closeness::Hourly, at) {
             Ok(found) => found,
@@ -115,8 +124,14 @@ impl Books {
                 return Err(reason);
             }
         };
-        let Inspection { books, files, .. } = found;
+        let Inspection { mut books, files, .. } = found;
         let notes = books.notes.into_iter().chain(files).collect();
+        // What is on disk has been put right, maybe beneath a grid that remembers what was there before
+        // and would write it back.
+        if books.broken.is_empty() && (why == Why::Asked || self.are_shut()) {
+            let difference = runtime.block_on(self.engine.difference());
+            books.broken.extend(difference.map_err(|error| error.to_string())?);
+        }
         let took_ms = self.clock.now().since_ms(at);
         let transfers = books.transfers;
         let checked = BooksChecked { at, took_ms, transfers, broken: books.broken, notes };
@@ -127,6 +142,11 @@ impl Books {
             tracing::warn!(note, "something is to be looked at");
         }
         tracing::debug!(took_ms, transfers, "checked the books");
+        // Before anything is opened or shut: a death in between must not leave the next start open.
+        if let Err(error) = data_dir::note_books(&self.data_dir, &checked.broken) {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(error, "the next start will not know how the books are");
+        }
         self.health.tell_books(checked.clone());
         let intake = if checked.broken.is_empty() {
             Intake::Open
@@ -136,5 +156,12 @@ impl Books {
         // An engine that is gone takes nothing in.
         drop(runtime.block_on(self.engine.intake(intake)));
         Ok(checked)
+    }
+
+    /// Whether the last check, of this process or of the one before, found the books broken.
+    fn are_shut(&self) -> bool {
+        let last = self.health.view().books;
+        last.is_some_and(|last| !last.broken.is_empty())
+            || data_dir::broken_books(&self.data_dir).is_some()
     }
 }

@@ -1,7 +1,8 @@
 //! The commands that do one thing and end: some work on the files, some ask the manager that runs.
 
+use std::fs;
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use campusgrid_core::time::Timestamp;
 use campusgrid_manager::admin::{self, Answer, AskError, Order};
@@ -11,6 +12,7 @@ use campusgrid_manager::backup::{
 use campusgrid_manager::clock::Clock;
 use campusgrid_manager::data_dir::{self, DataDirError};
 use campusgrid_manager::inspect::{Closeness, InspectError, Inspection, inspect, prune};
+use campusgrid_manager::store;
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 
 /// Longest password that is read. Bytes.
@@ -27,6 +29,8 @@ pub(crate) enum CommandError {
     Ask(#[from] AskError),
     #[error("files are removed only while no manager runs")]
     Prune(#[source] DataDirError),
+    #[error("{} holds no database of a manager: name its directory with --data-dir", path.display())]
+    NoGrid { path: PathBuf },
     #[error("{reason}")]
     Refused { reason: String },
     #[error("failed to read a password from standard input")]
@@ -102,6 +106,9 @@ pub(crate) enum Removal {
 }
 
 pub(crate) fn back_up(data_dir: &Path, to: &Path) -> Ended {
+    if !data_dir.join(store::FILE).exists() {
+        return Err(CommandError::NoGrid { path: data_dir.to_owned() });
+    }
     let Made { manifest, kept } = backup(data_dir, to, now())?;
     let Manifest { blobs, blob_bytes, missing, broken, .. } = &manifest;
     for hash in missing {
@@ -124,11 +131,13 @@ pub(crate) fn back_up(data_dir: &Path, to: &Path) -> Ended {
 }
 
 pub(crate) fn put_back(from: &Path, data_dir: &Path, overwrite: Overwrite) -> Ended {
-    let Restored { manifest, aside } = restore(from, data_dir, overwrite, now())?;
+    let Restored { manifest, aside, next_job } = restore(from, data_dir, overwrite, now())?;
     if let Some(aside) = aside {
         print(&format!(
-            "what was there before is in {}; remove it when all is well",
-            aside.display()
+            "what was there before is in {} ({}), all data and the key that workers know this manager by: \
+             remove it when all is well",
+            aside.display(),
+            size(&aside)
         ))?;
     }
     print(&format!("restored {}: checking it once more", data_dir.display()))?;
@@ -137,13 +146,29 @@ pub(crate) fn put_back(from: &Path, data_dir: &Path, overwrite: Overwrite) -> En
         tell("that was so when the backup was made");
     }
     if ending == Ending::Fine {
-        print(
-            "ok: start the manager. What came after the backup is lost; logins, tokens to join and \
-               invitations are closed, and API tokens are as they were then: revoke those that should \
-               be",
-        )?;
+        print(&format!(
+            "ok: start the manager. What came after the backup is lost; new jobs are numbered \
+             from {next_job} on. Logins, tokens to join and invitations are closed. API tokens, passwords and roles are as they were then: revoke and \
+             change those that should be. Machines that have joined since are unknown, stop when they \
+             come back, and must join anew; machines that were removed since are back: remove them \
+             again"
+        ))?;
     }
     Ok(ending)
+}
+
+/// How much the files of a directory take, in words.
+fn size(path: &Path) -> String {
+    fn bytes(path: &Path) -> u64 {
+        let Ok(entries) = fs::read_dir(path) else { return 0 };
+        let sizes = entries.flatten().map(|entry| match entry.metadata() {
+            Ok(found) if found.is_dir() => bytes(&entry.path()),
+            Ok(found) => found.len(),
+            Err(_) => 0,
+        });
+        sizes.sum()
+    }
+    format!("{} MiB", bytes(path).div_ceil(1 << 20))
 }
 
 /// Asks the manager that runs, and prints what it answers.

@@ -132,7 +132,7 @@ impl Ballast {
         if self.is_held || self.bytes == 0 {
             return Ok(());
         }
-        let taken = self.fill();
+        let taken = allocate(&self.path, self.bytes);
         match &taken {
             Ok(()) => self.is_held = true,
             // Half of it is of no use to anybody.
@@ -140,26 +140,40 @@ impl Ballast {
         }
         taken
     }
+}
 
-    fn fill(&self) -> io::Result<()> {
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(true).mode(0o600).open(&self.path)?;
-        let length = i64::try_from(self.bytes).map_err(|_| io::ErrorKind::InvalidInput)?;
-        loop {
-            match posix_fallocate(&file, 0, length) {
-                Ok(()) => return file.sync_all(),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
+/// Makes a file whose blocks are its own. It is not synced: one that is lost with the power is made anew,
+/// and nobody waits for a disk because of it.
+fn allocate(path: &Path, bytes: u64) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let length = i64::try_from(bytes).map_err(|_| io::ErrorKind::InvalidInput)?;
+    loop {
+        match posix_fallocate(&file, 0, length) {
+            Err(Errno::EINTR) => {}
+            allocated => return Ok(allocated?),
         }
     }
+}
+
+/// Takes so many bytes in a directory and gives them back: where quotas part a disk, only that shows
+/// whether we may have them.
+///
+/// # Errors
+///
+/// What the system says; [`is_full`] tells whether it was for want of room.
+pub fn try_room(directory: &Path, bytes: u64) -> io::Result<()> {
+    let probe = directory.join(".room");
+    let taken = allocate(&probe, bytes);
+    drop(fs::remove_file(probe)); // It may never have been there.
+    taken
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::MetadataExt;
 
-    use super::{Ballast, Space};
+    use super::{Ballast, Space, is_full, try_room};
 
     #[test]
     fn the_ballast_takes_blocks_and_gives_them_up() {
@@ -185,6 +199,18 @@ mod tests {
         let mut ballast = Ballast::at(path.clone(), u64::MAX);
         assert!(ballast.take().is_err());
         assert!(!path.exists() && ballast.held_bytes() == 0);
+    }
+
+    #[test]
+    fn room_that_is_tried_is_given_back() {
+        let directory = tempfile::tempdir().unwrap();
+        try_room(directory.path(), 1 << 20).unwrap();
+        let error = try_room(directory.path(), u64::MAX).unwrap_err();
+        assert!(!is_full(&error), "{error}: no file can have that");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+        for errno in [nix::errno::Errno::ENOSPC, nix::errno::Errno::EDQUOT] {
+            assert!(is_full(&errno.into()), "{errno}");
+        }
     }
 
     #[test]

@@ -70,6 +70,11 @@ impl Health {
         HealthView { space, disk: *disk, books: books.clone(), checks: *checks }
     }
 
+    /// Whether a batch waits for room on the disk. Asks nothing of the system.
+    pub fn is_stuck(&self) -> bool {
+        self.lock().disk.stuck_since.is_some()
+    }
+
     pub(crate) fn tell_disk(&self, disk: Disk) {
         self.lock().disk = disk;
     }

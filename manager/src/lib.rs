@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod backup;
+pub mod beginning;
 pub mod blobs;
 pub mod books;
 pub mod clock;
@@ -14,6 +15,7 @@ pub mod fleet;
 pub mod health;
 pub mod inspect;
 pub mod live;
+pub mod owner;
 pub mod readers;
 pub mod store;
 pub mod vitals;

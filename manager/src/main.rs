@@ -12,8 +12,9 @@ use std::time::Duration;
 use anyhow::Context;
 use arguments::{Arguments, Command, RoleName};
 use campusgrid_identity::authority::Authority;
-use campusgrid_manager::admin::{Admin, Order};
+use campusgrid_manager::admin::{Admin, Order, Places};
 use campusgrid_manager::backup::Overwrite;
+use campusgrid_manager::beginning::{self, Beginning};
 use campusgrid_manager::blobs::Blobs;
 use campusgrid_manager::books::Books;
 use campusgrid_manager::clock::Clock;
@@ -26,10 +27,11 @@ use campusgrid_manager::fleet::{self, Fleet, Limits};
 use campusgrid_manager::health::Health;
 use campusgrid_manager::inspect::Closeness;
 use campusgrid_manager::live::LiveLogs;
+use campusgrid_manager::owner::become_owner;
 use campusgrid_manager::readers::Readers;
 use campusgrid_manager::store::{self, Store};
 use campusgrid_manager::vitals::Vitals;
-use campusgrid_manager::web::{self, Transport, Web};
+use campusgrid_manager::web::{self, BadFile, Transport, Web};
 use campusgrid_settings::file;
 use clap::Parser;
 use commands::{CommandError, Ending, Removal};
@@ -53,7 +55,7 @@ const BROKEN: u8 = 2;
 const EX_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let mut arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
             // Where nobody can be told there is nothing better to do.
@@ -72,21 +74,44 @@ fn main() -> ExitCode {
             return ExitCode::from(EX_USAGE);
         }
     };
-    match carry_out(arguments.command.unwrap_or(Command::Serve), config) {
+    let command = match arguments.command() {
+        Ok(command) => command,
+        Err(problem) => {
+            commands::tell(problem);
+            return ExitCode::from(EX_USAGE);
+        }
+    };
+    match carry_out_as_owner(command, config) {
         Ok(Ending::Fine) => ExitCode::SUCCESS,
         Ok(Ending::Broken) => ExitCode::from(BROKEN),
         Err(error) => {
             commands::tell(&format!("{error:#}"));
-            ExitCode::FAILURE
+            let is_setting = error.downcast_ref::<BadFile>().is_some();
+            if is_setting { ExitCode::from(EX_USAGE) } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// Before anything in the data directory is opened: it may be another's, with links to what is root's.
+fn carry_out_as_owner(command: Command, config: Config) -> anyhow::Result<Ending> {
+    let Some(owner) = become_owner(&config.data_dir)? else { return carry_out(command, config) };
+    let whose = format!("user {owner}, who owns {}", config.data_dir.display());
+    if matches!(command, Command::Serve { .. }) {
+        commands::tell(&format!("serving as {whose}, and not as root"));
+    }
+    carry_out(command, config).with_context(|| {
+        format!("as {whose} and must have leave for whatever this reads and writes")
+    })
 }
 
 fn carry_out(command: Command, config: Config) -> anyhow::Result<Ending> {
     let data_dir = config.data_dir.clone();
     let order = |order| commands::order(&data_dir, &order);
     let ended: Result<Ending, CommandError> = match command {
-        Command::Serve => return serve(config).map(|()| Ending::Fine),
+        Command::Serve { new } => {
+            config.web.tls.check_files()?;
+            return serve(config, new.beginning()).map(|()| Ending::Fine);
+        }
         Command::Fsck { content, prune } => {
             let closeness = if content { Closeness::Content } else { Closeness::Files };
             let removal = if prune { Removal::Old } else { Removal::None };
@@ -99,21 +124,21 @@ fn carry_out(command: Command, config: Config) -> anyhow::Result<Ending> {
         }
         Command::Token { user, uses, hours } => order(Order::Token { user, uses, hours }),
         Command::Invite { uses, hours } => order(Order::Invite { uses, hours }),
-        Command::Role { name, role } => {
+        Command::Role { user, role } => {
             let role = match role {
                 RoleName::Member => "member",
                 RoleName::Operator => "operator",
             };
-            order(Order::Role { user: name, role: role.to_owned() })
+            order(Order::Role { user: user.name(), role: role.to_owned() })
         }
-        Command::Password { name } => commands::read_password()
-            .and_then(|password| order(Order::Password { user: name, password })),
+        Command::Password { user } => commands::read_password()
+            .and_then(|password| order(Order::Password { user: user.name(), password })),
         Command::Books => order(Order::Books {}),
     };
     Ok(ended?)
 }
 
-fn serve(config: Config) -> anyhow::Result<()> {
+fn serve(config: Config, beginning: Beginning) -> anyhow::Result<()> {
     let levels = std::env::var("CAMPUSGRID_LOG").unwrap_or_else(|_| "info".to_owned());
     let levels: Targets = levels.parse().context("CAMPUSGRID_LOG names no log level")?;
     let colours = std::io::stderr().is_terminal();
@@ -123,7 +148,7 @@ fn serve(config: Config) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("failed to start the runtime")?;
-    runtime.block_on(run(config))
+    runtime.block_on(run(config, beginning))
 }
 
 /// What is on disk, opened.
@@ -139,15 +164,18 @@ struct Opened {
     authority: Arc<Authority>,
 }
 
-fn open(config: &Config) -> anyhow::Result<Opened> {
+fn open(config: &Config, beginning: Beginning) -> anyhow::Result<Opened> {
     let data_dir = config.data_dir.clone();
     let database = data_dir.join(store::FILE);
+    beginning.check_parts(&data_dir)?;
     let reserve = Reserve { data_dir: data_dir.clone(), bytes: config.disk_reserve_bytes };
     reserve.make_way().context("failed to make room on the disk")?;
-    let blobs = Blobs::open(data_dir.join("blobs"), reserve.beside_ballast_bytes())?;
+    let blobs = Blobs::open(data_dir.join(beginning::BLOBS), reserve.beside_ballast_bytes())?;
     let store = Store::open(&database)?;
     let clock = Clock::start(store.latest()?);
-    let authority = Authority::load_or_make(&data_dir.join("tls"), clock.system_time())?;
+    beginning.check_authority(&data_dir, &store)?;
+    let tls = data_dir.join(beginning::AUTHORITY);
+    let authority = Authority::load_or_make(&tls, clock.system_time())?;
     let readers = Readers::open(&database)?;
     let (live, vitals) = (LiveLogs::default(), Vitals::default());
     let health = Health::new(data_dir);
@@ -163,11 +191,18 @@ fn open(config: &Config) -> anyhow::Result<Opened> {
     Ok(Opened { engine, handle, readers, blobs, live, clock, health, vitals, authority })
 }
 
-async fn run(config: Config) -> anyhow::Result<()> {
+async fn run(config: Config, beginning: Beginning) -> anyhow::Result<()> {
     let stop = StopSignals::await_them()?; // From here on a stop is one in good order.
     raise_open_files(config.connections_max);
-    let _lock = data_dir::open(&config.data_dir)?;
-    let opened = open(&config)?;
+    // Who is told that a directory is in use need not be told of its ports; who is told of a port should
+    // not be left with a directory that was made in vain.
+    let is_there = config.data_dir.exists();
+    let lock = is_there.then(|| data_dir::open(&config.data_dir)).transpose()?;
+    let workers = bind("workers", SocketAddr::new(config.host, config.port)).await?;
+    let dashboard = SocketAddr::new(config.dashboard_host, config.dashboard_port);
+    let dashboard = bind("the dashboard", dashboard).await?;
+    let _lock = lock.map_or_else(|| data_dir::open(&config.data_dir), Ok)?;
+    let opened = open(&config, beginning)?;
     let fingerprint = opened.authority.fingerprint();
     tracing::info!(fingerprint = %fingerprint.grouped(), "workers know this manager by this");
 
@@ -180,8 +215,12 @@ async fn run(config: Config) -> anyhow::Result<()> {
         health: health.clone(),
         clock,
     };
+    let address = dashboard.local_addr()?;
+    let worker_port = workers.local_addr()?.port();
+    let places = Places::new(&config, worker_port, address);
     let admin = Admin {
         data_dir: config.data_dir.clone(),
+        places,
         engine: handle.clone(),
         readers: readers.clone(),
         books: books.start(shutdown.clone()),
@@ -190,15 +229,17 @@ async fn run(config: Config) -> anyhow::Result<()> {
         clock,
     };
     let socket = admin.listen()?;
-    let workers = listen("workers", SocketAddr::new(config.host, config.port)).await?;
-    let dashboard = SocketAddr::new(config.dashboard_host, config.dashboard_port);
-    let dashboard = listen("dashboard", dashboard).await?;
-
-    let address = dashboard.local_addr()?;
     let transport = Transport::open(&config.web, address, &authority, clock)?;
-    let around = fleet::Surroundings { live: live.clone(), blobs: blobs.clone(), authority, clock };
+    let around = fleet::Surroundings {
+        live: live.clone(),
+        blobs: blobs.clone(),
+        readers: readers.clone(),
+        authority,
+        clock,
+    };
     let fleet = Fleet::new(handle.clone(), limits(&config), around)?;
-    let worker_port = workers.local_addr()?.port();
+    tracing::info!(address = %workers.local_addr()?, "listening for workers");
+    tracing::info!(%address, "listening for dashboard");
 
     let web = Web {
         engine: handle.clone(),
@@ -299,10 +340,8 @@ impl StopSignals {
     }
 }
 
-async fn listen(what: &'static str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("failed to listen on {address} for {what}"))?;
-    tracing::info!(address = %listener.local_addr()?, "listening for {what}");
-    Ok(listener)
+/// Who comes before all is open waits in the system's queue.
+async fn bind(what: &'static str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| format!("failed to listen on {address} for {what}"))
 }

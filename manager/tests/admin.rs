@@ -64,7 +64,10 @@ fn log_in(grid: &Grid, password: &str) -> u16 {
 fn a_token_joins_the_users_machine_once() {
     let grid = Grid::start("admin-token");
     let ada = grid.register("ada");
-    let token = fine(&run(&grid, &["token", "--user", "ADA"]));
+    let made = run(&grid, &["token", "--user", "ADA"]);
+    let token = fine(&made);
+    let line = format!("campusgrid-worker -m 127.0.0.1 -p {} --token {token}", grid.port);
+    assert!(String::from_utf8_lossy(&made.stderr).contains(&line), "{made:?}");
     let token: JoinToken = token.parse().unwrap();
     assert_eq!(token.fingerprint, grid.fingerprint(&ada));
     let join = |name| {
@@ -88,8 +91,14 @@ fn roles_and_passwords_are_set_and_logins_closed() {
     fine(&run(&grid, &["role", "bob", "operator"]));
     fine(&run(&grid, &["role", "ada", "member"]));
     refused(&run(&grid, &["role", "bob", "king"]), 64, "operator");
+    // As `token` names a user, and not twice.
+    fine(&run(&grid, &["role", "--user", "bob", "operator"]));
+    refused(&run(&grid, &["role", "ada", "operator", "--user", "bob"]), 64, "--user");
+    refused(&run(&grid, &["password"]), 64, "NAME");
     assert_eq!(grid.get(&bob, "me").0, 200);
 
+    let named = |input: &str| run_on(&grid.manager_dir(), &["password", "--user", "ada"], input);
+    refused(&named("short\n"), 1, "8 to");
     let set = |input: &str| run_on(&grid.manager_dir(), &["password", "ada"], input);
     refused(&set("short\n"), 1, "8 to");
     fine(&set("a new password, typed\n"));
@@ -104,7 +113,10 @@ fn an_invitation_lets_somebody_register() {
     let grid = Grid::start_with("admin-invite", &settings);
     refused(&run(&grid, &["invite"]), 1, "nobody is an operator yet");
     grid.register("ada"); // The first, on the manager's own machine.
-    let invitation = fine(&run(&grid, &["invite"]));
+    let made = run(&grid, &["invite"]);
+    let invitation = fine(&made);
+    let link = format!("http://127.0.0.1:{}/register?invitation={invitation}", grid.dashboard);
+    assert!(String::from_utf8_lossy(&made.stderr).contains(&link), "{made:?}");
     let nobody = User { name: String::new(), token: String::new() };
     let mut body = json!({ "name": "bob", "password": "correct horse battery" });
     assert_eq!(grid.post(&nobody, "register", &body).0, 403);
@@ -112,6 +124,59 @@ fn an_invitation_lets_somebody_register() {
     assert_eq!(grid.post(&nobody, "register", &body).0, 201);
     body["name"] = json!("carol");
     assert_eq!(grid.post(&nobody, "register", &body).0, 404, "it was good once");
+}
+
+#[test]
+fn an_invitation_that_nobody_could_use_is_not_made() {
+    let settings = [("CAMPUSGRID_DASHBOARD_REGISTRATION", "closed")];
+    let grid = Grid::start_with("admin-closed", &settings);
+    let ada = grid.register("ada"); // The first is let in nevertheless.
+    refused(&run(&grid, &["invite"]), 1, "registration is closed");
+    let (status, answer) = grid.post(&ada, "invitations", &json!({ "uses": 1, "hours": 1 }));
+    assert_eq!((status, &answer["error"]["code"]), (403, &json!("registration_closed")));
+}
+
+/// Starts a manager that is to end by itself.
+fn start(data_dir: &Path, more: &[&str]) -> Output {
+    let addresses = ["--host", "127.0.0.1", "--dashboard-host", "127.0.0.1"];
+    let ports = if more.contains(&"--port") { vec![] } else { vec!["--port", "0"] };
+    let all = [&addresses, ports.as_slice(), &["--dashboard-port", "0"], more].concat();
+    run_on(data_dir, &all, "")
+}
+
+#[test]
+fn a_grid_of_which_a_part_is_missing_does_not_begin_anew_unasked() {
+    let mut grid = Grid::start("admin-parts");
+    let ada = grid.register("ada");
+    drop(grid::fake::FakeWorker::join_for(&grid, &ada, grid::fake::introduction(1)));
+    grid.stop_manager();
+    let data_dir = grid.manager_dir();
+    refused(&start(&data_dir, &["--new"]), 1, "holds a whole grid");
+    std::fs::rename(data_dir.join("tls"), data_dir.join("aside")).unwrap();
+    refused(&start(&data_dir, &[]), 1, "or start with --new to make another");
+    assert!(!data_dir.join("tls").exists(), "another was made nevertheless");
+    std::fs::rename(data_dir.join("aside"), data_dir.join("tls")).unwrap();
+    std::fs::remove_file(data_dir.join("campusgrid.sqlite")).unwrap();
+    refused(&start(&data_dir, &[]), 1, "or start with --new to begin anew");
+    assert!(!data_dir.join("campusgrid.sqlite").exists(), "another was made nevertheless");
+    refused(&run_on(&data_dir, &["backup", "/nowhere/at-all"], ""), 1, "holds no database");
+    refused(&run_on(&data_dir, &["books", "--new"], ""), 64, "--new");
+}
+
+#[test]
+fn a_start_that_cannot_be_leaves_nothing_behind() {
+    let grid = Grid::start("admin-vain");
+    let data_dir = grid.manager_dir().with_file_name("vain");
+    let taken = grid.port.to_string();
+    refused(&start(&data_dir, &["--port", &taken]), 1, "failed to listen on");
+    assert!(!data_dir.exists());
+    let mut command = Command::new(MANAGER);
+    command.args(["--port", "0", "--dashboard-port", "0", "--data-dir"]).arg(&data_dir);
+    command.current_dir("/").env("CAMPUSGRID_DASHBOARD_TLS", "files");
+    command.env("CAMPUSGRID_DASHBOARD_TLS_CERTIFICATE", "/nowhere/c.pem");
+    command.env("CAMPUSGRID_DASHBOARD_TLS_KEY", "/nowhere/k.pem");
+    refused(&command.output().unwrap(), 64, "dashboard.tls_certificate cannot be used");
+    assert!(!data_dir.exists());
 }
 
 #[test]

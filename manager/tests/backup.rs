@@ -216,7 +216,8 @@ fn a_later_backup_takes_the_place_of_an_earlier_and_keeps_its_blobs() {
     let made = backup(&data_dir, &backup_dir, NOW.plus_ms(1)).unwrap();
     assert_eq!((made.kept, made.manifest.blobs, file(BLOBS[0]).ino()), (1, 2, first));
     assert_eq!(file(BLOBS[0]).nlink(), 1, "the earlier backup is still somewhere");
-    assert_eq!(fs::read_dir(rig.parent.path()).unwrap().count(), 2);
+    // The data, the backup, and the lock of its name.
+    assert_eq!(fs::read_dir(rig.parent.path()).unwrap().count(), 3);
     let before = same(rig.grid.durable());
     fs::remove_dir_all(&data_dir).unwrap();
     restore(&backup_dir, &data_dir, Overwrite::Never, NOW).unwrap();
@@ -268,7 +269,7 @@ fn backups_are_made_where_they_are_of_use() {
     let unfinished = parent.join("backup.unfinished");
     fs::create_dir_all(unfinished.join("blobs/00")).unwrap();
     fs::write(unfinished.join(store::FILE), "half").unwrap();
-    let file = fs::File::create(unfinished.join("lock")).unwrap();
+    let file = fs::File::create(parent.join("backup.lock")).unwrap();
     let lock = nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusive).unwrap();
     let refused = backup(&data_dir, &rig.backup_dir(), NOW);
     assert!(matches!(refused, Err(BackupError::UnderWay { .. })), "{refused:?}");

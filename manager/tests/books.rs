@@ -96,11 +96,35 @@ fn a_task_that_was_edited_is_found() {
     check_sql("UPDATE task SET state = 'queued' WHERE job = 2;", &["its attempts say otherwise"]);
     check_sql("UPDATE task SET attempts = 2 WHERE job = 2;", &["its attempts say otherwise"]);
     check_sql("UPDATE job SET untouched_from = 0 WHERE id = 2;", &["task 2.0 has started"]);
+    check_sql(
+        "UPDATE task SET state = 'cancelled' WHERE job = 1;",
+        &["job 1 counts 0 cancelled, fewer than its tasks say"],
+    );
     check_sql("UPDATE job SET ended_at = NULL WHERE id = 1;", &["has ended 1 of 1 tasks"]);
     check_sql("UPDATE job SET quote = quote + 1 WHERE id = 3;", &["escrow has", "job 3 has"]);
     check_sql("UPDATE total SET tasks_ended = 7;", &["the total of ended tasks is 7"]);
     check_sql("DELETE FROM worker;", &["refers to nothing in worker"]);
     check_sql("DELETE FROM task WHERE job = 1;", &["is about a task that is not there"]);
+}
+
+/// What was acknowledged and would never run: its hold would stay for ever, and nobody would look for it.
+#[test]
+fn a_task_that_was_lost_is_found() {
+    let lost = ["job 3 counts 1 tasks that are open, and has 0"];
+    check_sql("UPDATE job SET untouched_from = 1 WHERE id = 3;", &lost);
+    // One that has been tried, and waits to be tried again.
+    let requeued = "
+        UPDATE job SET untouched_from = 1 WHERE id = 3;
+        INSERT INTO task (job, idx, attempts, tries_left, state) VALUES (3, 0, 1, 2, 'queued');
+        INSERT INTO attempt (job, idx, number, worker, leased_at, ended_at, outcome)
+        VALUES (3, 0, 1, (SELECT min(id) FROM worker), 1800000000000, 1800000000000, 'lost');";
+    let rig = Rig::new();
+    sql(&rig.data_dir(), requeued);
+    assert_eq!(found(&rig.data_dir(), Closeness::Hourly), [""; 0]);
+    check_sql(
+        &format!("{requeued} DELETE FROM attempt WHERE job = 3; DELETE FROM task WHERE job = 3;"),
+        &lost,
+    );
 }
 
 #[test]

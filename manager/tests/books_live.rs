@@ -9,9 +9,7 @@ mod grid;
 
 use std::process::{Command, Output};
 
-use campusgrid_protocol::id::AttemptId;
 use campusgrid_protocol::message::{ToManager, ToWorker};
-use campusgrid_protocol::resource::Load;
 use campusgrid_protocol::task::{Ended, Outcome};
 use grid::Grid;
 use grid::fake::{FakeWorker, introduction};
@@ -33,21 +31,6 @@ fn health(grid: &Grid) -> Value {
 fn books(grid: &Grid) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_campusgrid-manager"));
     command.arg("books").arg("--data-dir").arg(grid.manager_dir()).output().unwrap()
-}
-
-fn beat(worker: &mut FakeWorker, sequence: u64, attempt: AttemptId) -> Vec<ToWorker> {
-    let attempts = vec![attempt];
-    worker.send(&ToManager::Heartbeat { sequence, attempts, load: Load::default() });
-    let mut others = Vec::new();
-    loop {
-        let message = worker.line.receive();
-        if message == (ToWorker::Renewed { sequence }) {
-            return others;
-        }
-        if !matches!(message, ToWorker::Renewed { .. }) {
-            others.push(message);
-        }
-    }
 }
 
 #[test]
@@ -73,11 +56,12 @@ fn broken_books_stop_settling_and_nothing_else() {
     let body = json!({ "kind": "shell", "source": "true", "ram_mib": 64 });
     let (status, refusal) = grid.post(&ada, "jobs", &body);
     assert_eq!((status, &refusal["error"]["code"]), (503, &json!("books_broken")), "{refusal}");
-    while health(&grid)["status"] != "degraded" {} // Up to a quarter of a second later.
+    // Up to a quarter of a second later.
+    grid::until("the health tells it", || health(&grid)["status"] == "degraded");
     // What runs goes on, and its result waits.
-    assert_eq!(beat(&mut worker, 1, attempt), []);
+    assert_eq!(worker.until_renewed(1, attempt), []);
     worker.send(&ToManager::Ended(Box::new(Ended::empty(attempt, Outcome::Succeeded))));
-    assert_eq!(beat(&mut worker, 2, attempt), []);
+    assert_eq!(worker.until_renewed(2, attempt), []);
     let (status, running) = grid.get(&ada, &format!("jobs/{job}"));
     assert_eq!((status, &running["ended_at_ms"]), (200, &Value::Null));
 
@@ -90,8 +74,37 @@ fn broken_books_stop_settling_and_nothing_else() {
     let told = books(&grid);
     assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
     worker.send(&ToManager::Ended(Box::new(Ended::empty(attempt, Outcome::Succeeded))));
-    assert!(beat(&mut worker, 3, attempt).contains(&ToWorker::Stored { attempt }));
+    assert!(worker.until_renewed(3, attempt).contains(&ToWorker::Stored { attempt }));
     assert_eq!(grid.ended(&ada, job)["state"], "succeeded");
+    assert_eq!(grid.post(&ada, "jobs", &body).0, 201);
+    grid.fsck();
+}
+
+/// What a manager remembers from before an edit, it would write back.
+#[test]
+fn books_that_were_put_right_beneath_a_manager_stay_shut_until_it_starts_anew() {
+    let mut grid = Grid::start("books-memory");
+    let ada = grid.register("ada");
+    let add = |micros: i64| {
+        format!(
+            "UPDATE account SET balance = balance + {micros} WHERE id = (SELECT max(id) FROM account);"
+        )
+    };
+    grid.stop_manager();
+    sql(&grid, &add(5_000_000));
+    grid.start_manager();
+    assert_eq!(books(&grid).status.code(), Some(2));
+    sql(&grid, &add(-5_000_000));
+    let told = books(&grid);
+    let words = String::from_utf8_lossy(&told.stderr);
+    assert_eq!(told.status.code(), Some(2), "{words}");
+    assert!(words.contains("memory and disk differ"), "{words}");
+    let body = json!({ "kind": "shell", "source": "true", "ram_mib": 64 });
+    assert_eq!(grid.post(&ada, "jobs", &body).0, 503);
+    grid.stop_manager();
+    grid.start_manager();
+    assert!(books(&grid).status.success());
+    assert_eq!(health(&grid)["status"], "ok", "it answered before what it says holds");
     assert_eq!(grid.post(&ada, "jobs", &body).0, 201);
     grid.fsck();
 }
@@ -108,8 +121,17 @@ fn books_that_broke_while_nobody_looked_are_found_at_the_start() {
     grid.start_manager();
     let body = json!({ "kind": "shell", "source": "true", "ram_mib": 64 });
     // The first check runs beside the first requests.
-    while grid.post(&ada, "jobs", &body).0 == 201 {}
-    let (status, refusal) = grid.post(&ada, "jobs", &body);
-    assert_eq!((status, &refusal["error"]["code"]), (503, &json!("books_broken")), "{refusal}");
+    grid::until("a check finds it", || grid.post(&ada, "jobs", &body).0 != 201);
+    let refused = |grid: &Grid| {
+        let (status, refusal) = grid.post(&ada, "jobs", &body);
+        assert_eq!((status, &refusal["error"]["code"]), (503, &json!("books_broken")), "{refusal}");
+    };
+    refused(&grid);
+    // Then the next start knows, and not only once it has looked itself.
+    for _ in 0..3 {
+        grid.kill_manager();
+        grid.start_manager();
+        refused(&grid);
+    }
     assert_eq!(grid.get(&ada, "me").0, 200);
 }

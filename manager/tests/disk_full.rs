@@ -15,9 +15,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use campusgrid_protocol::hello::ConnectionKind;
-use campusgrid_protocol::id::{AttemptId, BlobHash};
+use campusgrid_protocol::id::BlobHash;
 use campusgrid_protocol::message::{BulkToManager, BulkToWorker, ToManager, ToWorker};
-use campusgrid_protocol::resource::Load;
 use campusgrid_protocol::task::{BlobRef, Ended, Outcome};
 use grid::fake::{FakeWorker, introduction};
 use grid::line::Line;
@@ -82,11 +81,17 @@ impl Drop for SmallDisk {
 
 /// A manager on a small disk; None, and the reason on standard error, where there can be none.
 fn start(test: &str) -> Option<(Grid, SmallDisk)> {
+    start_with(test, &[])
+}
+
+/// With these environment variables.
+fn start_with(test: &str, settings: &[(&'static str, &'static str)]) -> Option<(Grid, SmallDisk)> {
     if !geteuid().is_root() {
         enter_namespaces(test);
         return None;
     }
-    let mut grid = Grid::start_with("full", &[RESERVE, ("STARTING_CREDITS", "100000")]);
+    let settings = [&[RESERVE, ("STARTING_CREDITS", "100000")], settings].concat();
+    let mut grid = Grid::start_with("full", &settings);
     grid.stop_manager();
     match SmallDisk::mount(&grid.manager_dir()) {
         Ok(disk) => {
@@ -130,50 +135,45 @@ fn submit(grid: &Grid, user: &User, name: &str) -> (u16, Value) {
     (answer.status().as_u16(), serde_json::from_str(&text).unwrap())
 }
 
-/// What the manager says of itself to everybody.
-fn health(grid: &Grid) -> String {
+/// Whether the manager says to everybody that a batch waits for room.
+fn is_stuck(grid: &Grid) -> bool {
     let answer = ureq::get(format!("http://127.0.0.1:{}/health", grid.dashboard)).call();
-    answer.unwrap().body_mut().read_to_string().unwrap()
+    let health = answer.unwrap().body_mut().read_to_string().unwrap();
+    health.contains("no room for what must be written")
 }
 
 /// Submits until the manager has seen that its disk is full; yields what it says then, and the jobs that
 /// it took before.
 fn submit_until_refused(grid: &Grid, user: &User) -> (Value, u64) {
-    for number in 0.. {
-        match submit(grid, user, &format!("until-{number}")) {
-            (201, _) => {}
-            (507, answer) => return (answer, number),
+    let (mut refusal, mut taken) = (Value::Null, 0);
+    grid::until("the disk is seen to be full", || {
+        match submit(grid, user, &format!("until-{taken}")) {
+            (201, _) => {
+                taken += 1;
+                false
+            }
+            (507, answer) => {
+                refusal = answer;
+                true
+            }
             other => panic!("{other:?}"),
         }
-    }
-    unreachable!("a number is enough")
+    });
+    (refusal, taken)
 }
 
 /// Submits until the manager has seen that there is room again; yields the job.
 fn submit_until_taken(grid: &Grid, user: &User, name: &str) -> u64 {
-    loop {
-        match submit(grid, user, name) {
-            (201, answer) => return answer["job"].as_u64().unwrap(),
-            (507, _) => {}
-            other => panic!("{other:?}"),
+    let mut taken = None;
+    grid::until("there is room again", || match submit(grid, user, name) {
+        (201, answer) => {
+            taken = answer["job"].as_u64();
+            true
         }
-    }
-}
-
-/// The answers to a heartbeat that lists an attempt, up to that it is renewed.
-fn until_renewed(worker: &mut FakeWorker, sequence: u64, attempt: AttemptId) -> Vec<ToWorker> {
-    let attempts = vec![attempt];
-    worker.send(&ToManager::Heartbeat { sequence, attempts, load: Load::default() });
-    let mut others = Vec::new();
-    loop {
-        let message = worker.line.receive();
-        if message == (ToWorker::Renewed { sequence }) {
-            return others;
-        }
-        if !matches!(message, ToWorker::Renewed { .. }) {
-            others.push(message);
-        }
-    }
+        (507, _) => false,
+        other => panic!("{other:?}"),
+    });
+    taken.unwrap()
 }
 
 #[test]
@@ -192,10 +192,10 @@ fn what_runs_goes_on_and_its_result_waits_until_there_is_room() {
     let words = refusal["error"]["message"].as_str().unwrap();
     assert!(words.contains("disk is full"), "{words}");
     // What runs is renewed; what was taken before may have started, and nothing since.
-    let started = until_renewed(&mut worker, 1, attempt);
+    let started = worker.until_renewed(1, attempt);
     assert!(started.len() as u64 <= taken, "{started:?}");
     worker.send(&ToManager::Ended(Box::new(Ended::empty(attempt, Outcome::Succeeded))));
-    assert_eq!(until_renewed(&mut worker, 2, attempt), [], "the result waits");
+    assert_eq!(worker.until_renewed(2, attempt), [], "the result waits");
     let mut bulk = Line::open(grid.port, &worker.papers, ConnectionKind::Bulk).unwrap();
     bulk.send(&BulkToManager::Open { attempt });
     let mut answer = bulk.receive();
@@ -212,14 +212,12 @@ fn what_runs_goes_on_and_its_result_waits_until_there_is_room() {
 
     disk.make_room();
     let mut sequence = 3;
-    loop {
+    grid::until("the result is stored", || {
         // As workers do until they are answered.
         worker.send(&ToManager::Ended(Box::new(Ended::empty(attempt, Outcome::Succeeded))));
-        if until_renewed(&mut worker, sequence, attempt).contains(&ToWorker::Stored { attempt }) {
-            break;
-        }
         sequence += 1;
-    }
+        worker.until_renewed(sequence, attempt).contains(&ToWorker::Stored { attempt })
+    });
     assert_eq!(grid.ended(&ada, job)["state"], "succeeded");
     assert_eq!(submit(&grid, &ada, "after").0, 201);
     grid.fsck();
@@ -254,7 +252,7 @@ fn a_disk_that_is_full_to_the_last_byte_stops_nothing_for_good() {
             logins
         });
         // Reads go on beside it, and say what is the matter.
-        while !health(&grid).contains("no room for what must be written") {}
+        grid::until("it is stuck", || is_stuck(&grid));
         assert_eq!(grid.get(&ada, "me").0, 200);
         disk.make_room();
         is_answered.store(true, Ordering::Relaxed);
@@ -270,9 +268,9 @@ fn a_disk_that_is_full_to_the_last_byte_stops_nothing_for_good() {
 }
 
 /// By a command, which waits for its answer in a process of its own.
-fn set_password(grid: &Grid) -> Child {
+fn set_password(grid: &Grid, name: &str) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_campusgrid-manager"));
-    command.args(["password", "ada", "--data-dir"]).arg(grid.manager_dir());
+    command.args(["password", name, "--data-dir"]).arg(grid.manager_dir());
     let mut child = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"correct horse battery\n").unwrap();
     child
@@ -287,12 +285,13 @@ fn a_manager_that_waits_for_room_can_be_stopped() {
     fs::remove_file(grid.manager_dir().join("ballast")).unwrap();
     disk.fill();
     // Until one finds no room.
-    let mut asking = set_password(&grid);
-    while !health(&grid).contains("no room for what must be written") {
+    let mut asking = set_password(&grid, "ada");
+    grid::until("one finds no room", || {
         if asking.try_wait().unwrap().is_some() {
-            asking = set_password(&grid);
+            asking = set_password(&grid, "ada");
         }
-    }
+        is_stuck(&grid)
+    });
     let (status, took) = grid.stop_manager();
     assert!(!asking.wait().unwrap().success(), "it was told that it was done");
     assert!(!status.success(), "something was left unwritten");
@@ -301,6 +300,51 @@ fn a_manager_that_waits_for_room_can_be_stopped() {
     grid.start_manager();
     let login = json!({ "name": "ada", "password": "correct horse battery" });
     assert_eq!(grid.post(&ada, "login", &login).0, 200);
+    grid.fsck();
+}
+
+/// The lease is of three seconds here, and the disk has no room for four.
+#[test]
+fn what_runs_outlives_a_disk_that_is_full_to_the_last_byte_for_longer_than_a_lease() {
+    let test = "what_runs_outlives_a_disk_that_is_full_to_the_last_byte_for_longer_than_a_lease";
+    let short = ("CAMPUSGRID_MANAGER_LEASE_MS", "3000");
+    let Some((grid, disk)) = start_with(test, &[short]) else { return };
+    let (ada, bob) = (grid.register("ada"), grid.register("bob"));
+    grid.register("eve"); // Her logins are closed.
+    let mut worker = FakeWorker::join_for(&grid, &bob, introduction(1));
+    let job = grid.submit(&ada, "true");
+    let ToWorker::Start { attempt, .. } = worker.receive() else { panic!("no start") };
+    worker.send(&ToManager::Started { attempt });
+    worker.until_renewed(1, attempt);
+    fs::remove_file(grid.manager_dir().join("ballast")).unwrap();
+    disk.fill();
+    let mut asking = set_password(&grid, "eve");
+    let mut sequence = 1;
+    grid::until("one finds no room", || {
+        if asking.try_wait().unwrap().is_some() {
+            asking = set_password(&grid, "eve");
+        }
+        sequence += 1;
+        worker.until_renewed(sequence, attempt);
+        is_stuck(&grid)
+    });
+    let stuck_at = grid::now();
+    grid::until("it is longer than a lease", || {
+        assert!(is_stuck(&grid));
+        sequence += 1;
+        assert_eq!(worker.until_renewed(sequence, attempt), []);
+        grid::now().duration_since(stuck_at).as_secs() >= 4
+    });
+    disk.make_room();
+    asking.wait().unwrap();
+    grid::until("the result is stored", || {
+        worker.send(&ToManager::Ended(Box::new(Ended::empty(attempt, Outcome::Succeeded))));
+        sequence += 1;
+        worker.until_renewed(sequence, attempt).contains(&ToWorker::Stored { attempt })
+    });
+    let ended = grid.ended(&ada, job);
+    assert_eq!(ended["state"], "succeeded", "{ended}");
+    assert_eq!(grid.get(&ada, "me").0, 200);
     grid.fsck();
 }
 

@@ -275,7 +275,8 @@ impl Reader {
                 continue;
             }
             if sections.contains(section) {
-                let hint = did_you_mean(nearest(key, self.known.iter().copied()));
+                let near = nearest(key, self.known.iter().copied());
+                let hint = did_you_mean(near.filter(|near| is_slip(key, near, near)));
                 self.problems.push(format!("{}: {key}: unknown setting{hint}", self.file_name));
             } else if unknown_sections.insert(section) {
                 let names = sections.iter().chain(&self.others).copied();
@@ -298,11 +299,18 @@ impl Reader {
                 .any(|key| name.starts_with(&variable(&format!("{}.", section(key)))));
             let slip = near.is_some_and(|near| edits(name, near) <= 2);
             if !known.contains_key(name) && (in_section || slip) {
-                let hint = did_you_mean(near);
+                let hint = did_you_mean(near.filter(|near| is_slip(name, near, known[*near])));
                 self.problems.push(format!("environment {name}: unknown setting{hint}"));
             }
         }
     }
+}
+
+/// Whether a slip of the hand explains `typed`, too, if only the setting's own name counts: its section
+/// makes a name long, and short names are all near to each other.
+fn is_slip(typed: &str, meant: &str, key: &str) -> bool {
+    let name = key.split_once('.').map_or(key, |(_, name)| name);
+    edits(typed, meant) <= name.chars().count().div_ceil(3)
 }
 
 fn section(key: &str) -> &str {

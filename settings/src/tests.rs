@@ -182,3 +182,17 @@ fn the_nearest_name_is_near() {
     assert_eq!(nearest("prot", ["port", "host"]), Some("port"));
     assert_eq!(nearest("xyzzy", ["port", "host"]), None);
 }
+
+#[test]
+fn short_names_are_not_guessed_at_from_their_section_alone() {
+    check(
+        "[credits]\ncup = 1\nxyz = 1\n",
+        &["CAMPUSGRID_CREDITS_XYZ=1"],
+        &[],
+        expect![[r#"
+            3 problems in the configuration:
+              config.toml: credits.cup: unknown setting; did you mean credits.cap?
+              config.toml: credits.xyz: unknown setting
+              environment CAMPUSGRID_CREDITS_XYZ: unknown setting"#]],
+    );
+}

@@ -259,6 +259,7 @@ const steps = [
     await page.fill('#token-name', 'a <b>script</b>');
     await page.locator('#scope-submit').focus();
     await page.keyboard.press('Space');
+    await page.fill('#token-password', owner.password);
     await page.locator('#days').focus();
     await page.keyboard.press('Enter');
     await page.waitForSelector('#new-token');

@@ -10,7 +10,8 @@
 //! - Every [`AgentEffect::Run`] is followed by exactly one [`AgentInput::Finished`] or
 //!   [`AgentInput::Gone`], every [`AgentEffect::Spool`] by one `Finished`, and every
 //!   [`AgentEffect::Upload`] by one [`AgentInput::Uploaded`], [`AgentInput::UploadFailed`] or
-//!   [`AgentInput::UploadRefused`].
+//!   [`AgentInput::UploadRefused`], unless [`AgentInput::Disconnected`] comes first: a driver
+//!   ends what is under way then, and tells nothing of it.
 //! - `Finished` comes when the end is on disk, so that it survives the worker.
 
 pub(crate) mod blobs;

@@ -1,6 +1,7 @@
 //! The worker's settings: the `[worker]` section of `config.toml`, variables and flags.
 
 use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -254,8 +255,11 @@ const MANAGER_SECTIONS: [&str; 4] = ["manager", "dashboard", "credits", "jobs"];
 
 fn check_host(host: &str) -> Result<(), &'static str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%');
-    if host.is_empty() || host.len() > 253 || !host.chars().all(plain) {
-        return Err("must be a host name or an address, without a port");
+    let bare = host.split('%').next().unwrap_or_default();
+    // A colon belongs to an IPv6 address; to a name it is the beginning of a port.
+    let has_port = host.contains(':') && bare.parse::<Ipv6Addr>().is_err();
+    if host.is_empty() || host.len() > 253 || !host.chars().all(plain) || has_port {
+        return Err("must be a host name or an address, without a port (that is -p PORT)");
     }
     Ok(())
 }
@@ -286,6 +290,17 @@ mod tests {
         assert_eq!(config.data_dir, Path::new("/home/ada/.local/share/campusgrid/worker"));
         assert_eq!(config.task.log_keep_bytes, 1 << 20);
         assert_eq!(config.engine.unwrap().pull, Pull::Never);
+    }
+
+    #[test]
+    fn a_host_has_no_port() {
+        let check = |host: &str| read("", &[("MANAGER_HOST", host)]).is_ok();
+        for good in ["grid.example", "10.0.0.7", "2001:db8::7", "fe80::1%eth0"] {
+            assert!(check(good), "{good}");
+        }
+        for bad in ["grid.example:9999", "10.0.0.7:9999", "http://grid.example", "[::1]"] {
+            assert!(!check(bad), "{bad}");
+        }
     }
 
     #[test]

@@ -116,7 +116,11 @@ impl Link {
             };
             let next = match ended {
                 Ok(next) => next,
-                Err(error) => self.after(error, &mut is_lapsed),
+                Err(error) => {
+                    // Asked for anew each time: the clock that judged the certificate may be right now.
+                    is_lapsed = false;
+                    self.after(error, &mut is_lapsed).await
+                }
             };
             let pause = match next {
                 Next::AtOnce => {
@@ -160,7 +164,7 @@ impl Link {
     }
 
     /// What to do about an error, which is told here.
-    fn after(&mut self, error: WorkerError, is_lapsed: &mut bool) -> Next {
+    async fn after(&mut self, error: WorkerError, is_lapsed: &mut bool) -> Next {
         if let Some(wrong) = wrong_fingerprint(&error) {
             let manager = self.manager.to_string();
             return Next::Stop(match self.identity.has_token() {
@@ -169,7 +173,7 @@ impl Link {
             });
         }
         if let WorkerError::TokenRefused { reason } = error {
-            self.identity.drop_token();
+            self.identity.drop_token().await;
             if self.identity.must_enrol() {
                 return Next::Stop(Stop::TokenRefused { reason });
             }

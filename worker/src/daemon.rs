@@ -15,6 +15,7 @@ use campusgrid_protocol::resource::{Capacity, Isolation};
 use campusgrid_sandbox::plan::{Check, Holds};
 use nix::fcntl::{Flock, FlockArg};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -36,7 +37,7 @@ use crate::spool::Spool;
 use crate::stop::Stop;
 use crate::walls::{Walls, instance};
 
-/// Inputs of runs and uploads on their way to the agent, which takes them as fast as they come.
+/// Inputs of runs on their way to the agent, which takes them as fast as they come.
 const INPUTS: usize = 1024;
 
 /// Messages of the manager on their way to the agent.
@@ -84,7 +85,7 @@ pub async fn run(
 ) -> Result<Exit, WorkerError> {
     let _lock = take_directory(&config.data_dir, config.weaker)?;
     let mut identity = Identity::open(&config.data_dir, token)?;
-    if let Some(wrong) = identity.take_foreign_token() {
+    if let Some(wrong) = identity.take_foreign_token().await {
         return Ok(Exit::Stopped(Stop::OtherToken { wrong }));
     }
     let (gpus, gpu_checks) = Gpus::find().await;
@@ -143,6 +144,7 @@ pub async fn run(
         outbox: None,
         door: None,
         runs: BTreeMap::new(),
+        uploads: JoinSet::new(),
         load,
         notice: None,
         owner: config.owner,

@@ -6,10 +6,11 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use nix::fcntl::{OFlag, posix_fallocate};
 use nix::sys::statvfs::statvfs;
 
-/// With less than this free, what failed for want of space failed for want of this disk's. Other things
-/// run out with the same error: namespaces, watches, processors of a group.
+/// With less than this to be had, what failed for want of space failed for want of this disk's. Other
+/// things run out with the same error: namespaces, watches, processors of a group.
 const FULL_BYTES: u64 = 16 << 20;
 
 /// The same in files, where the file system counts them.
@@ -25,7 +26,7 @@ pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
     Ok(facts.blocks_available().saturating_mul(facts.fragment_size()))
 }
 
-/// Whether an error means that the disk of `path` is full.
+/// Whether an error means that the disk of `path` is full, or this user's share of it.
 pub(crate) fn is_full(path: &Path, error: &(dyn Error + 'static)) -> bool {
     match kind(error) {
         Some(ErrorKind::QuotaExceeded) => true,
@@ -35,6 +36,23 @@ pub(crate) fn is_full(path: &Path, error: &(dyn Error + 'static)) -> bool {
         }),
         Some(_) | None => false,
     }
+}
+
+/// Whether the directory `path` takes no result of any size any more, for want of space or because this
+/// user's share is used up. Blocks on the disk.
+///
+/// What is free says nothing about a quota, so a little is taken, and given back. A file system that
+/// cannot do that is not used up.
+pub(crate) fn is_used_up(path: &Path) -> bool {
+    let take = || {
+        let nameless = OFlag::O_TMPFILE.bits();
+        let file = OpenOptions::new().write(true).mode(0o600).custom_flags(nameless).open(path)?;
+        Ok::<(), io::Error>(posix_fallocate(&file, 0, FULL_BYTES.cast_signed())?)
+    };
+    let is_of_space = |error: io::Error| {
+        matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+    };
+    take().is_err_and(is_of_space)
 }
 
 /// Of the first cause that the system has told.
@@ -138,6 +156,8 @@ mod tests {
         // The system says the same when it runs out of namespaces.
         let is_roomy = free_bytes(home.path()).unwrap() >= FULL_BYTES;
         assert_eq!(is_full(home.path(), &full), !is_roomy);
+        assert_eq!(is_used_up(home.path()), !is_roomy);
+        assert!(fs::read_dir(home.path()).unwrap().next().is_none(), "nothing is left of looking");
         assert!(is_full(home.path(), &io::Error::from(ErrorKind::QuotaExceeded)));
         assert!(!is_full(home.path(), &io::Error::from(ErrorKind::NotFound)));
     }

@@ -72,12 +72,12 @@ impl Identity {
     }
 
     /// A token of another manager than the one that this machine has joined; it is then forgotten.
-    pub(crate) fn take_foreign_token(&mut self) -> Option<WrongFingerprint> {
+    pub(crate) async fn take_foreign_token(&mut self) -> Option<WrongFingerprint> {
         let (token, expected) = (self.token?, self.manager?);
         if token.fingerprint == expected {
             return None;
         }
-        self.drop_token();
+        self.drop_token().await;
         Some(WrongFingerprint { expected, seen: token.fingerprint })
     }
 
@@ -180,10 +180,13 @@ impl Identity {
     }
 
     /// Forgets a token that is of no use.
-    pub(crate) fn drop_token(&mut self) {
+    pub(crate) async fn drop_token(&mut self) {
         self.token = None;
-        if let Err(error) = self.files.drop_token() {
-            warn!("a useless token stays: {:#}", anyhow::Error::new(error));
+        let files = self.files.clone();
+        match tokio::task::spawn_blocking(move || files.drop_token()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!("a useless token stays: {:#}", anyhow::Error::new(error)),
+            Err(error) => warn!("a useless token stays: {error}"),
         }
     }
 

@@ -33,7 +33,7 @@ impl Stop {
                  Either the manager was set up anew, or somebody passes for it. Ask its operator for its \
                  fingerprint (\"Workers\" in the dashboard).\n\
                  If the one that was seen is right: {forget}, and then join anew with a token from the \
-                 dashboard: campusgrid-worker --token TOKEN\n\
+                 dashboard, by the whole line that it shows\n\
                  If it is not: do not use this network, and tell the operator.\n\
                  Results that wait to be sent stay in {data}/spool",
                 wrong.expected.grouped(),
@@ -61,15 +61,15 @@ impl Stop {
             ),
             Self::TokenRefused { reason } => format!(
                 "the manager does not take this token: {}\n\
-                 Make a new one on the dashboard's \"Workers\" page, and start again: campusgrid-worker \
-                 --token TOKEN\n\
-                 or without one, to be let in by a code",
+                 Make a new one on the dashboard's \"Workers\" page, and start again by the whole line that \
+                 it shows; or without a token, to be let in by a code",
                 plain(reason),
             ),
             Self::Dismissed { reason } => format!(
                 "the manager does not want this worker any more: {}\n\
-                 To join again: start it with a new token from the dashboard's \"Workers\" page \
-                 (campusgrid-worker --token TOKEN), or first {forget}, to be let in by a code\n\
+                 If it was removed and is to come back: {forget}, and then start it as at first, by the \
+                 line that the dashboard's \"Workers\" page shows, or without a token, to be let in by \
+                 a code\n\
                  Results that wait to be sent stay in {data}/spool",
                 plain(reason),
             ),
@@ -105,7 +105,7 @@ mod tests {
               expected fingerprint: abab abab abab abab abab abab abab abab abab abab abab abab abab abab abab abab
               seen fingerprint:     cdcd cdcd cdcd cdcd cdcd cdcd cdcd cdcd cdcd cdcd cdcd cdcd cdcd cdcd cdcd cdcd
             Either the manager was set up anew, or somebody passes for it. Ask its operator for its fingerprint ("Workers" in the dashboard).
-            If the one that was seen is right: campusgrid-worker forget --data-dir '/home/ada'\''s/worker', and then join anew with a token from the dashboard: campusgrid-worker --token TOKEN
+            If the one that was seen is right: campusgrid-worker forget --data-dir '/home/ada'\''s/worker', and then join anew with a token from the dashboard, by the whole line that it shows
             If it is not: do not use this network, and tell the operator.
             Results that wait to be sent stay in '/home/ada'\''s/worker'/spool"#]].assert_eq(&stop.words(Path::new("/home/ada's/worker")));
     }

@@ -151,8 +151,8 @@ fn a_token_lets_in_as_many_machines_as_it_has_uses() {
         voucher 1: Join { owner: UserId(2) }, 2 uses
         voucher 1 made
         # another number, another secret
-        refused: this token or invitation is not good, or no longer
-        refused: this token or invitation is not good, or no longer
+        refused: this token or invitation was used up, has ended or was revoked, or never was
+        refused: this token or invitation was used up, has ended or was revoked, or never was
         # two machines, and a third
         worker-1 "laptop-1" belongs to bob
         voucher 1 has 1 uses left
@@ -160,7 +160,7 @@ fn a_token_lets_in_as_many_machines_as_it_has_uses() {
         worker-2 "laptop-2" belongs to bob
         voucher 1 is over
         enrolled as worker-2 of bob
-        refused: this token or invitation is not good, or no longer
+        refused: this token or invitation was used up, has ended or was revoked, or never was
     "#]]
     .assert_eq(&world.log);
 }
@@ -190,15 +190,46 @@ fn a_token_ends_with_its_time_or_when_it_is_revoked() {
         refused: there is no such thing, or it is not yours
         voucher 1 is over
         done
-        refused: this token or invitation is not good, or no longer
+        refused: this token or invitation was used up, has ended or was revoked, or never was
         # after a restart the other is good
         worker-1 "laptop-1" belongs to bob
         voucher 2 has 4 uses left
         enrolled as worker-1 of bob
-        refused: this token or invitation is not good, or no longer
+        refused: this token or invitation was used up, has ended or was revoked, or never was
         voucher 2 is over
         voucher 3: Join { owner: UserId(2) }, 5 uses
         voucher 3 made
+    "#]]
+    .assert_eq(&world.log);
+}
+
+/// Whoever has the machine has its token, and can make another key.
+#[test]
+fn a_token_ends_with_the_removal_of_a_machine_that_came_by_it() {
+    let mut world = World::new();
+    token(&mut world, BOB, 5);
+    token(&mut world, BOB, 1);
+    token(&mut world, BOB, 5);
+    for (number, voucher) in [(1, 1), (2, 2), (3, 3)] {
+        world.enrol(number.into(), &shows(number, voucher, SECRET));
+    }
+    world.log.clear();
+    world.ask(Request::RemoveWorker { user: BOB, worker: WorkerId(1) });
+    world.enrol(4, &shows(4, 1, SECRET));
+    world.note("that of another is over already, and others are as good as before");
+    world.ask(Request::RemoveWorker { user: BOB, worker: WorkerId(2) });
+    world.enrol(5, &shows(5, 3, SECRET));
+    expect![[r#"
+        voucher 1 is over
+        worker-1 is removed
+        done
+        refused: this token or invitation was used up, has ended or was revoked, or never was
+        # that of another is over already, and others are as good as before
+        worker-2 is removed
+        done
+        worker-4 "laptop-5" belongs to bob
+        voucher 3 has 3 uses left
+        enrolled as worker-4 of bob
     "#]]
     .assert_eq(&world.log);
 }
@@ -207,12 +238,13 @@ fn a_token_ends_with_its_time_or_when_it_is_revoked() {
 #[test]
 fn a_machine_that_was_approved_may_ask_again() {
     let mut world = World::new();
-    world.own(1, &worker(1, 1));
+    world.let_in(1, BOB);
+    world.log.clear();
     world.enrol(5, &coded(1, "OTHER"));
     world.note("but not once it was removed, or later");
     world.ask(Request::RemoveWorker { user: BOB, worker: WorkerId(1) });
     assert!(world.enrol(6, &coded(1, "OTHER")).is_none());
-    world.own(2, &worker(1, 1));
+    world.let_in(2, BOB);
     world.wait_s(600);
     assert!(world.enrol(7, &coded(2, "OTHER")).is_none());
     expect![[r#"
@@ -220,7 +252,9 @@ fn a_machine_that_was_approved_may_ask_again() {
         # but not once it was removed, or later
         worker-1 is removed
         done
-        session 1 ends for good: this worker was removed on the dashboard
+        worker-2 "laptop-2" belongs to bob
+        enrolled as worker-2 of bob
+        worker-2 approved
     "#]]
     .assert_eq(&world.log);
 }
@@ -236,16 +270,63 @@ fn a_machine_may_show_the_token_again_that_has_let_it_in() {
     world.note("another machine, another secret");
     world.enrol(3, &shows(2, 1, SECRET));
     world.enrol(4, &shows(1, 1, [8; 32]));
-    world.note("removed, or ten minutes later");
+    world.note("ten minutes later");
     world.wait_s(600);
     world.enrol(5, &shows(1, 1, SECRET));
     expect![[r#"
         enrolled as worker-1 of bob
         # another machine, another secret
-        refused: this token or invitation is not good, or no longer
-        refused: this token or invitation is not good, or no longer
-        # removed, or ten minutes later
-        refused: this token or invitation is not good, or no longer
+        refused: this token or invitation was used up, has ended or was revoked, or never was
+        refused: this token or invitation was used up, has ended or was revoked, or never was
+        # ten minutes later
+        refused: this token or invitation was used up, has ended or was revoked, or never was
+    "#]]
+    .assert_eq(&world.log);
+}
+
+/// It could not have joined without its answer.
+#[test]
+fn a_machine_that_has_joined_needs_a_new_word_to_enrol() {
+    let mut world = World::new();
+    token(&mut world, BOB, 1);
+    world.enrol(1, &shows(1, 1, SECRET));
+    world.let_in(2, BOB);
+    for number in [1, 2] {
+        world.join(number.into(), join(number, &worker(1, 1), Vec::new()));
+    }
+    world.log.clear();
+    world.enrol(3, &shows(1, 1, SECRET));
+    assert!(world.enrol(4, &coded(2, "OTHER")).is_none());
+    expect![[r#"
+        refused: this token or invitation was used up, has ended or was revoked, or never was
+    "#]]
+    .assert_eq(&world.log);
+}
+
+#[test]
+fn no_answer_is_repeated_of_a_token_that_was_revoked_or_to_a_machine_that_was_removed() {
+    let mut world = World::new();
+    token(&mut world, BOB, 9);
+    for number in [1, 2] {
+        world.enrol(number.into(), &shows(number, 1, SECRET));
+    }
+    world.log.clear();
+    world.ask(Request::RemoveWorker { user: BOB, worker: WorkerId(1) });
+    world.note("as a new machine, by a further use");
+    world.enrol(3, &shows(1, 1, SECRET));
+    world.ask(Request::RevokeVoucher { user: BOB, voucher: VoucherId(1) });
+    for number in [1, 2] {
+        world.enrol(4, &shows(number, 1, SECRET));
+    }
+    expect![[r#"
+        voucher 1 is over
+        worker-1 is removed
+        done
+        # as a new machine, by a further use
+        refused: this token or invitation was used up, has ended or was revoked, or never was
+        refused: there is no such thing, or it is not yours
+        refused: this token or invitation was used up, has ended or was revoked, or never was
+        enrolled as worker-2 of bob
     "#]]
     .assert_eq(&world.log);
 }
@@ -268,7 +349,7 @@ fn a_machine_that_comes_anew_keeps_its_number_with_its_owner_only() {
     approve(&mut world, EVE, "CODE-1");
     world.ask(Request::RemoveWorker { user: BOB, worker: WorkerId(1) });
     approve(&mut world, EVE, "CODE-1");
-    expect![[r#"
+    expect![[r##"
         # its certificate is over, and its name is another
         voucher 1: Join { owner: UserId(2) }, 1 uses
         voucher 1 made
@@ -281,7 +362,7 @@ fn a_machine_that_comes_anew_keeps_its_number_with_its_owner_only() {
         # somebody else's it becomes only once it was removed
         voucher 2: Join { owner: UserId(3) }, 1 uses
         voucher 2 made
-        refused: this token or invitation is not good, or no longer
+        refused: this machine is another user's already: have it removed on the dashboard, or run campusgrid-worker forget; the token is still good
         refused: no machine of yours shows this code right now
         worker-1 is removed
         done
@@ -289,7 +370,7 @@ fn a_machine_that_comes_anew_keeps_its_number_with_its_owner_only() {
         worker-2 "laptop-1" belongs to eve
         enrolled as worker-2 of eve
         worker-2 approved
-    "#]]
+    "##]]
     .assert_eq(&world.log);
 }
 

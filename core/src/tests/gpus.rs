@@ -108,7 +108,7 @@ fn a_machine_that_comes_back_with_fewer_breaks_nothing() {
     expect![[r#"
         # with one of three, while all three are in use
         to session 2: welcome, worker-1 of bob
-        session 1 ends for good: a newer connection of this worker has taken over
+        session 1 ends for good: another process uses this machine's identity, as if its directory had been copied, and its newer connection has taken over: on the copy run campusgrid-worker forget, the original is just started again
         hold:4: ada -> escrow 19
         job 4, 19 held
         3.0#1 waits again, 2 tries left: the worker was restarted
@@ -123,7 +123,7 @@ fn a_machine_that_comes_back_with_fewer_breaks_nothing() {
         # with all of them again
         4.0#1 -> worker-1 with GPU 2
         to session 3: welcome, worker-1 of bob
-        session 2 ends for good: a newer connection of this worker has taken over
+        session 2 ends for good: another process uses this machine's identity, as if its directory had been copied, and its newer connection has taken over: on the copy run campusgrid-worker forget, the original is just started again
     "#]]
     .assert_eq(&world.log);
 }
@@ -175,7 +175,7 @@ proptest! {
                     prop_assert!(occupancy.values().all(|grant| !grant.gpus.contains(number)));
                 }
                 let task = TaskId { job: JobId(number as u64), index: 0 };
-                occupancy.insert(AttemptId { task, number: 1 }, Grant { needs, gpus, heard_of: true });
+                occupancy.insert(AttemptId { task, number: 1 }, Grant::new(needs, gpus));
             } else if let Some(&attempt) = occupancy.keys().nth(ends.index(occupancy.len().max(1))) {
                 occupancy.remove(&attempt);
             }
@@ -197,7 +197,7 @@ fn a_gpu_of_a_machine_that_went_is_free_when_its_lease_is_over() {
     world.wait_s(91);
     world.join(2, join(1, &machine, Vec::new()));
     expect![[r#"
-        1.0#1 waits again, 2 tries left: the worker was out of touch for too long
+        1.0#1 waits again, 3 tries left: the worker was lost before it said a word of it
         1.0#2 -> worker-1 with GPU 0
         to session 2: welcome, worker-1 of bob
     "#]]

@@ -118,15 +118,15 @@ fn a_lease_that_is_over_ends_when_it_may() {
     world.hear(1, crate::input::WorkerEvent::Gone);
     world.wait_s(600);
     assert_eq!(world.grid.next_deadline(), None, "or the driver would never sleep");
-    world.note("nor is it taken from a machine that has lost it");
+    world.note("nor is it taken from a machine that never got it, which costs no try then either");
     world.join(2, join(1, &worker(1, 1), Vec::new()));
     open(&mut world);
     world.wait_s(0);
     expect![[r#"
-        # nor is it taken from a machine that has lost it
+        # nor is it taken from a machine that never got it, which costs no try then either
         to session 2: welcome, worker-1 of bob
         # open again
-        1.0#1 waits again, 2 tries left: the worker was out of touch for too long
+        1.0#1 waits again, 3 tries left: the worker was lost before it said a word of it
         1.0#2 -> worker-1
     "#]]
     .assert_eq(&world.log);

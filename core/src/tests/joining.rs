@@ -26,7 +26,7 @@ fn the_newer_session_of_a_machine_wins() {
     world.end(2, "1.0#1", Outcome::Succeeded, 1);
     expect![[r#"
         to session 2: welcome, worker-1 of bob
-        session 1 ends for good: a newer connection of this worker has taken over
+        session 1 ends for good: another process uses this machine's identity, as if its directory had been copied, and its newer connection has taken over: on the copy run campusgrid-worker forget, the original is just started again
         # the older one no longer counts
         # the newer does
         pay:1.0:1: escrow -> bob 8
@@ -51,7 +51,7 @@ fn a_join_that_a_newer_one_has_overtaken_changes_nothing() {
     world.hear(1, WorkerEvent::Gone);
     world.end(2, "1.0#1", Outcome::Succeeded, 1);
     expect![[r#"
-        session 1 ends for good: a newer connection of this worker has taken over
+        session 1 ends for good: another process uses this machine's identity, as if its directory had been copied, and its newer connection has taken over: on the copy run campusgrid-worker forget, the original is just started again
         # its machine is not disturbed
         pay:1.0:1: escrow -> bob 8
         refund:1.0: escrow -> ada 10
@@ -125,7 +125,7 @@ fn a_machine_that_returns_keeps_what_it_runs() {
         refund:1.2: escrow -> ada 9
         1.2 cancelled; charged 0
         job 1 is over: 0 succeeded, 0 failed, 3 cancelled
-        2.0#1 waits again, 2 tries left: the worker was out of touch for too long
+        2.0#1 waits again, 3 tries left: the worker was lost before it said a word of it
     "#]]
     .assert_eq(&world.log);
 }
@@ -143,7 +143,7 @@ fn only_leases_that_are_listed_are_renewed() {
     world.note("unknown ones are to be dropped");
     world.heartbeat(1, attempts(&["1.1#1", "1.0#2", "2.0#1", "1.0#1", "1.0#1"]));
     expect![[r#"
-        1.1#1 waits again, 2 tries left: the worker was out of touch for too long
+        1.1#1 waits again, 3 tries left: the worker was lost before it said a word of it
         1.1#2 -> worker-1
         # unknown ones are to be dropped
         to session 1: drop 1.1#1
@@ -203,8 +203,8 @@ fn a_restarted_manager_gives_every_lease_its_full_time() {
         1.2#1 -> worker-1
         to session 1: stored 1.0#1
         # another restart, and it stays away
-        1.1#1 waits again, 2 tries left: the worker was out of touch for too long
-        1.2#1 waits again, 2 tries left: the worker was out of touch for too long
+        1.1#1 waits again, 3 tries left: lost over an outage of the manager: the worker was out of touch for too long
+        1.2#1 waits again, 3 tries left: lost over an outage of the manager: the worker was out of touch for too long
     "#]]
     .assert_eq(&world.log);
 }
@@ -261,7 +261,7 @@ fn a_machine_may_change_its_name() {
     expect![[r#"
           worker-1 is called "desk"
           to session 2: welcome, worker-1 of bob
-          session 1 ends for good: a newer connection of this worker has taken over
+          session 1 ends for good: another process uses this machine's identity, as if its directory had been copied, and its newer connection has taken over: on the copy run campusgrid-worker forget, the original is just started again
     "#]]
     .assert_eq(&world.log);
 }
@@ -297,7 +297,7 @@ fn a_manager_that_stood_still_gives_every_lease_its_full_time() {
         job 1 is over: 1 succeeded, 0 failed, 0 cancelled
         2.0#1 -> worker-1
         to session 1: stored 1.0#1
-        2.0#1 waits again, 2 tries left: the worker was out of touch for too long
+        2.0#1 waits again, 3 tries left: the worker was lost before it said a word of it
     "#]]
     .assert_eq(&world.log);
 }

@@ -146,7 +146,7 @@ fn a_machine_that_comes_back_offering_more_takes_what_waits() {
         # it has R now
         1.0#1 -> worker-1
         to session 2: welcome, worker-1 of bob
-        session 1 ends for good: a newer connection of this worker has taken over
+        session 1 ends for good: another process uses this machine's identity, as if its directory had been copied, and its newer connection has taken over: on the copy run campusgrid-worker forget, the original is just started again
     "#]]
     .assert_eq(&world.log);
 }

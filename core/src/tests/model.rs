@@ -283,7 +283,7 @@ pub(super) fn placements(grid: &Grid) -> Vec<(TaskId, WorkerId)> {
             let best = links.iter_mut().filter(takes).min_by_key(tightness);
             let Some((&worker, link)) = best else { break };
             let (needs, gpus) = (shape.needs, link.free.choose(&shape.needs));
-            link.free.take(&Grant { needs, gpus, heard_of: false });
+            link.free.take(&Grant::new(needs, gpus));
             placed.push((TaskId { job: job.id, index }, worker));
         }
     }

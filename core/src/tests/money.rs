@@ -549,7 +549,7 @@ fn every_task_of_an_array_is_settled_by_itself() {
             1.1 failed: was ended by signal 9: it was killed; charged 8.5
             1.3#1 -> worker-1
             to session 1: stored 1.1#1
-            1.0#1 waits again, 2 tries left: the worker was out of touch for too long
+            1.0#1 waits again, 2 tries left: the worker stopped it, since it was out of touch with the manager
             1.0#2 -> worker-1
             to session 1: stored 1.0#1
             pay:1.2:1: escrow -> bob 8.5

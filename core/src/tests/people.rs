@@ -78,8 +78,8 @@ fn an_invitation_is_used_by_those_who_get_in() {
     expect![[r#"
         # nothing, a token to join, nonsense
         refused: registration is by invitation: ask an operator for one
-        refused: this token or invitation is not good, or no longer
-        refused: this token or invitation is not good, or no longer
+        refused: this token or invitation was used up, has ended or was revoked, or never was
+        refused: this token or invitation was used up, has ended or was revoked, or never was
         # who is not invited learns nothing of names
         refused: registration is by invitation: ask an operator for one
         refused: this name is taken
@@ -90,7 +90,7 @@ fn an_invitation_is_used_by_those_who_get_in() {
         voucher 1 is over
         grant:3: mint -> eve 100
         user 3 is eve (Member)
-        refused: this token or invitation is not good, or no longer
+        refused: this token or invitation was used up, has ended or was revoked, or never was
     "#]]
     .assert_eq(&world.log);
 }

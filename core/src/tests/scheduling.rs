@@ -426,7 +426,7 @@ fn a_machine_that_has_left_and_returned_gets_work_again() {
     expect![[r#"
         # what it gave back comes with its next connection
         to session 2: welcome, worker-1 of bob
-        session 1 ends for good: a newer connection of this worker has taken over
+        session 1 ends for good: another process uses this machine's identity, as if its directory had been copied, and its newer connection has taken over: on the copy run campusgrid-worker forget, the original is just started again
         1.0#1 waits again, 3 tries left: the owner took the worker back
         1.0#2 -> worker-1
         to session 2: stored 1.0#1
@@ -461,7 +461,7 @@ fn a_machine_that_is_leaving_gets_nothing_more() {
         job 3, 18 held
         3.0#1 -> worker-1
         to session 7: welcome, worker-1 of bob
-        session 1 ends for good: a newer connection of this worker has taken over
+        session 1 ends for good: another process uses this machine's identity, as if its directory had been copied, and its newer connection has taken over: on the copy run campusgrid-worker forget, the original is just started again
     "#]]
     .assert_eq(&world.log);
 }
@@ -478,7 +478,7 @@ fn a_machine_that_left_and_returned_gets_work_again() {
     world.end(2, "1.0#1", Outcome::Returned(WorkerFault::Leaving), 5);
     expect![[r#"
         to session 2: welcome, worker-1 of bob
-        session 1 ends for good: a newer connection of this worker has taken over
+        session 1 ends for good: another process uses this machine's identity, as if its directory had been copied, and its newer connection has taken over: on the copy run campusgrid-worker forget, the original is just started again
         # what it gave back while it left comes out of its spool
         1.0#1 waits again, 3 tries left: the owner took the worker back
         1.0#2 -> worker-1
@@ -498,7 +498,7 @@ fn a_machine_that_comes_back_smaller_is_not_overfilled() {
     }
     expect![[r#"
         to session 9: welcome, worker-1 of bob
-        session 1 ends for good: a newer connection of this worker has taken over
+        session 1 ends for good: another process uses this machine's identity, as if its directory had been copied, and its newer connection has taken over: on the copy run campusgrid-worker forget, the original is just started again
         pay:1.0:1: escrow -> bob 8
         refund:1.0: escrow -> ada 10
         1.0 succeeded; charged 8

@@ -541,7 +541,7 @@ impl World {
                 occupancy.values().flat_map(|grant| grant.gpus.numbers()).collect();
             let different: BTreeSet<u16> = granted.iter().copied().collect();
             assert_eq!(different.len(), granted.len(), "GPUs of worker-{id}: {granted:?}");
-            for (attempt, Grant { needs, gpus, heard_of: _ }) in occupancy {
+            for (attempt, Grant { needs, gpus, .. }) in occupancy {
                 let lease = self.grid.jobs[&attempt.task.job].lease(*attempt).unwrap();
                 assert_eq!(lease.gpus, *gpus);
                 if !placed.contains(&(attempt.task, *id)) {

@@ -4,8 +4,10 @@
 mod client;
 mod message;
 mod place;
+mod places;
 mod server;
 
 pub use client::{AskError, ask};
 pub use message::{Answer, Order};
+pub use places::Places;
 pub use server::{Admin, ServeError};

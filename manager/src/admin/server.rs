@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use campusgrid_core::policy::Admission;
 use campusgrid_core::time::Timestamp;
 use campusgrid_core::user::{LOCAL, Role, User};
 use campusgrid_identity::fingerprint::Fingerprint;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::message::{Answer, LINE_MAX, Order};
 use super::place::Place;
+use super::places::Places;
 use crate::books::BooksHandle;
 use crate::clock::Clock;
 use crate::engine::handle::EngineHandle;
@@ -38,6 +40,8 @@ const LINE_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct Admin {
     pub data_dir: PathBuf,
+    /// Where what is made here is used.
+    pub places: Places,
     pub engine: EngineHandle,
     pub readers: Readers,
     pub books: BooksHandle,
@@ -149,9 +153,10 @@ impl Admin {
                     vouchers::join_token(&self.engine, self.fingerprint, owner.id, terms).await;
                 let token = token.map_err(|error| error.to_string())?;
                 let note = format!(
-                    "joins {uses} machine(s) as {}'s within {hours} h: campusgrid-worker -m HOST \
-                     --token TOKEN",
-                    owner.name
+                    "joins {uses} machine(s) as {}'s within {hours} h: campusgrid-worker {} --token \
+                     {token}",
+                    owner.name,
+                    self.places.worker_flags()
                 );
                 Ok(Answer::Done { value: token.to_string(), notes: vec![note] })
             }
@@ -163,15 +168,28 @@ impl Admin {
                      NAME operator makes one",
                 )?;
                 let terms = self.terms(by.id, uses, hours)?;
+                match self.engine.policy().admission {
+                    Admission::Open | Admission::Invitation => {}
+                    Admission::Closed => {
+                        return Err("registration is closed, so that nobody could use an \
+                                    invitation: set dashboard.registration to \"invitation\" and \
+                                    start the manager anew"
+                            .to_owned());
+                    }
+                }
                 let invitation = vouchers::invitation(&self.engine, terms).await;
                 let invitation = invitation.map_err(|error| error.to_string())?;
-                let note = format!("lets {uses} person(s) register within {hours} h");
+                let note = format!(
+                    "lets {uses} person(s) register within {hours} h: {}/register?invitation={invitation}",
+                    self.places.dashboard
+                );
                 Ok(Answer::Done { value: invitation.to_string(), notes: vec![note] })
             }
             Order::Role { user, role } => self.role(user, &role).await,
             Order::Password { user, password } => self.password(user, password).await,
             Order::Books {} => {
                 let checked = self.books.check().await.map_err(|error| error.to_string())?;
+                self.engine.shown().await; // Whoever asks for the health next is told the same.
                 if !checked.broken.is_empty() {
                     return Ok(Answer::Bad { findings: checked.broken });
                 }
@@ -210,7 +228,10 @@ impl Admin {
         let hash = hash.map_err(|error| error.to_string())?;
         let changed = self.engine.change_password(user.id, hash, None).await;
         changed.map_err(|error| error.to_string())?;
-        let notes = vec![format!("{} has a new password; all their logins are closed", user.name)];
+        let notes = vec![format!(
+            "{} has a new password; all their logins are closed, and their API tokens have ended",
+            user.name
+        )];
         Ok(Answer::Done { value: String::new(), notes })
     }
 

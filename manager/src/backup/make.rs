@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use campusgrid_core::time::Timestamp;
@@ -14,6 +15,9 @@ use super::files::{self, FileEntry};
 use super::{BackupError, DEVICE_KEY, Manifest};
 use crate::blobs::place;
 use crate::store::{self, Depth, StoreError, fsck, referred_blobs};
+
+/// Ends the name of an earlier backup while it makes way for a newer one.
+const EARLIER: &str = ".earlier";
 
 /// What a backup came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,23 +39,24 @@ pub fn backup(data_dir: &Path, to: &Path, now: Timestamp) -> Result<Made, Backup
     if to.starts_with(absolute(data_dir)?) {
         return Err(BackupError::Inside { path: to });
     }
+    let unfinished = beside(&to, ".unfinished");
+    let lock = lock(&to)?;
+    pick_up(&to, &unfinished)?;
     let earlier = match files::names(&to)?.is_empty() {
         true => None,
         false if Manifest::read(&to).is_ok() => Some(to.as_path()),
         false => return Err(BackupError::Foreign { path: to }),
     };
-    let unfinished = unfinished(&to);
     files::make_dir(&unfinished)?;
-    let lock = lock(&unfinished, &to)?;
     let work = Work { data_dir, earlier, unfinished: &unfinished };
     let made = work.fill(Manifest::new(now.0)).and_then(|made| {
         work.name(&to, &made.manifest)?;
         Ok(made)
     });
-    drop(lock);
     if made.is_err() {
         drop(files::remove_dir(&unfinished)); // The first trouble is the one to tell.
     }
+    drop(lock); // Whoever takes it next finds nothing half done.
     made
 }
 
@@ -62,18 +67,38 @@ fn absolute(path: &Path) -> Result<PathBuf, BackupError> {
     Ok(path.canonicalize().unwrap_or(path))
 }
 
-/// Beside it, so that the backup can get its name in one step.
-fn unfinished(to: &Path) -> PathBuf {
+/// On the same file system, so that the backup can get its name in one step.
+fn beside(to: &Path, end: &str) -> PathBuf {
     let mut name = to.as_os_str().to_owned();
-    name.push(".unfinished");
+    name.push(end);
     PathBuf::from(name)
 }
 
-fn lock(unfinished: &Path, to: &Path) -> Result<Flock<File>, BackupError> {
-    let path = unfinished.join("lock");
-    let file = File::create(&path).map_err(|source| BackupError::Write { path, source })?;
+/// The lock is a file of its own that stays: in a directory that is renamed or removed, two runs would
+/// hold two locks of one name, and each would sweep away what the other has made.
+fn lock(to: &Path) -> Result<Flock<File>, BackupError> {
+    let path = beside(to, ".lock");
+    files::make_dir(path.parent().unwrap_or(Path::new("/")))?;
+    let mut options = File::options();
+    let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = file.map_err(|source| BackupError::Write { path, source })?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock)
         .map_err(|_| BackupError::UnderWay { path: to.to_owned() })
+}
+
+/// Puts right what a run that was cut short between two renames has left: see [`by_turns`].
+fn pick_up(to: &Path, unfinished: &Path) -> Result<(), BackupError> {
+    let aside = beside(to, EARLIER);
+    if Manifest::read(&aside).is_err() {
+        return Ok(()); // It is not there, or not ours.
+    }
+    let name = |source| BackupError::Name { path: to.to_owned(), source };
+    if files::names(to)?.is_empty() {
+        return fs::rename(&aside, to).map_err(name);
+    }
+    // The newer one has its name already.
+    files::remove_dir(unfinished)?;
+    fs::rename(&aside, unfinished).map_err(name)
 }
 
 struct Work<'a> {
@@ -85,7 +110,7 @@ struct Work<'a> {
 impl Work<'_> {
     fn fill(&self, mut manifest: Manifest) -> Result<Made, BackupError> {
         // What a run that was killed has left.
-        for name in files::names(self.unfinished)?.iter().filter(|name| *name != "lock") {
+        for name in files::names(self.unfinished)? {
             let path = self.unfinished.join(name);
             if path.is_dir() {
                 files::remove_dir(&path)?;
@@ -198,8 +223,6 @@ impl Work<'_> {
             let findings = manifest.broken.iter().cloned().chain(missing).take(20).collect();
             return Err(BackupError::WorseThanBefore { path: earlier.to_owned(), findings });
         }
-        let lock = self.unfinished.join("lock");
-        fs::remove_file(&lock).map_err(|source| BackupError::Write { path: lock, source })?;
         files::sync(self.unfinished)?;
         let named = match self.earlier {
             None => fs::rename(self.unfinished, to),
@@ -218,13 +241,88 @@ impl Work<'_> {
 /// There is a whole backup of this name at every moment, where the file system can do that.
 fn exchange(new: &Path, old: &Path) -> io::Result<()> {
     match renameat2(AT_FDCWD, new, AT_FDCWD, old, RenameFlags::RENAME_EXCHANGE) {
-        Err(Errno::EINVAL | Errno::ENOSYS) => {
-            let mut aside = old.as_os_str().to_owned();
-            aside.push(".earlier");
-            fs::rename(old, &aside)?;
-            fs::rename(new, old)?;
-            fs::rename(&aside, new)
-        }
+        Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => by_turns(new, old),
         done => Ok(done?),
+    }
+}
+
+/// For a moment there is none of this name. If a power loss makes that moment long, the earlier one lies
+/// beside it, whole, until the next backup gives it its name back.
+fn by_turns(new: &Path, old: &Path) -> io::Result<()> {
+    let aside = beside(old, EARLIER);
+    fs::rename(old, &aside)?;
+    if let Err(error) = fs::rename(new, old) {
+        fs::rename(&aside, old)?;
+        return Err(error);
+    }
+    fs::rename(&aside, new)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use campusgrid_core::time::Timestamp;
+
+    use super::{EARLIER, Manifest, Work, backup, beside, by_turns, lock};
+    use crate::backup::BackupError;
+    use crate::store::{self, Store};
+
+    const NOW: Timestamp = Timestamp(1_800_000_000_000);
+
+    /// A data directory in which nothing is missing, and where its backup goes.
+    fn places(parent: &Path) -> (PathBuf, PathBuf) {
+        let data_dir = parent.join("data");
+        fs::create_dir_all(data_dir.join("tls")).unwrap();
+        fs::write(data_dir.join("tls/ca.key"), "a key").unwrap();
+        drop(Store::open(&data_dir.join(store::FILE)).unwrap());
+        (data_dir, parent.join("backup"))
+    }
+
+    #[test]
+    fn no_other_run_begins_before_this_one_has_cleared_up() {
+        let parent = tempfile::tempdir().unwrap();
+        let (data_dir, to) = places(parent.path());
+        backup(&data_dir, &to, NOW).unwrap();
+        let unfinished = beside(&to, ".unfinished");
+        let held = lock(&to).unwrap();
+        fs::create_dir(&unfinished).unwrap();
+        let work = Work { data_dir: &data_dir, earlier: Some(&to), unfinished: &unfinished };
+        let refused = || {
+            let other = backup(&data_dir, &to, NOW);
+            assert!(matches!(other, Err(BackupError::UnderWay { .. })), "{other:?}");
+        };
+        refused();
+        let made = work.fill(Manifest::new(NOW.0 + 1)).unwrap();
+        refused();
+        work.name(&to, &made.manifest).unwrap();
+        refused();
+        assert_eq!(Manifest::read(&to).unwrap(), made.manifest);
+        drop(held);
+        backup(&data_dir, &to, NOW).unwrap();
+    }
+
+    #[test]
+    fn without_an_exchange_one_of_the_two_is_whole_at_every_moment() {
+        let parent = tempfile::tempdir().unwrap();
+        let (data_dir, to) = places(parent.path());
+        let first = backup(&data_dir, &to, NOW).unwrap().manifest;
+        let (aside, unfinished) = (beside(&to, EARLIER), beside(&to, ".unfinished"));
+        // The newer one is not to be had: the earlier one has its name back.
+        assert!(by_turns(&unfinished, &to).is_err());
+        assert_eq!(Manifest::read(&to).unwrap(), first);
+        // The power fails after the first rename, and the next backup finds the earlier one again.
+        fs::rename(&to, &aside).unwrap();
+        let foreign = parent.path().join("nothing");
+        assert!(backup(&foreign, &to, NOW).is_err());
+        assert_eq!(Manifest::read(&to).unwrap(), first);
+        // After the second: both are there, and the newer one has the name.
+        backup(&data_dir, &unfinished, NOW.plus_ms(1)).unwrap();
+        fs::rename(&to, &aside).unwrap();
+        fs::rename(&unfinished, &to).unwrap();
+        let third = backup(&data_dir, &to, NOW.plus_ms(2)).unwrap().manifest;
+        assert_eq!(Manifest::read(&to).unwrap(), third);
+        assert!(!aside.exists() && !unfinished.exists());
     }
 }

@@ -11,6 +11,7 @@ mod restore;
 use std::io;
 use std::path::PathBuf;
 
+use crate::data_dir::DataDirError;
 use crate::store::StoreError;
 
 pub use make::{Made, backup};
@@ -43,6 +44,8 @@ pub enum BackupError {
     WorseThanBefore { path: PathBuf, findings: Vec<String> },
     #[error("failed to give the finished backup its name, {}", path.display())]
     Name { path: PathBuf, source: io::Error },
+    #[error("failed to note that the books are broken")]
+    Note { source: DataDirError },
     #[error("{} is no backup: it has no manifest", path.display())]
     NoManifest { path: PathBuf },
     #[error("the manifest {} makes no sense", path.display())]
@@ -51,6 +54,8 @@ pub enum BackupError {
     Format { found: u32, known: u32 },
     #[error("the backup is damaged, so nothing was restored: {}", findings.join("; "))]
     Damaged { findings: Vec<String> },
+    #[error("the data directory cannot be used")]
+    Take(#[source] DataDirError),
     #[error("a manager runs on {}: stop it first", path.display())]
     Live { path: PathBuf },
     #[error(

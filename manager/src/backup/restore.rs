@@ -2,17 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
 use campusgrid_core::time::Timestamp;
 use campusgrid_protocol::id::BlobHash;
-use nix::unistd::geteuid;
 
 use super::files::{self, FileEntry};
 use super::{BackupError, DEVICE_KEY, Manifest};
 use crate::blobs::place;
-use crate::data_dir::{self, RESTORING};
+use crate::data_dir::{self, DataDirError, RESTORING};
 use crate::store::{self, Depth, Store, fsck, referred_blobs};
 
 /// Findings that are told.
@@ -33,6 +31,8 @@ pub struct Restored {
     pub manifest: Manifest,
     /// Where what was there before is now.
     pub aside: Option<PathBuf>,
+    /// The number of the first job that is submitted from now on.
+    pub next_job: u64,
 }
 
 /// Restores a backup to a data directory. Every file is checked against its hash, and the books are
@@ -51,8 +51,12 @@ pub fn restore(
 ) -> Result<Restored, BackupError> {
     let manifest = Manifest::read(backup)?;
     files::make_dir(data_dir)?;
-    let _lock =
-        data_dir::lock(data_dir).map_err(|_| BackupError::Live { path: data_dir.to_owned() })?;
+    let _lock = data_dir::lock(data_dir).map_err(|error| {
+        if matches!(error, DataDirError::InUse { .. }) {
+            return BackupError::Live { path: data_dir.to_owned() };
+        }
+        BackupError::Take(error)
+    })?;
     let present: Vec<String> = files::names(data_dir)?
         .into_iter()
         .filter(|name| name != data_dir::LOCK && name != RESTORING)
@@ -63,11 +67,13 @@ pub fn restore(
     let staging = data_dir.join(RESTORING);
     files::remove_dir(&staging)?;
     files::make_dir(&staging)?;
-    if let Err(error) = stage(backup, &staging, &manifest) {
-        drop(files::remove_dir(&staging)); // The first trouble is the one to tell.
-        return Err(error);
-    }
-    give_to_owner(data_dir, &staging)?;
+    let next_job = match stage(backup, &staging, &manifest) {
+        Ok(next_job) => next_job,
+        Err(error) => {
+            drop(files::remove_dir(&staging)); // The first trouble is the one to tell.
+            return Err(error);
+        }
+    };
     let aside = move_aside(data_dir, &present, now)?;
     // The database comes last: without it nothing takes this for a data directory.
     let mut names = files::names(&staging)?;
@@ -78,11 +84,11 @@ pub fn restore(
     files::sync(data_dir)?;
     files::remove_dir(&staging)?;
     sync_dir(data_dir)?;
-    Ok(Restored { manifest, aside })
+    Ok(Restored { manifest, aside, next_job })
 }
 
-/// Copies and checks all of a backup.
-fn stage(backup: &Path, staging: &Path, manifest: &Manifest) -> Result<(), BackupError> {
+/// Copies and checks all of a backup. Yields the number that the next job gets.
+fn stage(backup: &Path, staging: &Path, manifest: &Manifest) -> Result<u64, BackupError> {
     let mut findings = Vec::new();
     for entry in &manifest.files {
         copy_entry(backup, staging, entry, &mut findings)?;
@@ -101,15 +107,20 @@ fn stage(backup: &Path, staging: &Path, manifest: &Manifest) -> Result<(), Backu
     // It may be of an earlier version, which this brings up to date.
     let mut store = Store::open(&database)?;
     store.settle_restored()?;
+    let next_job = store.next_job()?;
     store.checkpoint()?;
     drop(store);
     let known: BTreeSet<&String> = manifest.broken.iter().collect();
     let mut findings = fsck(&database, Depth::Whole)?.broken;
+    // A manager that starts on a backup of what was broken already settles nothing before its own check.
+    let note = data_dir::note_books(staging, &findings);
+    note.map_err(|source| BackupError::Note { source })?;
     findings.retain(|finding| !known.contains(finding));
     if !findings.is_empty() {
         return Err(BackupError::Damaged { findings });
     }
-    files::sync(staging)
+    files::sync(staging)?;
+    Ok(next_job)
 }
 
 fn copy_entry(
@@ -165,25 +176,6 @@ fn copy_blobs(
                 findings.push(format!("blob {hash} ({by}) cannot be read: {source}"));
             }
             Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-/// A superuser who restores for a service leaves nothing that the service cannot read.
-fn give_to_owner(data_dir: &Path, staging: &Path) -> Result<(), BackupError> {
-    let owner = fs::metadata(data_dir)
-        .map_err(|source| BackupError::Read { path: data_dir.to_owned(), source })?;
-    if !geteuid().is_root() || owner.uid() == 0 {
-        return Ok(());
-    }
-    let mut left = vec![staging.to_owned(), data_dir.join(data_dir::LOCK)];
-    while let Some(path) = left.pop() {
-        let write = |source| BackupError::Write { path: path.clone(), source };
-        // What we have just made ourselves, in a directory of our own, is no link.
-        chown(&path, Some(owner.uid()), Some(owner.gid())).map_err(write)?;
-        if path.is_dir() {
-            left.extend(files::names(&path)?.into_iter().map(|name| path.join(name)));
         }
     }
     Ok(())

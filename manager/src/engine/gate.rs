@@ -4,7 +4,8 @@
 use campusgrid_core::input::{Input, Intake, Shut};
 use campusgrid_core::time::Timestamp;
 
-use crate::disk::{Ballast, Reserve, Space};
+use crate::data_dir;
+use crate::disk::{Ballast, Reserve, Space, is_full, try_room};
 use crate::health::{Disk, Health};
 use crate::store::{Fullness, StoreError};
 
@@ -37,18 +38,20 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// Open; the disk has not been looked at.
+    /// As the last check of the books has left it; the disk has not been looked at.
     pub(super) fn new(reserve: Reserve, health: Health) -> Self {
-        Self {
+        let gate = Self {
             ballast: reserve.ballast(),
+            broken: data_dir::broken_books(&reserve.data_dir),
             reserve,
             health,
             looked_at: None,
             full: false,
-            broken: None,
             told: Intake::Open,
             stuck_since: None,
-        }
+        };
+        gate.tell(); // The reserve is known before the disk is first looked at.
+        gate
     }
 
     /// Notes what a check of the books has found; the disk is looked at here alone.
@@ -105,8 +108,11 @@ impl Gate {
     ) -> Result<Retry, StoreError> {
         let is_full = match error.fullness() {
             Fullness::Full => true,
+            // How much is free says nothing of our share, where the disk is parted by quotas.
             Fullness::Perhaps => {
-                Space::of(&self.reserve.data_dir).is_ok_and(|space| !space.has(NOTHING_BYTES))
+                let data_dir = &self.reserve.data_dir;
+                Space::of(data_dir).is_ok_and(|space| !space.has(NOTHING_BYTES))
+                    || try_room(data_dir, NOTHING_BYTES).is_err_and(|error| is_full(&error))
             }
             Fullness::Other => false,
         };
@@ -131,13 +137,13 @@ impl Gate {
         Ok(Retry::Later(error))
     }
 
-    /// A batch is on disk.
-    pub(super) fn written(&mut self, now: Timestamp) {
-        if let Some(since) = self.stuck_since.take() {
-            let waited_ms = now.since_ms(since);
-            tracing::warn!(waited_ms, "the batch that had no room is written");
-            self.tell();
-        }
+    /// A batch is on disk; yields whether it had to wait for room.
+    pub(super) fn written(&mut self, now: Timestamp) -> bool {
+        let Some(since) = self.stuck_since.take() else { return false };
+        let waited_ms = now.since_ms(since);
+        tracing::warn!(waited_ms, "the batch that had no room is written");
+        self.tell();
+        true
     }
 
     fn look(&mut self, now: Timestamp) {
@@ -156,17 +162,27 @@ impl Gate {
         let slack = if self.full { reserve / SLACK } else { 0 };
         // The ballast is ours and counts as free: else giving it up would open the door.
         let held = self.ballast.held_bytes();
-        let full = !space.has((reserve + slack).saturating_sub(held));
+        let mut full = !space.has((reserve + slack).saturating_sub(held));
+        if held == 0 && !full && space.has(reserve + self.reserve.ballast_bytes()) {
+            full = self.take_ballast();
+        }
         if full != self.full {
             self.full = full;
             self.tell();
         }
-        if held == 0 && !full && space.has(reserve + self.reserve.ballast_bytes()) {
-            match self.ballast.take() {
-                Ok(()) => tracing::debug!("took the ballast"),
-                Err(error) => tracing::warn!(%error, "failed to take the ballast"),
-            }
+    }
+
+    /// Yields whether there is no room for it, whatever the system says to be free: our share of the disk
+    /// may be used up.
+    fn take_ballast(&mut self) -> bool {
+        let Err(error) = self.ballast.take() else {
+            tracing::debug!("took the ballast");
+            return false;
+        };
+        if !self.full {
+            tracing::warn!(%error, "failed to take the ballast");
         }
+        is_full(&error)
     }
 
     fn tell(&self) {
@@ -191,6 +207,7 @@ mod tests {
     use campusgrid_core::time::Timestamp;
 
     use super::{Gate, Retry};
+    use crate::data_dir;
     use crate::disk::{Reserve, Space};
     use crate::health::Health;
     use crate::store::StoreError;
@@ -217,6 +234,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let too_much = Space::of(directory.path()).unwrap().total_bytes * 2;
         let (mut gate, health) = gate(directory.path(), too_much);
+        assert_eq!(health.view().disk.reserve_bytes, too_much, "before it was ever looked at");
         assert_eq!(told(&mut gate, 1000), Some(Intake::Shut(Shut::DiskFull)));
         assert!(health.view().disk.full);
         assert_eq!(gate.deadline(), Some(Timestamp(2000)), "it would not notice room");
@@ -255,7 +273,7 @@ mod tests {
         assert!(!directory.path().join("ballast").exists());
         assert!(matches!(gate.make_room(Timestamp(1002), full()), Ok(Retry::Later(_))));
         assert_eq!(health.view().disk.stuck_since, Some(Timestamp(1001)));
-        gate.written(Timestamp(3000));
+        assert!(gate.written(Timestamp(3000)) && !gate.written(Timestamp(3000)));
         assert_eq!(health.view().disk.stuck_since, None);
         assert_eq!(told(&mut gate, 3001), None);
         assert!(directory.path().join("ballast").exists(), "there is room again");
@@ -265,6 +283,20 @@ mod tests {
         // This disk is not full, so that it was something else.
         let write = failure(rusqlite::ffi::SQLITE_IOERR_WRITE);
         assert!(gate.make_room(Timestamp(4000), write).is_err());
+    }
+
+    #[test]
+    fn a_start_on_books_that_were_broken_is_a_start_behind_a_shut_door() {
+        let directory = tempfile::tempdir().unwrap();
+        let Intake::Shut(Shut::BooksBroken { findings }) = broken() else { unreachable!() };
+        data_dir::note_books(directory.path(), &findings).unwrap();
+        let (mut shut, _) = gate(directory.path(), 0);
+        assert_eq!(told(&mut shut, 1), Some(broken()), "before the first batch");
+        shut.note_books(Intake::Open);
+        assert_eq!(told(&mut shut, 2), Some(Intake::Open));
+        data_dir::note_books(directory.path(), &[]).unwrap();
+        let (mut open, _) = gate(directory.path(), 0);
+        assert_eq!(told(&mut open, 1), None);
     }
 
     fn failure(code: i32) -> StoreError {

@@ -2,7 +2,9 @@
 //! numbers out. Cheap to clone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::health::Health;
 use campusgrid_core::effect::{Refusal, Reply};
 use campusgrid_core::input::{
     Enrolment, Intake, NewApiToken, NewLogin, Registration, Request, Submission, VoucherWish,
@@ -17,6 +19,9 @@ use campusgrid_protocol::id::{ApiTokenId, JobId, LoginId, SessionId, UserId, Vou
 use campusgrid_protocol::message::ToWorker;
 use campusgrid_protocol::task::TaskSpec;
 use tokio::sync::{mpsc, oneshot, watch};
+
+/// How long somebody waits to see what they have done: a few times what a snapshot waits for.
+const SHOWN_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +52,14 @@ pub(crate) enum Letter {
     },
     /// Whether anything is taken in from now on.
     Intake(Intake),
+    /// Whether memory and disk are one; in what they differ, if they do.
+    Compare {
+        reply: oneshot::Sender<Option<String>>,
+    },
+    /// To be answered once all that was told before is in a snapshot.
+    Show {
+        reply: oneshot::Sender<()>,
+    },
     Stop,
 }
 
@@ -57,12 +70,18 @@ pub struct EngineHandle {
     pub(crate) snapshots: watch::Receiver<Arc<Snapshot>>,
     pub(crate) events: watch::Receiver<u64>,
     pub(crate) policy: Arc<Policy>,
+    pub(crate) health: Health,
 }
 
 impl EngineHandle {
     /// The rules that the grid decides by.
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// Whether the engine waits for room on its disk and answers nobody.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.health.is_stuck()
     }
 
     /// The live grid, at most a quarter of a second old.
@@ -291,6 +310,27 @@ impl EngineHandle {
     /// `Stopping`.
     pub(crate) async fn intake(&self, intake: Intake) -> Result<(), AskError> {
         self.inbox.send(Letter::Intake(intake)).await.map_err(|_| AskError::Stopping)
+    }
+
+    /// Compares what the grid has in memory with what is on disk, between two batches. Yields what is
+    /// to be done if they differ, which they do only if somebody else has written to the database.
+    ///
+    /// # Errors
+    ///
+    /// `Stopping`.
+    pub(crate) async fn difference(&self) -> Result<Option<String>, AskError> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.send(Letter::Compare { reply }).await.map_err(|_| AskError::Stopping)?;
+        answer.await.map_err(|_| AskError::Stopping)
+    }
+
+    /// Waits until the snapshot shows what was answered before, but not for long: a page that is a
+    /// moment behind is better than one that does not come.
+    pub(crate) async fn shown(&self) {
+        let (reply, answer) = oneshot::channel();
+        if self.inbox.try_send(Letter::Show { reply }).is_ok() {
+            drop(tokio::time::timeout(SHOWN_WITHIN, answer).await);
+        }
     }
 
     /// Asks the engine to stop after what waits already; its thread then ends.

@@ -12,7 +12,7 @@ use campusgrid_core::job::Job;
 use campusgrid_core::policy::Policy;
 use campusgrid_core::snapshot::Snapshot;
 use campusgrid_core::time::Timestamp;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::batch::apply_and_commit;
@@ -36,6 +36,9 @@ const BATCH: usize = 256;
 /// People cannot follow faster, and a snapshot costs time that grows with the grid.
 const SNAPSHOT_EVERY_MS: u64 = 250;
 
+/// Who waits for a snapshot at once; beyond, people see it a moment later.
+const WAITING_TO_SEE_MAX: usize = 256;
+
 /// How long a batch that has no room on the disk waits before it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -53,9 +56,15 @@ pub struct Engine {
     tickets: u64,
     /// When the newest batch was applied.
     turned_at: Timestamp,
+    /// Whether a batch has waited for room since the grid was last told that it stood still.
+    has_waited: bool,
     /// The thread turns at least this often while something can end by itself, so that it notices when
     /// it stood still. A lease that is renewed as it should be has more than two of these left.
     longest_wait_ms: u64,
+    /// When the thread was to turn at the latest; None while nothing could end by itself.
+    turn_due: Option<Timestamp>,
+    /// Who waits for the snapshot that is due.
+    waiting_to_see: Vec<oneshot::Sender<()>>,
 }
 
 /// What the engine works with beside its grid and its store.
@@ -97,6 +106,7 @@ impl Engine {
             snapshots: snapshots.subscribe(),
             events: events.subscribe(),
             policy,
+            health: health.clone(),
         };
         let delivery =
             Delivery { waiting: BTreeMap::new(), outboxes: BTreeMap::new(), events, live };
@@ -112,7 +122,10 @@ impl Engine {
             snapshots,
             tickets: 0,
             turned_at,
+            has_waited: false,
             longest_wait_ms,
+            turn_due: None,
+            waiting_to_see: Vec::new(),
         };
         Ok((engine, handle))
     }
@@ -154,12 +167,18 @@ impl Engine {
             };
             let count = inputs.len();
             let committed = apply_and_commit(&mut self.grid, &mut self.store, now, inputs, mend)?;
-            self.gate.written(self.clock.now());
+            self.has_waited |= self.gate.written(self.clock.now());
             if let Some(wrote_for) = committed.wrote_for {
                 self.vitals.batch(count, wrote_for);
             }
             self.delivery.deliver(committed);
             snapshot_due = self.publish(now, snapshot_due, quiet);
+            if snapshot_due.is_none() {
+                // Who has gone meanwhile looks at nothing.
+                for waiting in self.waiting_to_see.drain(..) {
+                    let _ = waiting.send(());
+                }
+            }
             if stop {
                 break;
             }
@@ -175,10 +194,13 @@ impl Engine {
     }
 
     /// What the grid is to be told if it stood still meanwhile: stopped, suspended, or without room on
-    /// the disk. Nobody could renew a lease then, so none of them is over.
+    /// the disk. Nobody could renew a lease then, so none of them is over; and while a batch waits for
+    /// room, sessions answer heartbeats without the grid, however short that was.
     fn pause(&mut self, now: Timestamp) -> Option<Input> {
         let still_ms = now.since_ms(std::mem::replace(&mut self.turned_at, now));
-        if still_ms <= self.longest_wait_ms * 2 {
+        // A thread that had nothing to wake for has slept as it should.
+        let late_ms = self.turn_due.take().map_or(0, |due| now.since_ms(due));
+        if !std::mem::take(&mut self.has_waited) && late_ms <= self.longest_wait_ms {
             return None;
         }
         tracing::warn!(still_ms, "the manager stood still: every lease gets its full time anew");
@@ -188,8 +210,8 @@ impl Engine {
     /// Waits for the first input, then takes what else is there. None when every handle is gone.
     async fn next_inputs(&mut self, snapshot_due: Option<Timestamp>) -> Option<(Vec<Input>, bool)> {
         let grid = self.grid.next_deadline();
-        let turn = grid.map(|_| self.turned_at.plus_ms(self.longest_wait_ms));
-        let due = [grid, turn, self.gate.deadline(), snapshot_due];
+        self.turn_due = grid.map(|_| self.turned_at.plus_ms(self.longest_wait_ms));
+        let due = [grid, self.turn_due, self.gate.deadline(), snapshot_due];
         let deadline = due.into_iter().flatten().min();
         let first = match deadline {
             None => Some(self.inbox.recv().await?),
@@ -235,7 +257,31 @@ impl Engine {
                 self.gate.note_books(intake);
                 None
             }
+            Letter::Compare { reply } => {
+                drop(reply.send(self.difference())); // Whoever asked may have gone.
+                None
+            }
+            Letter::Show { reply } => {
+                if self.waiting_to_see.len() < WAITING_TO_SEE_MAX {
+                    self.waiting_to_see.push(reply);
+                }
+                None
+            }
             Letter::Stop => None,
+        }
+    }
+
+    /// In what memory and disk differ, in words; they are one between two batches, and what is collected
+    /// for the next has not been applied. Costs as much as a start.
+    fn difference(&self) -> Option<String> {
+        match self.store.load() {
+            Ok(disk) if disk == self.grid.durable() => None,
+            Ok(_) => Some(
+                "memory and disk differ: somebody else has written to the database. Stop the manager, \
+                 put the books right, start it"
+                    .to_owned(),
+            ),
+            Err(error) => Some(format!("what is on disk cannot be loaded: {error}")),
         }
     }
 
@@ -269,20 +315,22 @@ async fn wait_for_room(ended: &CancellationToken, error: StoreError) -> Result<(
 mod tests {
     use std::sync::Arc;
 
-    use campusgrid_core::input::Input;
+    use campusgrid_core::input::{Input, Intake, Shut};
     use campusgrid_core::time::Timestamp;
+
+    use tokio_util::sync::CancellationToken;
 
     use super::{Engine, Surroundings};
     use crate::clock::Clock;
     use crate::config::Config;
     use crate::disk::Reserve;
+    use crate::engine::handle::EngineHandle;
     use crate::health::Health;
     use crate::live::LiveLogs;
     use crate::store::Store;
     use crate::vitals::Vitals;
 
-    #[test]
-    fn an_engine_that_stood_still_says_so_before_anything_else() {
+    fn engine() -> (Engine, EngineHandle) {
         let data_dir = std::env::temp_dir();
         let surroundings = Surroundings {
             clock: Clock::start(Timestamp(0)),
@@ -292,17 +340,56 @@ mod tests {
             vitals: Vitals::default(),
         };
         let policy = Arc::new(Config::read(None, [], []).unwrap().policy);
-        let lease_ms = u64::from(policy.lease_ms);
-        let store = Store::in_memory().unwrap();
-        let (mut engine, _handle) = Engine::recover(policy, store, surroundings).unwrap();
+        Engine::recover(policy, Store::in_memory().unwrap(), surroundings).unwrap()
+    }
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
+    }
+
+    #[test]
+    fn an_engine_with_nothing_to_wake_for_has_not_stood_still() {
+        let (mut engine, handle) = engine();
+        let lease_ms = u64::from(handle.policy().lease_ms);
+        runtime().block_on(handle.intake(Intake::Open)).unwrap();
+        let (inputs, stop) = runtime().block_on(engine.next_inputs(None)).unwrap();
+        assert_eq!((inputs.len(), stop), (1, false), "the tick alone");
+        // The letter came after ten leases' time, in which there was none to renew.
+        let late = engine.turned_at.plus_ms(10 * lease_ms);
+        assert!(engine.pause(late).is_none());
+    }
+
+    #[test]
+    fn who_waits_to_see_is_told_with_the_snapshot_that_is_due() {
+        let (engine, handle) = engine();
+        let thread = engine.start(CancellationToken::new());
+        let shut = Intake::Shut(Shut::BooksBroken { findings: vec!["gone".to_owned()] });
+        runtime().block_on(async {
+            handle.intake(shut.clone()).await.unwrap();
+            handle.shown().await;
+        });
+        assert_eq!(handle.snapshot().intake, shut);
+        runtime().block_on(handle.stop());
+        thread.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn an_engine_that_stood_still_says_so_before_anything_else() {
+        let (mut engine, handle) = engine();
+        let lease_ms = u64::from(handle.policy().lease_ms);
         let mut now = engine.turned_at;
-        // It turns four times in a lease at the least, and may be late once.
+        // While something can end by itself it turns four times in a lease, and may be late once.
         for still_ms in [1, lease_ms / 4, lease_ms / 2] {
+            engine.turn_due = Some(now.plus_ms(lease_ms / 4));
             now = now.plus_ms(still_ms);
             assert!(engine.pause(now).is_none(), "{still_ms}");
         }
+        engine.turn_due = Some(now.plus_ms(lease_ms / 4));
         now = now.plus_ms(lease_ms / 2 + 1);
         assert!(matches!(engine.pause(now), Some(Input::Paused)));
         assert!(engine.pause(now.plus_ms(10)).is_none());
+        engine.has_waited = true;
+        assert!(matches!(engine.pause(now.plus_ms(20)), Some(Input::Paused)));
+        assert!(engine.pause(now.plus_ms(30)).is_none());
     }
 }

@@ -1,11 +1,12 @@
 //! What an attempt may leave on our disk: as much as its result may refer to, and no more. A worker
 //! could otherwise fill it with files that belong to nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use campusgrid_protocol::id::{AttemptId, WorkerId};
+use campusgrid_protocol::id::{AttemptId, BlobHash, WorkerId};
 use campusgrid_protocol::message::OUTPUTS_MAX;
+use campusgrid_protocol::task::BlobRef;
 
 use super::check::LOG_MAX_BYTES;
 use crate::live::LiveLogs;
@@ -35,6 +36,8 @@ struct Account {
     bytes_max: u64,
     bytes: u64,
     blobs: usize,
+    /// What has come.
+    kept: BTreeSet<BlobHash>,
 }
 
 /// An attempt has left too much already.
@@ -64,7 +67,18 @@ impl Budgets {
             bytes_max: (u64::from(disk_mib) << 20) + 2 * LOG_MAX_BYTES,
             bytes: 0,
             blobs: 0,
+            kept: BTreeSet::new(),
         });
+    }
+
+    /// Whether an attempt has been granted something.
+    pub(super) fn knows(&self, attempt: AttemptId) -> bool {
+        self.lock().attempts.contains_key(&attempt)
+    }
+
+    /// Whether a blob came from this attempt: that it is here for another one is not for it to know.
+    pub(super) fn has(&self, attempt: AttemptId, blob: &BlobRef) -> bool {
+        self.lock().attempts.get(&attempt).is_some_and(|it| it.kept.contains(&blob.hash))
     }
 
     /// Takes the room for one more blob, to be given back unless it is kept.
@@ -72,16 +86,16 @@ impl Budgets {
     /// # Errors
     ///
     /// [`OverBudget`].
-    pub(super) fn take(&self, attempt: AttemptId, bytes: u64) -> Result<Taken, OverBudget> {
+    pub(super) fn take(&self, attempt: AttemptId, blob: BlobRef) -> Result<Taken, OverBudget> {
         let mut accounts = self.lock();
         let account = accounts.attempts.get_mut(&attempt).ok_or(OverBudget { bytes_max: 0 })?;
-        let all = account.bytes.saturating_add(bytes);
+        let all = account.bytes.saturating_add(blob.size_bytes);
         if all > account.bytes_max || account.blobs >= BLOBS_MAX {
             return Err(OverBudget { bytes_max: account.bytes_max });
         }
         account.bytes = all;
         account.blobs += 1;
-        Ok(Taken { budgets: self.clone(), attempt, bytes, is_kept: false })
+        Ok(Taken { budgets: self.clone(), attempt, blob, is_kept: false })
     }
 
     fn lock(&self) -> MutexGuard<'_, Accounts> {
@@ -94,7 +108,7 @@ impl Budgets {
 pub(super) struct Taken {
     budgets: Budgets,
     attempt: AttemptId,
-    bytes: u64,
+    blob: BlobRef,
     is_kept: bool,
 }
 
@@ -102,6 +116,9 @@ impl Taken {
     /// The blob is here.
     pub(super) fn keep(mut self) {
         self.is_kept = true;
+        if let Some(account) = self.budgets.lock().attempts.get_mut(&self.attempt) {
+            account.kept.insert(self.blob.hash);
+        }
     }
 }
 
@@ -111,7 +128,7 @@ impl Drop for Taken {
             return;
         }
         if let Some(account) = self.budgets.lock().attempts.get_mut(&self.attempt) {
-            account.bytes = account.bytes.saturating_sub(self.bytes);
+            account.bytes = account.bytes.saturating_sub(self.blob.size_bytes);
             account.blobs = account.blobs.saturating_sub(1);
         }
     }
@@ -119,7 +136,8 @@ impl Drop for Taken {
 
 #[cfg(test)]
 mod tests {
-    use campusgrid_protocol::id::{AttemptId, JobId, TaskId, WorkerId};
+    use campusgrid_protocol::id::{AttemptId, BlobHash, JobId, TaskId, WorkerId};
+    use campusgrid_protocol::task::BlobRef;
 
     use super::{BLOBS_MAX, Budgets, SWEEP_EVERY};
     use crate::fleet::check::LOG_MAX_BYTES;
@@ -129,20 +147,26 @@ mod tests {
         AttemptId { task: TaskId { job: JobId(1), index }, number: 1 }
     }
 
+    fn blob(size_bytes: u64) -> BlobRef {
+        let mut hash = [0; 32];
+        hash[..8].copy_from_slice(&size_bytes.to_le_bytes());
+        BlobRef { hash: BlobHash(hash), size_bytes }
+    }
+
     #[test]
     fn what_is_left_counts_whatever_the_connection() {
         let budgets = Budgets::new(LiveLogs::default());
         let max = (1 << 20) + 2 * LOG_MAX_BYTES;
-        assert!(budgets.take(attempt(1), 1).is_err(), "not begun");
+        assert!(budgets.take(attempt(1), blob(1)).is_err(), "not begun");
         budgets.grant(WorkerId(1), attempt(1), 1);
-        let half = budgets.take(attempt(1), max / 2).unwrap();
-        assert!(budgets.take(attempt(1), max / 2 + 1).is_err());
+        let half = budgets.take(attempt(1), blob(max / 2)).unwrap();
+        assert!(budgets.take(attempt(1), blob(max / 2 + 1)).is_err());
         drop(half); // Broken off: nothing of it is left.
-        budgets.take(attempt(1), max).unwrap().keep();
+        budgets.take(attempt(1), blob(max)).unwrap().keep();
         budgets.grant(WorkerId(1), attempt(1), 1000); // A repeated start.
-        assert!(budgets.take(attempt(1), 1).is_err());
-        assert!(budgets.take(attempt(1), 0).is_ok());
-        assert!(budgets.take(attempt(1), u64::MAX).is_err());
+        assert!(budgets.take(attempt(1), blob(1)).is_err());
+        assert!(budgets.take(attempt(1), blob(0)).is_ok());
+        assert!(budgets.take(attempt(1), blob(u64::MAX)).is_err());
     }
 
     #[test]
@@ -150,10 +174,21 @@ mod tests {
         let budgets = Budgets::new(LiveLogs::default());
         budgets.grant(WorkerId(1), attempt(1), 1);
         for _ in 0..BLOBS_MAX {
-            budgets.take(attempt(1), 0).unwrap().keep();
+            budgets.take(attempt(1), blob(0)).unwrap().keep();
         }
-        let refused = budgets.take(attempt(1), 0).unwrap_err().to_string();
+        let refused = budgets.take(attempt(1), blob(0)).unwrap_err().to_string();
         assert!(refused.starts_with("an attempt leaves at most 1002 files"), "{refused}");
+    }
+
+    #[test]
+    fn what_one_attempt_has_left_another_has_not() {
+        let budgets = Budgets::new(LiveLogs::default());
+        budgets.grant(WorkerId(1), attempt(1), 1);
+        budgets.grant(WorkerId(2), attempt(2), 1);
+        let begun = budgets.take(attempt(1), blob(7)).unwrap();
+        assert!(!budgets.has(attempt(1), &blob(7)), "not before it is here");
+        begun.keep();
+        assert!(budgets.has(attempt(1), &blob(7)) && !budgets.has(attempt(2), &blob(7)));
     }
 
     #[test]
@@ -166,6 +201,6 @@ mod tests {
             budgets.grant(WorkerId(1), attempt(index), 1);
         }
         assert!(budgets.lock().attempts.len() <= SWEEP_EVERY + 1);
-        assert!(budgets.take(attempt(0), 1).is_ok(), "still under way");
+        assert!(budgets.take(attempt(0), blob(1)).is_ok(), "still under way");
     }
 }

@@ -3,17 +3,20 @@
 use std::time::Duration;
 
 use campusgrid_core::input::{Intake, Shut};
-use campusgrid_protocol::id::{AttemptId, SessionId};
+use campusgrid_protocol::id::{AttemptId, SessionId, UserId, WorkerId};
 use campusgrid_protocol::message::{BulkToManager, BulkToWorker};
 use campusgrid_protocol::task::BlobRef;
 use futures_util::{SinkExt, StreamExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::check::bad;
 use super::door::{Guest, Member, see_out};
+use super::pace::Pace;
+use super::strangers::Place;
 use super::wire::Wire;
 use super::{Fleet, FleetError, Frames, introduction};
 use crate::blobs::{BlobError, Incoming};
+use crate::store::read::{Reader, Viewer};
 
 /// A bulk connection that sends nothing for this long is closed.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -25,8 +28,15 @@ struct Bulk<'a> {
     wire: Wire,
     member: Member,
     session: SessionId,
+    place: Place,
     /// Blobs so far, for names of what is being written.
     number: u64,
+}
+
+/// What has become of a blob.
+enum Taken {
+    Whole,
+    Stopped(Stop),
 }
 
 /// Why nothing more is taken in on a connection.
@@ -40,11 +50,11 @@ enum Stop {
 impl Fleet {
     pub(super) async fn bulk(&self, guest: Guest, session: SessionId) -> Result<(), FleetError> {
         let member = guest.member();
-        let Guest { mut frames, wire, .. } = guest;
+        let Guest { mut frames, wire, place, .. } = guest;
         let end = match member {
             Ok(member) => {
                 let frames = &mut frames;
-                Bulk { fleet: self, frames, wire, member, session, number: 0 }.run().await
+                Bulk { fleet: self, frames, wire, member, session, place, number: 0 }.run().await
             }
             Err(error) => Err(error),
         };
@@ -57,29 +67,43 @@ impl Fleet {
         end
     }
 
-    /// Why blobs of a machine's attempt are not taken in now, if they are not. Asked again for each:
-    /// meanwhile the machine may have been removed, and the attempt be over.
-    fn stop(&self, member: &Member, attempt: AttemptId) -> Option<Stop> {
+    /// The machine as which blobs of an attempt are taken in now, if they are. Asked again for each
+    /// piece: meanwhile the machine may have been removed, and the attempt be over.
+    fn sender(&self, member: &Member, attempt: AttemptId) -> Result<WorkerId, Stop> {
         match &self.engine.snapshot().intake {
             Intake::Open => {}
             Intake::Shut(Shut::DiskFull) => {
-                return Some(Stop::Later("the manager's disk is full".to_owned()));
+                return Err(Stop::Later("the manager's disk is full".to_owned()));
             }
             Intake::Shut(Shut::BooksBroken { .. }) => {
-                return Some(Stop::Later("the manager's books do not balance".to_owned()));
+                return Err(Stop::Later("the manager's books do not balance".to_owned()));
             }
         }
-        let Some(present) = self.roster.present(&member.key_hash) else {
-            return Some(Stop::Later("this machine is not connected".to_owned()));
+        let Some(worker) = self.roster.present(&member.key_hash) else {
+            return Err(Stop::Later("this machine is not connected".to_owned()));
         };
         // Only who was given a task may fill our disk with what came of it.
-        if !self.around.live.is_open(present.worker, attempt) {
+        if !self.around.live.is_open(worker, attempt) {
             let reason = format!("attempt {attempt} is not this machine's, or no longer");
-            return Some(Stop::Refused(reason));
+            return Err(Stop::Refused(reason));
         }
-        // One that began before this manager did has said elsewhere what it may take.
-        self.budgets.grant(present.worker, attempt, present.disk_mib);
-        None
+        Ok(worker)
+    }
+
+    /// Grants an attempt what its job has asked for, if it began before this manager did: what its
+    /// worker says of itself is no bound.
+    async fn grant(&self, worker: WorkerId, attempt: AttemptId) -> Result<(), FleetError> {
+        if self.budgets.knows(attempt) {
+            return Ok(());
+        }
+        // Everybody's jobs, as an operator sees them; whose it is does not matter here.
+        let viewer = Viewer { user: UserId(0), operator: true };
+        let find = move |reader: &Reader| reader.job(viewer, attempt.task.job);
+        let found = self.around.readers.read(find).await.map_err(FleetError::Budget)?;
+        if let Some(job) = found {
+            self.budgets.grant(worker, attempt, job.shape.needs.disk_mib);
+        }
+        Ok(())
     }
 
     async fn has(&self, blob: BlobRef) -> bool {
@@ -90,83 +114,100 @@ impl Fleet {
 
 impl Bulk<'_> {
     async fn run(mut self) -> Result<(), FleetError> {
-        let first = introduction(self.frames.next()).await?.ok_or(FleetError::FirstMessage)??;
+        let first = self.place.staying(introduction(self.frames.next())).await??;
+        let first = first.ok_or(FleetError::FirstMessage)??;
         let BulkToManager::Open { attempt } = self.wire.bulk_to_manager(&first)? else {
             return Err(FleetError::FirstMessage);
         };
         let Some(_one_of_few) = self.fleet.roster.begin_bulk(self.member.key_hash) else {
             return self.stop(Stop::Later("this machine sends too much at once".to_owned())).await;
         };
-        if let Some(stop) = self.fleet.stop(&self.member, attempt) {
-            return self.stop(stop).await;
-        }
+        let worker = match self.fleet.sender(&self.member, attempt) {
+            Ok(worker) => worker,
+            Err(stop) => return self.stop(stop).await,
+        };
+        self.place.know();
+        self.fleet.grant(worker, attempt).await?;
         self.send(BulkToWorker::Ready).await?;
         while let Some(message) = self.next().await? {
             let BulkToManager::Blob(blob) = message else {
                 return Err(bad("a chunk of no blob"));
             };
-            if let Some(stop) = self.take_in(attempt, blob).await? {
-                return self.stop(stop).await;
+            match self.take_in(attempt, blob).await? {
+                Taken::Whole => self.send(BulkToWorker::Received).await?,
+                Taken::Stopped(stop) => return self.stop(stop).await,
             }
-            self.send(BulkToWorker::Received).await?;
         }
         Ok(())
     }
 
-    /// Takes in one blob, unless it is here.
-    async fn take_in(
-        &mut self,
-        attempt: AttemptId,
-        blob: BlobRef,
-    ) -> Result<Option<Stop>, FleetError> {
-        if let Some(stop) = self.fleet.stop(&self.member, attempt) {
-            return Ok(Some(stop));
-        }
+    /// Takes in one blob, unless the attempt has sent it before.
+    async fn take_in(&mut self, attempt: AttemptId, blob: BlobRef) -> Result<Taken, FleetError> {
+        let worker = match self.fleet.sender(&self.member, attempt) {
+            Ok(worker) => worker,
+            Err(stop) => return Ok(Taken::Stopped(stop)),
+        };
         let max = self.fleet.limits.blob_max_bytes;
         if blob.size_bytes > max {
             let reason = format!("a blob of {} bytes, more than {max}", blob.size_bytes);
-            return Ok(Some(Stop::Refused(reason)));
+            return Ok(Taken::Stopped(Stop::Refused(reason)));
         }
-        if self.fleet.has(blob).await {
-            return Ok(None);
+        // Of one that is here for somebody else nothing is said: it is taken in again.
+        if self.fleet.budgets.has(attempt, &blob) && self.fleet.has(blob).await {
+            return Ok(Taken::Whole);
         }
-        let taken = match self.fleet.budgets.take(attempt, blob.size_bytes) {
-            Ok(taken) => taken,
-            Err(over) => return Ok(Some(Stop::Refused(over.to_string()))),
+        let room = match self.fleet.budgets.take(attempt, blob) {
+            Ok(room) => room,
+            Err(over) => return Ok(Taken::Stopped(Stop::Refused(over.to_string()))),
         };
         self.number += 1;
         let name = format!("{}-{}", self.session, self.number);
         let blobs = self.fleet.around.blobs.clone();
-        let received = match blocking(move || blobs.begin(blob, &name)).await {
-            Ok(incoming) => self.receive(blob, incoming).await,
+        let received = match blocking(move || blobs.begin(blob, &name, worker)).await {
+            Ok(incoming) => self.receive(attempt, blob, incoming).await,
             Err(error) => Err(error),
         };
         match received {
-            Ok(()) => {
-                taken.keep();
-                Ok(None)
+            Ok(Taken::Whole) => {
+                room.keep();
+                Ok(Taken::Whole)
             }
             Err(FleetError::Blob(BlobError::DiskFull { .. })) => {
-                Ok(Some(Stop::Later("the manager's disk is full".to_owned())))
+                Ok(Taken::Stopped(Stop::Later("the manager's disk is full".to_owned())))
             }
-            Err(error) => Err(error),
+            Err(FleetError::Blob(error @ BlobError::TooMuchAtOnce { .. })) => {
+                Ok(Taken::Stopped(Stop::Later(error.to_string())))
+            }
+            stopped @ (Ok(Taken::Stopped(_)) | Err(_)) => stopped,
         }
     }
 
-    async fn receive(&mut self, blob: BlobRef, mut incoming: Incoming) -> Result<(), FleetError> {
+    async fn receive(
+        &mut self,
+        attempt: AttemptId,
+        blob: BlobRef,
+        mut incoming: Incoming,
+    ) -> Result<Taken, FleetError> {
         self.send(BulkToWorker::Ready).await?;
         let mut whole = blob.size_bytes == 0;
+        let mut pace = Pace::default();
         while !whole {
-            let Some(BulkToManager::Chunk(piece)) = self.next().await? else {
+            let asked = Instant::now();
+            let Some(BulkToManager::Chunk(piece)) = self.next_within(pace.left()).await? else {
                 return Err(bad("only a part of a blob"));
             };
+            pace.note(asked.elapsed(), piece.len());
+            if let Err(stop) = self.fleet.sender(&self.member, attempt) {
+                return Ok(Taken::Stopped(stop));
+            }
             (incoming, whole) = blocking(move || {
                 let whole = incoming.add(&piece)?;
                 Ok((incoming, whole))
             })
             .await?;
         }
-        blocking(move || incoming.finish()).await
+        blocking(move || incoming.finish()).await?;
+        Ok(Taken::Whole)
     }
 
     async fn stop(&mut self, stop: Stop) -> Result<(), FleetError> {
@@ -178,10 +219,14 @@ impl Bulk<'_> {
     }
 
     async fn next(&mut self) -> Result<Option<BulkToManager>, FleetError> {
-        let seconds = SILENCE.as_secs();
-        let frame = timeout(SILENCE, self.frames.next())
-            .await
-            .map_err(|_| FleetError::Silence { seconds })?;
+        self.next_within(SILENCE).await
+    }
+
+    async fn next_within(&mut self, most: Duration) -> Result<Option<BulkToManager>, FleetError> {
+        let most = most.min(SILENCE);
+        let seconds = most.as_secs();
+        let frame =
+            timeout(most, self.frames.next()).await.map_err(|_| FleetError::Silence { seconds })?;
         match frame {
             Some(frame) => Ok(Some(self.wire.bulk_to_manager(&frame?)?)),
             None => Ok(None),

@@ -9,7 +9,7 @@ use campusgrid_protocol::message::{
 };
 use campusgrid_protocol::resource::{Capacity, Gpu, Load};
 use campusgrid_protocol::task::{Content, Ended, Failure, Log, Outcome, WorkerFault};
-use campusgrid_protocol::text::{check_label, check_offer, check_path, check_user_name};
+use campusgrid_protocol::text::{check_label, check_offer, check_path, check_user_name, is_hidden};
 
 use super::FleetError;
 
@@ -25,8 +25,11 @@ pub(super) const LOG_MAX_BYTES: u64 = (64 << 20) + 1024;
 /// Longest explanation in a result: what uv says of a list of packages is some KiB. Bytes.
 const WORDS_MAX: usize = 64 << 10;
 
-/// An introduction.
-pub(super) fn join(join: &Join) -> Result<(), FleetError> {
+/// Kept of such a note, once what cannot be seen is out.
+const NOTE_CHARS: usize = 200;
+
+/// An introduction, of whose notes only what can be read is left.
+pub(super) fn join(join: &mut Join) -> Result<(), FleetError> {
     check_label(&join.name).map_err(|error| bad(&format!("a worker's name {error}")))?;
     capacity(&join.capacity)?;
     attempts(&join.attempts)?;
@@ -34,7 +37,11 @@ pub(super) fn join(join: &Join) -> Result<(), FleetError> {
     for label in &join.labels {
         check_offer(label).map_err(|error| bad(&format!("a label {error}")))?;
     }
-    count("notes", join.isolation_notes.len(), NOTES_MAX)
+    count("notes", join.isolation_notes.len(), NOTES_MAX)?;
+    for note in &mut join.isolation_notes {
+        *note = note.chars().filter(|&c| !is_hidden(c)).take(NOTE_CHARS).collect();
+    }
+    Ok(())
 }
 
 /// A machine that asks to be let in.

@@ -13,7 +13,7 @@ use tokio_util::codec::LengthDelimitedCodec;
 
 use super::strangers::Place;
 use super::wire::Wire;
-use super::{Fleet, FleetError, Frames, introduction};
+use super::{Fleet, FleetError, Frames, INTRODUCTION, introduction};
 
 /// The first byte of a TLS connection: a handshake's record (RFC 8446).
 const TLS_HANDSHAKE: u8 = 22;
@@ -29,7 +29,16 @@ pub(super) struct Guest {
     pub(super) frames: Frames,
     pub(super) wire: Wire,
     pub(super) kind: ConnectionKind,
+    pub(super) place: Place,
     /// X.509, DER; one of ours, and in date.
+    certificate: Option<Vec<u8>>,
+}
+
+/// What a connection has said of itself.
+struct Introduced {
+    frames: Frames,
+    wire: Wire,
+    kind: ConnectionKind,
     certificate: Option<Vec<u8>>,
 }
 
@@ -55,18 +64,18 @@ impl Fleet {
     pub(super) async fn let_in(
         &self,
         stream: TcpStream,
-        place: &mut Place,
+        place: Place,
     ) -> Result<Guest, FleetError> {
-        let turn = place.turn().await;
-        let guest = introduction(self.introduce(stream)).await??;
-        drop(turn);
-        if guest.certificate.is_some() {
-            place.know();
-        }
-        Ok(guest)
+        let introduced = introduction(self.introduce(stream, &place));
+        let Introduced { frames, wire, kind, certificate } = place.staying(introduced).await???;
+        Ok(Guest { frames, wire, kind, place, certificate })
     }
 
-    async fn introduce(&self, mut stream: TcpStream) -> Result<Guest, FleetError> {
+    async fn introduce(
+        &self,
+        mut stream: TcpStream,
+        place: &Place,
+    ) -> Result<Introduced, FleetError> {
         stream.set_nodelay(true)?;
         let mut first = [0];
         if stream.peek(&mut first).await? == 0 {
@@ -77,6 +86,15 @@ impl Fleet {
             [hello::FIRST_BYTE] => return Err(refuse_in_the_clear(&mut stream).await),
             _ => return Err(FleetError::NotTls),
         }
+        // Not before: whoever says nothing takes no turn from others.
+        let turn = place.turn().await;
+        let patience = turn.as_ref().map_or(INTRODUCTION, |turn| turn.patience);
+        let seconds = patience.as_secs();
+        let shaken = timeout(patience, self.shake_hands(stream)).await;
+        shaken.map_err(|_| FleetError::Silence { seconds })?
+    }
+
+    async fn shake_hands(&self, stream: TcpStream) -> Result<Introduced, FleetError> {
         let mut stream = match self.acceptor.accept(stream).into_fallible().await {
             Ok(stream) => stream,
             Err((error, mut stream)) => {
@@ -98,7 +116,7 @@ impl Fleet {
             .little_endian()
             .max_frame_length(MESSAGE_MAX_BYTES)
             .new_framed(stream);
-        Ok(Guest { frames, wire: Wire::of(version), kind, certificate })
+        Ok(Introduced { frames, wire: Wire::of(version), kind, certificate })
     }
 }
 

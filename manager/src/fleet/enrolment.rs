@@ -1,5 +1,6 @@
 //! A machine's enrolment connection: why it should be let in, and its certificate once it is.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use campusgrid_core::effect::Refusal;
@@ -14,12 +15,23 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::check::bad;
 use super::door::{Guest, see_out};
+use super::strangers::Place;
 use super::{Fleet, FleetError, Frames, INTRODUCTION, Visit, check, code, introduction};
 use crate::engine::handle::AskError;
 
 /// How often a machine that waits is told its code again, so that both ends know that the other is
 /// there.
 const REMIND_EVERY: Duration = Duration::from_secs(5);
+
+/// Machines that may show a code at once: fewer than the grid keeps, for some of those who were pushed
+/// out it has not forgotten yet.
+pub(super) const WAITING_MAX: usize = 900;
+
+/// Of these, from one address, or one network of IPv6.
+const WAITING_OF_ADDRESS_MAX: usize = 32;
+
+/// How long a machine may show one code; then it asks for another.
+const WAITING_LIMIT: Duration = Duration::from_secs(60 * 60);
 
 /// What becomes of a machine that asks.
 enum Outcome {
@@ -36,8 +48,8 @@ enum Outcome {
 
 impl Fleet {
     pub(super) async fn enrolment(&self, guest: Guest, visit: Visit) -> Result<(), FleetError> {
-        let Guest { mut frames, .. } = guest;
-        let end = self.enrol(&mut frames, visit).await;
+        let Guest { mut frames, place, .. } = guest;
+        let end = self.enrol(&mut frames, &place, visit).await;
         if let Err(error) = &end
             && let Some(reason) = error.to_peer()
         {
@@ -48,16 +60,34 @@ impl Fleet {
         end
     }
 
-    async fn enrol(&self, frames: &mut Frames, visit: Visit) -> Result<(), FleetError> {
-        let first = introduction(frames.next()).await?.ok_or(FleetError::FirstMessage)??;
+    async fn enrol(
+        &self,
+        frames: &mut Frames,
+        place: &Place,
+        visit: Visit,
+    ) -> Result<(), FleetError> {
+        let first = place.staying(introduction(frames.next())).await??;
+        let first = first.ok_or(FleetError::FirstMessage)??;
         let Enrol { request, name, proof } = frame::decode(&first)?;
         check::enrolment(&request, &name, &proof)?;
         let key = ProvenKey::from_request(&request).map_err(|error| bad(&error.to_string()))?;
         let Visit { session, address } = visit;
         let (proof, code) = proof_and_code(proof);
-        let (key_hash, address) = (key.hash(), address.to_string());
-        let asking = Enrolment { session, key_hash, name: name.clone(), address, proof };
-        let outcome = self.outcome(frames, asking, code).await;
+        let key_hash = key.hash();
+        let asking = Enrolment {
+            session,
+            key_hash,
+            name: name.clone(),
+            address: address.to_string(),
+            proof,
+        };
+        let outcome = place.staying(async {
+            match code {
+                Some(code) => self.outcome_of_code(frames, asking, (code, address)).await,
+                None => self.outcome(frames, asking, None).await,
+            }
+        });
+        let outcome = outcome.await.flatten();
         // However it ended, it no longer waits. An engine that is gone has forgotten it.
         drop(self.engine.report(session, WorkerEvent::Gone).await);
         match outcome? {
@@ -69,14 +99,30 @@ impl Fleet {
                 send(frames, &EnrolAnswer::Enrolled { certificate, worker, owner }).await
             }
             Outcome::Refused { reason } => {
-                tracing::info!(session = session.0, %name, reason, "a machine was not let in");
+                if self.quiet.may_tell() {
+                    tracing::info!(session = session.0, %name, reason, "a machine was not let in");
+                }
                 send(frames, &EnrolAnswer::Refused { reason }).await
             }
             Outcome::NotNow => Ok(()),
         }
     }
 
-    /// What the grid says, which may be hours later; an error if the machine has gone before.
+    /// What comes of a code, for as long as it may be shown.
+    async fn outcome_of_code(
+        &self,
+        frames: &mut Frames,
+        asking: Enrolment,
+        (code, address): (String, IpAddr),
+    ) -> Result<Outcome, FleetError> {
+        let Some(waiting) = self.waiting.enter(address, WAITING_OF_ADDRESS_MAX) else {
+            return Ok(Outcome::Refused { reason: Refusal::TooManyNewcomers.to_string() });
+        };
+        let outcome = waiting.staying(self.outcome(frames, asking, Some(code)));
+        timeout(WAITING_LIMIT, outcome).await.unwrap_or(Ok(Ok(Outcome::NotNow))).flatten()
+    }
+
+    /// What the grid says, which may be an hour later; an error if the machine has gone before.
     async fn outcome(
         &self,
         frames: &mut Frames,

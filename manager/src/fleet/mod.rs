@@ -4,13 +4,17 @@ mod budget;
 mod bulk;
 mod check;
 mod code;
+mod crowd;
 mod door;
 mod enrolment;
+mod pace;
+mod quiet;
 mod roster;
 mod session;
 mod strangers;
 mod wire;
 
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +26,7 @@ use campusgrid_protocol::frame::FrameError;
 use campusgrid_protocol::hello::{ConnectionKind, HelloError};
 use campusgrid_protocol::id::SessionId;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
@@ -33,7 +37,11 @@ use crate::blobs::{BlobError, Blobs};
 use crate::clock::Clock;
 use crate::engine::handle::EngineHandle;
 use crate::live::LiveLogs;
+use crate::readers::Readers;
+use crate::store::StoreError;
 use budget::Budgets;
+use crowd::Crowd;
+use quiet::Quiet;
 use roster::Roster;
 use strangers::Strangers;
 
@@ -45,6 +53,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Who has not got as far as saying what the connection is for.
 const STRANGER: &str = "a stranger";
+
+/// Who brings the files of a result.
+const BULK: &str = "a worker's bulk connection";
+
+/// A machine that has no certificate yet, or asks for another.
+const NEWCOMER: &str = "a machine that asked to join";
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +91,10 @@ enum FleetError {
     CertificateOver,
     #[error("failed to take in a blob")]
     Blob(#[from] BlobError),
+    #[error("another stranger needed its place more")]
+    Crowded,
+    #[error("failed to read what an attempt may leave")]
+    Budget(#[source] StoreError),
     #[error("the manager is stopping")]
     Stopping,
 }
@@ -99,6 +117,8 @@ impl FleetError {
             | Self::Hello(_)
             | Self::Issue(_)
             | Self::Blob(_)
+            | Self::Crowded
+            | Self::Budget(_)
             | Self::Stopping => None,
         }
     }
@@ -112,8 +132,11 @@ pub struct Fleet {
     around: Surroundings,
     acceptor: TlsAcceptor,
     strangers: Strangers,
+    /// Machines that show a code.
+    waiting: Crowd,
     roster: Roster,
     budgets: Budgets,
+    quiet: Quiet,
 }
 
 /// What workers may demand of us.
@@ -132,6 +155,7 @@ pub struct Limits {
 pub struct Surroundings {
     pub live: LiveLogs,
     pub blobs: Blobs,
+    pub readers: Readers,
     pub authority: Arc<Authority>,
     pub clock: Clock,
 }
@@ -156,8 +180,10 @@ impl Fleet {
             limits,
             acceptor: TlsAcceptor::from(config),
             strangers: Strangers::new(limits.connections_max),
+            waiting: Crowd::new(enrolment::WAITING_MAX),
             roster: Roster::default(),
             budgets: Budgets::new(around.live.clone()),
+            quiet: Quiet::default(),
             around,
         })
     }
@@ -167,10 +193,15 @@ impl Fleet {
     pub async fn run(self, listener: TcpListener, shutdown: CancellationToken) {
         let numbers = Arc::new(AtomicU64::new(1));
         let connections = TaskTracker::new();
+        let mut seconds = interval(quiet::EVERY);
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
+                _ = seconds.tick() => {
+                    self.quiet.begin_anew();
+                    continue;
+                }
                 accepted = listener.accept() => accepted,
             };
             let (stream, peer) = match accepted {
@@ -183,7 +214,9 @@ impl Fleet {
             };
             let address = peer.ip().to_canonical();
             let Some(place) = self.strangers.place(address) else {
-                tracing::warn!(%peer, "too many connections of workers, refusing one more");
+                if self.quiet.may_tell() {
+                    tracing::warn!(%peer, "too many connections of workers, refusing one more");
+                }
                 continue;
             };
             let session = SessionId(numbers.fetch_add(1, Ordering::Relaxed));
@@ -200,30 +233,57 @@ impl Fleet {
     async fn connection(
         &self,
         stream: TcpStream,
-        mut place: strangers::Place,
+        place: strangers::Place,
         visit: Visit,
         shutdown: CancellationToken,
     ) {
         let session = visit.session;
-        let guest = match unless(&shutdown, self.let_in(stream, &mut place)).await {
+        let guest = match unless(&shutdown, self.let_in(stream, place)).await {
             Ok(guest) => guest,
-            Err(error) => return log_end(visit, STRANGER, Err(error)),
+            Err(error) => return self.log_end(visit, STRANGER, Err(error)),
         };
         match guest.kind {
             ConnectionKind::Control => {
                 // Ends when the engine has let out its last word.
-                log_end(visit, "a worker", self.control(guest, session).await);
+                self.log_end(visit, "a worker", self.control(guest, session).await);
             }
             ConnectionKind::Bulk => {
                 let end = unless(&shutdown, self.bulk(guest, session)).await;
-                log_end(visit, "a worker's bulk connection", end);
+                self.log_end(visit, BULK, end);
             }
             ConnectionKind::Enrolment => {
                 let end = unless(&shutdown, self.enrolment(guest, visit)).await;
-                log_end(visit, "a machine that asked to join", end);
+                self.log_end(visit, NEWCOMER, end);
             }
         }
-        drop(place);
+    }
+
+    fn log_end(&self, visit: Visit, who: &'static str, end: Result<(), FleetError>) {
+        let Visit { session: SessionId(session), address } = visit;
+        match end {
+            // One comes and goes with each result, or each question; a client that hangs up without a
+            // word has ended it.
+            Ok(()) if who == BULK || who == NEWCOMER => {
+                tracing::debug!(%address, session, "{who} has ended");
+            }
+            Err(FleetError::Connection(error))
+                if who == BULK && error.kind() == ErrorKind::UnexpectedEof =>
+            {
+                tracing::debug!(%address, session, "{who} has ended");
+            }
+            Ok(()) => tracing::info!(%address, session, "{who} has disconnected"),
+            Err(FleetError::Stopping) => {}
+            // Whoever scans ports is no news.
+            Err(FleetError::NotTls | FleetError::Connection(_)) if who == STRANGER => {
+                tracing::debug!(%address, session, "{who} has come and gone");
+            }
+            // Anybody can fail as often as they like, and the log is on our disk.
+            Err(error) if self.quiet.may_tell() => {
+                let error: &dyn std::error::Error = &error;
+                tracing::info!(%address, session, error, "the connection of {who} ended");
+            }
+            Err(_) => {}
+        }
     }
 }
 
@@ -232,22 +292,6 @@ impl Fleet {
 struct Visit {
     session: SessionId,
     address: IpAddr,
-}
-
-fn log_end(visit: Visit, who: &'static str, end: Result<(), FleetError>) {
-    let Visit { session: SessionId(session), address } = visit;
-    match end {
-        Ok(()) => tracing::info!(%address, session, "{who} has disconnected"),
-        Err(FleetError::Stopping) => {}
-        // Whoever scans ports is no news.
-        Err(FleetError::NotTls | FleetError::Connection(_)) if who == STRANGER => {
-            tracing::debug!(%address, session, "{who} has come and gone");
-        }
-        Err(error) => {
-            let error: &dyn std::error::Error = &error;
-            tracing::info!(%address, session, error, "the connection of {who} ended");
-        }
-    }
 }
 
 /// Gives up what can be done again once the manager is back.

@@ -6,14 +6,15 @@ use campusgrid_core::input::{Heartbeat, Joined, WorkerEvent};
 use campusgrid_identity::request::ProvenKey;
 use campusgrid_protocol::id::{SessionId, WorkerId};
 use campusgrid_protocol::message::{Comeback, Join, ToManager, ToWorker};
-use campusgrid_protocol::task::{Content, Ended, Outcome, WorkerFault};
+use campusgrid_protocol::task::{BlobRef, Content, Ended, Outcome, WorkerFault};
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::check::bad;
 use super::door::{Guest, Member, see_out};
-use super::roster::Present;
+use super::roster::OneOfFew;
+use super::strangers::Place;
 use super::wire::Wire;
 use super::{Fleet, FleetError, Frames, INTRODUCTION, Surroundings, check, introduction};
 use crate::live::Tail;
@@ -31,9 +32,9 @@ const RENEWAL_EVERY: Duration = Duration::from_secs(1);
 impl Fleet {
     pub(super) async fn control(&self, guest: Guest, id: SessionId) -> Result<(), FleetError> {
         let member = guest.member();
-        let Guest { mut frames, wire, .. } = guest;
+        let Guest { mut frames, wire, place, .. } = guest;
         let end = match member {
-            Ok(member) => self.attend(&mut frames, wire, member, id).await,
+            Ok(member) => self.attend((&mut frames, wire), place, member, id).await,
             Err(error) => Err(error),
         };
         if let Err(error) = &end
@@ -52,16 +53,17 @@ impl Fleet {
     /// Stays with a worker from its join to its end.
     async fn attend(
         &self,
-        frames: &mut Frames,
-        wire: Wire,
+        (frames, wire): (&mut Frames, Wire),
+        place: Place,
         member: Member,
         id: SessionId,
     ) -> Result<(), FleetError> {
-        let first = introduction(frames.next()).await?.ok_or(FleetError::FirstMessage)??;
-        let ToManager::Join(join) = wire.to_manager(&first)? else {
+        let first = place.staying(introduction(frames.next())).await??;
+        let first = first.ok_or(FleetError::FirstMessage)??;
+        let ToManager::Join(mut join) = wire.to_manager(&first)? else {
             return Err(FleetError::FirstMessage);
         };
-        check::join(&join)?;
+        check::join(&mut join)?;
         tracing::info!(session = id.0, worker = %join.name, "a worker has connected");
         let (outbox, mail) = mpsc::channel(OUTBOX);
         self.engine.connected(id, outbox).await.map_err(|_| FleetError::Stopping)?;
@@ -70,6 +72,8 @@ impl Fleet {
             fleet: self,
             id,
             member,
+            place,
+            counted: None,
             machine: Machine::of(&join),
             frames,
             wire,
@@ -94,6 +98,9 @@ struct Session<'a> {
     fleet: &'a Fleet,
     id: SessionId,
     member: Member,
+    place: Place,
+    /// Since it was welcomed, if it has not too many sessions already.
+    counted: Option<OneOfFew>,
     machine: Machine,
     frames: &'a mut Frames,
     wire: Wire,
@@ -109,14 +116,12 @@ struct Session<'a> {
 struct Machine {
     name: String,
     gpus: usize,
-    disk_mib: u32,
 }
 
 impl Machine {
     fn of(join: &Join) -> Self {
         let Join { name, capacity, .. } = join;
-        let (gpus, disk_mib) = (capacity.gpus.len(), capacity.disk_mib);
-        Self { name: name.clone(), gpus, disk_mib }
+        Self { name: name.clone(), gpus: capacity.gpus.len() }
     }
 }
 
@@ -173,8 +178,11 @@ impl Session<'_> {
         match &message {
             ToWorker::Welcome { worker, .. } => {
                 self.worker = Some(*worker);
-                let present = Present { worker: *worker, disk_mib: self.machine.disk_mib };
-                self.fleet.roster.enter(self.member.key_hash, self.id, present);
+                self.fleet.roster.enter(self.member.key_hash, self.id, *worker);
+                self.counted = self.fleet.roster.begin_control(self.member.key_hash);
+                if self.counted.is_some() {
+                    self.place.know();
+                }
             }
             ToWorker::Start { attempt, spec, .. } => {
                 if let Some(worker) = self.worker {
@@ -221,6 +229,11 @@ impl Session<'_> {
             ToManager::Join(_) => return Err(bad("a second join")),
             ToManager::Heartbeat { sequence, attempts, load } => {
                 check::attempts(&attempts)?;
+                // An engine that waits for room on its disk hears nobody, and what runs must not end for
+                // that. Once it is done, it gives every lease its full time anew: later than this.
+                if self.worker.is_some() && self.fleet.engine.is_stuck() {
+                    return self.send_in_time(ToWorker::Renewed { sequence }).await;
+                }
                 let load = check::load(load, self.machine.gpus);
                 WorkerEvent::Heartbeat(Heartbeat { sequence, attempts, load })
             }
@@ -245,7 +258,7 @@ impl Session<'_> {
                 }
                 return Ok(());
             }
-            ToManager::Ended(ended) => WorkerEvent::Ended(self.acceptable(ended)),
+            ToManager::Ended(ended) => WorkerEvent::Ended(self.acceptable(ended).await?),
             ToManager::Renew { request } => return self.renew(&request).await,
             ToManager::Leaving => {
                 tracing::info!(session = self.id.0, "a worker is leaving");
@@ -257,26 +270,40 @@ impl Session<'_> {
 
     /// A result that cannot be stored counts as the worker's fault: turned away, it would come back
     /// for ever, and all behind it would wait.
-    fn acceptable(&self, ended: Box<Ended>) -> Box<Ended> {
-        let Err(error) = self.check_ended(&ended) else { return ended };
-        tracing::warn!(session = self.id.0, attempt = %ended.attempt, %error, "refused a result");
+    async fn acceptable(&self, ended: Box<Ended>) -> Result<Box<Ended>, FleetError> {
+        let refused = match check::ended(&ended) {
+            Ok(()) => self.missing(&ended).await?.map(|blob| {
+                bad(&format!("a result that refers to {}, not sent yet", blob.hash)).to_string()
+            }),
+            Err(error) => Some(error.to_string()),
+        };
+        let Some(error) = refused else { return Ok(ended) };
+        tracing::warn!(session = self.id.0, attempt = %ended.attempt, error, "refused a result");
         let message = format!("its result was refused: {error}");
-        Box::new(Ended::empty(ended.attempt, Outcome::Returned(WorkerFault::Sandbox { message })))
+        let fault = Outcome::Returned(WorkerFault::Sandbox { message });
+        Ok(Box::new(Ended::empty(ended.attempt, fault)))
     }
 
-    /// A result may be stored only with all that it refers to.
-    fn check_ended(&self, ended: &Ended) -> Result<(), FleetError> {
-        check::ended(ended)?;
+    /// A result may be stored only with all that it refers to; yields the first that is not here.
+    async fn missing(&self, ended: &Ended) -> Result<Option<BlobRef>, FleetError> {
         let of_log = |content: &Content| match content {
             Content::Inline(_) => None,
             Content::Blob(blob) => Some(*blob),
         };
         let logs = [&ended.stdout.content, &ended.stderr.content].into_iter().filter_map(of_log);
         let outputs = ended.outputs.iter().map(|output| output.blob);
-        let missing = logs.chain(outputs).find(|blob| !self.fleet.around.blobs.contains(*blob));
-        match missing {
-            None => Ok(()),
-            Some(blob) => Err(bad(&format!("a result that refers to {}, not sent yet", blob.hash))),
+        let referred: Vec<BlobRef> = logs.chain(outputs).collect();
+        if referred.is_empty() {
+            return Ok(None);
         }
+        // One that is here for somebody else would be handed to whoever knows its hash.
+        let strange = |blob: &&BlobRef| !self.fleet.budgets.has(ended.attempt, blob);
+        if let Some(blob) = referred.iter().find(strange) {
+            return Ok(Some(*blob));
+        }
+        // Up to a thousand looks at the disk, for which other sessions need not wait.
+        let blobs = self.fleet.around.blobs.clone();
+        let look = move || referred.into_iter().find(|blob| !blobs.contains(*blob));
+        tokio::task::spawn_blocking(look).await.map_err(|_| FleetError::Stopping)
     }
 }

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use campusgrid_core::ledger::{ChainHash, chain};
 use campusgrid_core::time::Timestamp;
+use campusgrid_core::voucher::MAX_MS;
 use campusgrid_protocol::id::BlobHash;
 use campusgrid_protocol::task::BlobRef;
-use rusqlite::{Connection, ErrorCode, Row};
+use rusqlite::{Connection, ErrorCode, Row, params_from_iter};
 
 use super::schema::MIGRATIONS;
 use super::{Store, StoreError, open_reader, statements};
@@ -70,6 +71,14 @@ statements! {
         FROM job
         WHERE succeeded <> (SELECT count(*) FROM task WHERE job = job.id AND state = 'succeeded')
             OR failed <> (SELECT count(*) FROM task WHERE job = job.id AND state = 'failed')";
+    OPEN = "SELECT 'job ' || id || ' counts ' || (tasks - succeeded - failed - cancelled)
+            || ' tasks that are open, and has ' || (tasks - untouched_from + begun)
+        FROM (SELECT job.*, (SELECT count(*) FROM task
+                WHERE task.job = job.id AND task.ended_at IS NULL) AS begun FROM job)
+        WHERE tasks - succeeded - failed - cancelled <> tasks - untouched_from + begun";
+    CANCELLED = "SELECT 'job ' || id || ' counts ' || cancelled || ' cancelled, fewer than its tasks say'
+        FROM job
+        WHERE cancelled < (SELECT count(*) FROM task WHERE job = job.id AND state = 'cancelled')";
     ENDED = "SELECT 'job ' || id || ' has ended ' || (succeeded + failed + cancelled) || ' of '
             || tasks || ' tasks and is ' || iif(ended_at IS NULL, 'open', 'closed')
         FROM job WHERE (ended_at IS NULL) = (succeeded + failed + cancelled = tasks)";
@@ -116,7 +125,7 @@ statements! {
         WHERE EXISTS (SELECT 1 FROM user)
             AND NOT EXISTS (SELECT 1 FROM user WHERE role = 'operator')";
     VOUCHERS = "SELECT 'voucher ' || id || ' is good for longer than one can be made: revoke it'
-        FROM voucher WHERE until - made_at > 30 * 24 * 3600 * 1000";
+        FROM voucher WHERE until - made_at > ?1";
     BLOBS = "SELECT hash, size, 'output ' || path || ' of task ' || job || '.' || idx FROM output
         UNION ALL SELECT hash, size, stream || ' of task ' || job || '.' || idx FROM log
         WHERE hash IS NOT NULL";
@@ -136,6 +145,8 @@ const INVARIANTS: &[&str] = &[
     EARNED,
     SPENT,
     COUNTS,
+    OPEN,
+    CANCELLED,
     ENDED,
     TOTAL,
     TASKS_CLOSED,
@@ -234,11 +245,10 @@ fn check(connection: &Connection) -> Result<Findings, StoreError> {
         let mut findings = Findings::default();
         connection.execute_batch("BEGIN")?;
         for sql in INVARIANTS {
-            tell(connection, sql, &mut findings.broken)?;
+            tell(connection, sql, [], &mut findings.broken)?;
         }
-        for sql in [NO_OPERATOR, VOUCHERS] {
-            tell(connection, sql, &mut findings.notes)?;
-        }
+        tell(connection, NO_OPERATOR, [], &mut findings.notes)?;
+        tell(connection, VOUCHERS, [MAX_MS], &mut findings.notes)?;
         check_chain(connection, &mut findings)?;
         connection.execute_batch("COMMIT")?;
         Ok(findings)
@@ -246,9 +256,14 @@ fn check(connection: &Connection) -> Result<Findings, StoreError> {
     run().map_err(|source| StoreError::Read { what: "the books", source })
 }
 
-fn tell(connection: &Connection, sql: &str, told: &mut Vec<String>) -> rusqlite::Result<()> {
+fn tell<const N: usize>(
+    connection: &Connection,
+    sql: &str,
+    numbers: [u64; N],
+    told: &mut Vec<String>,
+) -> rusqlite::Result<()> {
     let mut statement = connection.prepare(sql)?;
-    for row in statement.query_map([], |row| row.get(0))?.take(TOLD_MAX) {
+    for row in statement.query_map(params_from_iter(numbers), |row| row.get(0))?.take(TOLD_MAX) {
         told.push(row?);
     }
     Ok(())

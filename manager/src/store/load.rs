@@ -39,6 +39,15 @@ statements! {
 }
 
 impl Store {
+    /// The number that the next job gets.
+    ///
+    /// # Errors
+    ///
+    /// `Load`.
+    pub fn next_job(&self) -> Result<u64, StoreError> {
+        number(&self.connection, LAST_JOB).map(|last| last + 1)
+    }
+
     /// Loads the grid as it was left.
     ///
     /// # Errors

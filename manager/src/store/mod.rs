@@ -116,6 +116,17 @@ impl Store {
             .map_err(|source| StoreError::Load { source })
     }
 
+    /// Whether any machine has joined and was not removed.
+    ///
+    /// # Errors
+    ///
+    /// `Load`.
+    pub fn has_machines(&self) -> Result<bool, StoreError> {
+        let any = "SELECT EXISTS (SELECT 1 FROM worker WHERE removed_at IS NULL)";
+        let read = self.connection.query_row(any, [], |row| row.get(0));
+        read.map_err(|source| StoreError::Load { source })
+    }
+
     /// The number of the newest event, 0 if there is none.
     ///
     /// # Errors
@@ -157,7 +168,9 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // A ledger must survive power loss, which WAL with synchronous=NORMAL does not promise.
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "foreign_keys", "ON")
+    connection.pragma_update(None, "foreign_keys", "ON")?;
+    // Without them a row that another replaces goes without its guard being asked.
+    connection.pragma_update(None, "recursive_triggers", "ON")
 }
 
 /// Declares SQL statements as constants, and lists them for the test that prepares every one and

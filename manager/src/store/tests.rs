@@ -295,6 +295,11 @@ fn transfers_never_change_and_never_go() {
     for (sql, reason) in [
         ("UPDATE transfer SET amount = 1", "a transfer never changes"),
         ("DELETE FROM transfer", "a transfer is never deleted"),
+        (
+            "INSERT OR REPLACE INTO transfer (id, key, debit, credit, amount, at, job, hash)
+                SELECT id, key, debit, credit, amount + 1, at, job, hash FROM transfer",
+            "a transfer is never deleted",
+        ),
         ("UPDATE account SET balance = -1 WHERE id = 1001", "CHECK constraint failed"),
     ] {
         let error = store.connection.execute_batch(sql).unwrap_err().to_string();

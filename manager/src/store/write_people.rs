@@ -31,6 +31,7 @@ statements! {
         SELECT id FROM api_token WHERE user = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)";
     TOKEN_USED = "UPDATE api_token SET used_at = ?2 WHERE id = ?1";
     TOKEN_REVOKE = "DELETE FROM api_token WHERE id = ?1 AND user = ?2";
+    TOKENS_REVOKE = "DELETE FROM api_token WHERE user = ?1";
     VOUCHER_NEW = "INSERT INTO voucher (id, purpose, user, secret_hash, uses_left, made_at, until)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     VOUCHER_USED = "UPDATE voucher SET uses_left = ?2 WHERE id = ?1";
@@ -58,7 +59,8 @@ impl Writer<'_> {
                 self.run(USER_ROLE, params![user.0, role(*to)])
             }
             Change::PasswordChanged { user, password_hash, at: _ } => {
-                self.run(PASSWORD, params![user.0, password_hash])
+                self.run(PASSWORD, params![user.0, password_hash])?;
+                self.run(TOKENS_REVOKE, params![user.0])
             }
             Change::PasswordRehashed { user, from, to } => {
                 self.run(REHASH, params![user.0, from, to])

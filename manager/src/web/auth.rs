@@ -76,6 +76,13 @@ pub(super) fn has_bearer(headers: &HeaderMap) -> bool {
     headers.contains_key(header::AUTHORIZATION)
 }
 
+/// Whether what a request names is meant for an API token, though it may be a mistyped one.
+fn shows_api_token(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = value.and_then(|value| value.split_once(' ')).map(|(_, token)| token.trim());
+    token.is_some_and(|token| token.starts_with(API_TOKEN_PREFIX))
+}
+
 /// What a request shows, good or not.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Shown {
@@ -230,7 +237,16 @@ impl FromRequestParts<Site> for Login {
     type Rejection = WebError;
 
     async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, WebError> {
-        let login = Self::of(site, shown(site.cookies, &parts.headers)).await?;
+        let login = Self::of(site, shown(site.cookies, &parts.headers)).await;
+        let login = login.map_err(|error| {
+            // Whoever wrote a program knows of no login.
+            let is_stranger = matches!(error, WebError::NotLoggedIn);
+            if is_stranger && shows_api_token(&parts.headers) {
+                WebError::BadApiToken
+            } else {
+                error
+            }
+        })?;
         // Of a route that does not say what it needs, nothing is given away.
         login.check(parts.extensions.get().copied().unwrap_or(Access::Person))?;
         Ok(login)

@@ -44,9 +44,9 @@ impl Caller {
         site.guard.devices.check(self.device_cookie.as_deref()?, user)
     }
 
-    /// In whose line it waits.
-    pub(super) fn party(&self, device: Option<Device>) -> Party {
-        device.map_or(Party::Network(self.network()), Party::Device)
+    /// As whom it waits: as whose it has shown itself to be, or else as anybody from there.
+    pub(super) fn party(&self, account: Option<UserId>) -> Party {
+        Party { network: self.network(), account }
     }
 
     /// For its user to recognise: an address and a program, in words.

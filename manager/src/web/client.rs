@@ -4,6 +4,8 @@
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::HeaderMap;
@@ -13,6 +15,24 @@ use super::Site;
 
 /// Set by proxies: the addresses that a request came through, each added behind the others.
 const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// Tells, once, that somebody forwards requests whom nobody has named as a proxy: all who come through it
+/// share one allowance. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(super) struct UnlistedProxy(Arc<AtomicBool>);
+
+impl UnlistedProxy {
+    fn note(&self, peer: IpAddr, headers: &HeaderMap, proxies: &Proxies) {
+        let is_one = headers.contains_key(FORWARDED_FOR) && !proxies.has(peer.to_canonical());
+        if is_one && !self.0.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                %peer,
+                "requests come with X-Forwarded-For from an address that dashboard.proxies does not \
+                 name: if it is your proxy, name it, or all who come through it count as one"
+            );
+        }
+    }
+}
 
 /// Where a request comes from. What is not an IPv6 address in earnest is an IPv4 address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,12 +45,13 @@ impl FromRequestParts<Site> for ClientAddress {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         // Every connection has another end; without one, nobody is told from anybody.
         let peer = peer.map_or(IpAddr::from([0, 0, 0, 0]), |ConnectInfo(peer)| peer.ip());
+        site.unlisted_proxy.note(peer, &parts.headers, &site.config.proxies);
         Ok(Self(address(peer, &parts.headers, &site.config.proxies)))
     }
 }
 
 /// The last address on the way that is not one of our proxies: everything before it may be made up.
-fn address(peer: IpAddr, headers: &HeaderMap, proxies: &Proxies) -> IpAddr {
+pub(super) fn address(peer: IpAddr, headers: &HeaderMap, proxies: &Proxies) -> IpAddr {
     let mut known = peer.to_canonical();
     let lines = headers.get_all(FORWARDED_FOR).iter();
     let names: Vec<&str> =
@@ -67,6 +88,11 @@ struct Block {
 pub struct NotAProxy(String);
 
 impl Proxies {
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether one of them is at this address, of which an IPv4 one is not written as IPv6.
     pub(super) fn has(&self, address: IpAddr) -> bool {
         self.0.iter().any(|block| block.has(address))
@@ -117,9 +143,11 @@ impl Block {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use axum::http::HeaderMap;
 
-    use super::{Proxies, address};
+    use super::{Proxies, UnlistedProxy, address};
 
     fn check(peer: &str, forwarded: &[&str], proxies: &str) -> String {
         let mut headers = HeaderMap::new();
@@ -148,6 +176,24 @@ mod tests {
             ("127.0.0.1", &["::ffff:1.2.3.4"], "127.0.0.1, ::1", "1.2.3.4"),
         ] {
             assert_eq!(check(peer, forwarded, proxies), expected, "{peer} {forwarded:?} {proxies}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_nobody_has_named_is_noticed() {
+        for (peer, forwarded, noticed) in [
+            ("10.0.0.7", None, false),
+            ("10.0.0.8", Some("1.2.3.4"), false),
+            ("::ffff:10.0.0.8", Some("1.2.3.4"), false),
+            ("10.0.0.7", Some("1.2.3.4"), true),
+        ] {
+            let proxy = UnlistedProxy::default();
+            let mut headers = HeaderMap::new();
+            headers.extend(
+                forwarded.map(|line| ("x-forwarded-for".parse().ok(), line.parse().unwrap())),
+            );
+            proxy.note(peer.parse().unwrap(), &headers, &"10.0.0.8".parse().unwrap());
+            assert_eq!(proxy.0.load(Ordering::Relaxed), noticed, "{peer} {forwarded:?}");
         }
     }
 

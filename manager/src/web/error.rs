@@ -16,6 +16,8 @@ use crate::store::StoreError;
 pub(super) enum WebError {
     #[error("log in first")]
     NotLoggedIn,
+    #[error("this API token is not good, or no longer: make one on the page Account")]
+    BadApiToken,
     #[error("no user has this name and password")]
     WrongPassword,
     #[error("too many attempts; try again in {}", words::span(.wait_ms.div_ceil(1000) * 1000))]
@@ -38,10 +40,14 @@ pub(super) enum WebError {
     Query(String),
     #[error("the request is larger than {} KiB", .max_bytes / 1024)]
     TooLarge { max_bytes: usize },
+    #[error("the request came too slowly")]
+    TooSlow,
     #[error("the body must be sent as application/json")]
     NotJson,
     #[error("too many streams are open; close some pages and try again")]
     TooManyStreams,
+    #[error("too many requests from your network are under way; try again in a moment")]
+    TooManyRequests,
     #[error(transparent)]
     Ask(#[from] AskError),
     #[error("failed to read the store")]
@@ -61,7 +67,9 @@ impl WebError {
     pub(super) fn describe(&self) -> (StatusCode, &'static str, String) {
         let text = self.to_string();
         match self {
-            Self::NotLoggedIn => (StatusCode::UNAUTHORIZED, "unauthenticated", text),
+            Self::NotLoggedIn | Self::BadApiToken => {
+                (StatusCode::UNAUTHORIZED, "unauthenticated", text)
+            }
             Self::WrongPassword => (StatusCode::UNAUTHORIZED, "wrong_password", text),
             Self::TooManyAttempts { .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", text)
@@ -75,8 +83,11 @@ impl WebError {
             Self::Body(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", text),
             Self::Query(_) => (StatusCode::BAD_REQUEST, "invalid_query", text),
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", text),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too_slow", text),
             Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", text),
-            Self::TooManyStreams => (StatusCode::SERVICE_UNAVAILABLE, "busy", text),
+            Self::TooManyStreams | Self::TooManyRequests => {
+                (StatusCode::SERVICE_UNAVAILABLE, "busy", text)
+            }
             Self::Ask(AskError::Busy) => (StatusCode::SERVICE_UNAVAILABLE, "busy", text),
             Self::Ask(AskError::Stopping) => (StatusCode::SERVICE_UNAVAILABLE, "stopping", text),
             Self::Ask(AskError::Refused(refusal)) => describe_refusal(refusal),
@@ -148,6 +159,7 @@ fn describe_refusal(refusal: &Refusal) -> (StatusCode, &'static str, String) {
         Refusal::TooManyJobs { .. } => (StatusCode::CONFLICT, "too_many_jobs", text),
         Refusal::PriceOverflow => (StatusCode::UNPROCESSABLE_ENTITY, "price_overflow", text),
         Refusal::VoucherUnknown => (StatusCode::NOT_FOUND, "voucher_unknown", text),
+        Refusal::MachineOwned => (StatusCode::CONFLICT, "machine_owned", text),
         Refusal::InvitationNeeded => (StatusCode::FORBIDDEN, "invitation_needed", text),
         Refusal::RegistrationClosed => (StatusCode::FORBIDDEN, "registration_closed", text),
         Refusal::NotAnOperator => (StatusCode::FORBIDDEN, "not_an_operator", text),
@@ -192,6 +204,11 @@ impl IntoResponse for WebError {
             shortfall_micros: self.shortfall_micros(),
         };
         let mut response = (status, Json(ErrorBody { error })).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            // RFC 9110, section 11.6.1: who is not let in is told by what they would be.
+            let bearer = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
+        }
         if let Some(wait) = retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, wait);
         }

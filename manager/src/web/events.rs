@@ -50,7 +50,7 @@ pub(super) async fn events(
     Params(wanted): Params<Wanted>,
     headers: HeaderMap,
 ) -> Result<Response, WebError> {
-    let permit = site.streams.clone().try_acquire_owned().map_err(|_| WebError::TooManyStreams)?;
+    let permit = site.streams.take(login.id()).ok_or(WebError::TooManyStreams)?;
     let (viewer, job) = (login.viewer(), wanted.job.map(JobId));
     if let Some(job) = job {
         let stored = site.readers.read(move |reader| reader.job(viewer, job)).await?;

@@ -12,6 +12,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
 
 use super::error::WebError;
+use super::patience::TooSlow;
 use super::routes::BODY_MAX_BYTES;
 
 /// A JSON body of at most [`BODY_MAX_BYTES`].
@@ -28,6 +29,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
                 WebError::NotJson
             } else if status == StatusCode::PAYLOAD_TOO_LARGE {
                 WebError::TooLarge { max_bytes: BODY_MAX_BYTES }
+            } else if TooSlow::is_behind(&rejection) {
+                WebError::TooSlow
             } else {
                 WebError::Body(plain_words(&rejection.body_text()))
             }

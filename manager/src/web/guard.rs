@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use campusgrid_core::time::Timestamp;
 use campusgrid_core::user::User;
-use campusgrid_protocol::id::LoginId;
+use campusgrid_protocol::id::UserId;
+use campusgrid_protocol::rest::FieldError;
 
+use super::auth::Login;
 use super::caller::Caller;
 use super::device::DeviceKey;
 use super::error::WebError;
@@ -61,7 +63,8 @@ impl Guard {
             WebError::TooManyAttempts { wait_ms }
         })?;
         let (user, hash) = known.unzip();
-        let verdict = self.passwords.verify(caller.party(device), password, hash).await;
+        let account = user.as_ref().filter(|_| device.is_some()).map(|user| user.id);
+        let verdict = self.passwords.verify(caller.party(account), password, hash).await;
         match &verdict {
             Err(_) => self.throttle().give_back(site.clock.now(), counted),
             Ok(Verdict::Wrong) => {
@@ -85,13 +88,48 @@ impl Guard {
         Ok(self.throttle().register(now, caller.network())?)
     }
 
-    /// Counts a try at the present password within a login.
+    /// Checks that whoever is logged in knows the password, and did not just find an open browser.
+    /// Yields the hash that it has.
+    ///
+    /// # Errors
+    ///
+    /// `Fields`, about the one of this name, if it is not the present password; `TooManyAttempts`,
+    /// `MissingScope`, `Read`, `Hash`, `Random`; `Ask(Busy)`.
+    pub(super) async fn shows_password(
+        &self,
+        site: &Site,
+        caller: &Caller,
+        login: &Login,
+        PresentPassword { password, field }: PresentPassword,
+    ) -> Result<Option<String>, WebError> {
+        let (id, _) = login.in_person()?;
+        let (user, account) = (login.id(), AccountName::of(&login.user.name));
+        self.throttle().show_password(site.clock.now(), id, account)?;
+        let hash = site.readers.read(move |reader| reader.password_of(user)).await?;
+        let party = caller.party(Some(user));
+        let verdict = self.passwords.verify(party, password, hash.clone()).await?;
+        if verdict == Verdict::Wrong {
+            site.counters.login_failed();
+            tracing::info!(address = %caller.address.0, user.id = user.0, "a wrong present password");
+            let message = "is not the present password".to_owned();
+            return Err(WebError::Fields(vec![FieldError { field: field.to_owned(), message }]));
+        }
+        self.throttle().password_shown(site.clock.now(), id, account);
+        Ok(hash)
+    }
+
+    /// Counts what a user wants to submit. Bytes.
     ///
     /// # Errors
     ///
     /// `TooManyAttempts`.
-    pub(super) fn show_password(&self, now: Timestamp, login: LoginId) -> Result<(), WebError> {
-        Ok(self.throttle().show_password(now, login)?)
+    pub(super) fn submit(&self, now: Timestamp, user: UserId, bytes: u64) -> Result<(), WebError> {
+        Ok(self.throttle().submit(now, user, bytes)?)
+    }
+
+    /// It was not taken in after all.
+    pub(super) fn not_submitted(&self, now: Timestamp, user: UserId, bytes: u64) {
+        self.throttle().not_submitted(now, user, bytes);
     }
 
     fn throttle(&self) -> MutexGuard<'_, Throttle> {
@@ -105,6 +143,13 @@ pub(super) struct Claim {
     pub(super) password: String,
     /// The user of this name and the hash of their password, if there is one.
     pub(super) known: Option<(User, String)>,
+}
+
+/// Somebody who is logged in says that they know the password.
+pub(super) struct PresentPassword {
+    pub(super) password: String,
+    /// What the request calls it.
+    pub(super) field: &'static str,
 }
 
 /// Without the name where it is nobody's: it may be a password in the wrong field.

@@ -193,16 +193,30 @@ pub(super) async fn make_quote(
 ///
 /// # Errors
 ///
-/// `Fields`; `Ask` if it is refused or the engine is busy.
+/// `Fields`; `TooManyAttempts` if the user has just submitted too much; `Ask` if it is refused or the
+/// engine is busy.
 pub(super) async fn make_job(
     site: &Site,
     login: &Login,
     key: Option<String>,
     body: Submit,
 ) -> Result<Submitted, WebError> {
+    let (user, bytes) = (login.id(), text_bytes(&body));
     let (name, spec) = check(body).map_err(WebError::Fields)?;
-    let (job, held) = site.engine.submit(login.id(), key, name, spec).await?;
+    site.guard.submit(site.clock.now(), user, bytes)?;
+    let submitted = site.engine.submit(user, key, name, spec).await;
+    let (job, held) = submitted.inspect_err(|_| {
+        site.guard.not_submitted(site.clock.now(), user, bytes);
+    })?;
     Ok(Submitted { job: job.0, held_micros: held.0 })
+}
+
+/// What the texts of a request take on the disk, but for those with a small bound. Bytes.
+fn text_bytes(body: &Submit) -> u64 {
+    let lists = [&body.requirements, &body.flags, &body.labels];
+    let listed = lists.into_iter().flatten().map(String::len).sum::<usize>();
+    let lock = body.uv_lock.as_ref().map_or(0, String::len);
+    (body.source.len() + lock + listed) as u64
 }
 
 /// Checks a request and the header of its script, which stands in for packages that it does not

@@ -81,7 +81,7 @@ async fn follow(
     wanted: Wanted,
     headers: &HeaderMap,
 ) -> Result<Response, WebError> {
-    let permit = site.streams.clone().try_acquire_owned().map_err(|_| WebError::TooManyStreams)?;
+    let permit = site.streams.take(login.id()).ok_or(WebError::TooManyStreams)?;
     let streams = wanted.stream.map_or(vec![Stream::Stdout, Stream::Stderr], |one| vec![one]);
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let cursor = match last.or(wanted.from.as_deref()) {

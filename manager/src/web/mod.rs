@@ -28,12 +28,14 @@ mod network;
 mod origin;
 mod pages;
 mod passwords;
+mod patience;
 pub mod pep723;
 mod places;
 mod plain_http;
 mod public_url;
 pub mod routes;
 mod serve;
+mod tally;
 mod text_stream;
 mod throttle;
 mod tls;
@@ -46,7 +48,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use campusgrid_identity::fingerprint::Fingerprint;
-use tokio::sync::Semaphore;
+use campusgrid_protocol::id::UserId;
 use tokio_util::sync::CancellationToken;
 
 use crate::blobs::Blobs;
@@ -60,16 +62,21 @@ pub use client::{NotAProxy, Proxies};
 pub use passwords::{HashError, hash_now};
 pub use public_url::{NotPublic, PublicUrl};
 pub use serve::serve;
-pub use tls::{BadName, Certificates, TlsError, TlsSetting, Transport, parse_names};
+pub use tls::{BadFile, BadName, Certificates, TlsError, TlsSetting, Transport, parse_names};
 
+use client::UnlistedProxy;
 use cookie::Cookies;
 use counters::Counters;
 use guard::Guard;
+use health::Writable;
 use last_uses::LastUses;
+use local::Operators;
 use origin::OwnAddress;
+use tally::{Bounds, Tally};
 
-/// Streams of events and logs that may be open at once; each holds a connection and a few KiB.
-const STREAMS_MAX: usize = 2048;
+/// Streams of events and logs that may be open at once; each holds a connection and a few KiB. A user
+/// has enough of them for a few browsers full of pages, each of which holds one.
+const STREAMS: Bounds = Bounds { of_one: 32, of_all: 2048 };
 
 /// What the operator can set about the dashboard.
 #[derive(Debug, Clone)]
@@ -149,7 +156,9 @@ struct Site {
     cookies: Cookies,
     guard: Guard,
     last_uses: LastUses,
-    streams: Arc<Semaphore>,
+    unlisted_proxy: UnlistedProxy,
+    writable: Writable,
+    streams: Tally<UserId>,
     shutdown: CancellationToken,
 }
 
@@ -159,6 +168,7 @@ pub struct Dashboard {
     router: Router,
     last_uses: LastUses,
     engine: EngineHandle,
+    operators: Operators,
 }
 
 /// All routes, with their checks and headers.
@@ -170,6 +180,7 @@ pub fn router(web: Web) -> Result<Dashboard, CostsError> {
     let guard = Guard::new(web.config.passwords, &web.config.data_dir)?;
     let last_uses = LastUses::default();
     let engine = web.engine.clone();
+    let operators = Operators::new(&web);
     let router = routes::all(Site {
         engine: web.engine,
         readers: web.readers,
@@ -187,10 +198,12 @@ pub fn router(web: Web) -> Result<Dashboard, CostsError> {
         config: Arc::new(web.config),
         guard,
         last_uses: last_uses.clone(),
-        streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+        unlisted_proxy: UnlistedProxy::default(),
+        writable: Writable::default(),
+        streams: Tally::new(STREAMS),
         shutdown: web.shutdown,
     });
-    Ok(Dashboard { router, last_uses, engine })
+    Ok(Dashboard { router, last_uses, engine, operators })
 }
 
 /// Costs of hashing that argon2 cannot work with.

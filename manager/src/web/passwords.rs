@@ -178,7 +178,7 @@ mod tests {
 
     const CHEAP: PasswordCosts = PasswordCosts { memory_kib: 64, passes: 1, lanes: 1 };
     const DEARER: PasswordCosts = PasswordCosts { memory_kib: 128, passes: 2, lanes: 1 };
-    const HERE: Party = Party::Network(Network::V4(1));
+    const HERE: Party = Party { network: Network::V4(1), account: None };
 
     fn cheap() -> Passwords {
         Passwords::new(CHEAP).unwrap()

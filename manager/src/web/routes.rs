@@ -11,6 +11,7 @@ use axum::{Extension, Router};
 use super::access::Access::{self, Anyone, Operate, Own, Person, Read, Submit};
 use super::error::WebError;
 use super::pages::{self, PageError};
+use super::places::{self, Places};
 use super::{
     Site, accounts, assets, credits, events, files, headers, health, jobs, logs, metrics, origin,
     vouchers, workers,
@@ -44,6 +45,7 @@ pub fn listed() -> Vec<Listed> {
 
 /// All routes.
 pub(super) fn all(site: Site) -> Router {
+    let places = Places::new(site.config.proxies.clone());
     let mut router = Router::new();
     for Route { listed: Listed { path, access, .. }, handler } in table() {
         let limit = if path.starts_with("/api/") { BODY_MAX_BYTES } else { FORM_MAX_BYTES };
@@ -58,6 +60,7 @@ pub(super) fn all(site: Site) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(site.clone(), health::refuse_while_stuck))
         .layer(from_fn_with_state(site.clone(), origin::check))
+        .layer(from_fn_with_state(places, places::limit_requests))
         .layer(from_fn_with_state(site.clone(), pages::show_errors))
         .layer(from_fn_with_state(site.clone(), headers::add))
         .with_state(site)

@@ -1,5 +1,5 @@
 //! The dashboard's connections: accepted up to a number, encrypted if so set, and closed when they keep
-//! us waiting.
+//! us waiting (see `patience`).
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::Request;
 use axum::response::Response;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use super::Dashboard;
+use super::patience::{Paced, Taken};
 use super::places::Places;
 use super::plain_http;
 use super::tls::{Certificates, Transport};
@@ -39,9 +40,6 @@ const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Connections at once. Beyond, the next ones wait in the system's queue.
 const CONNECTIONS_MAX: usize = 4096;
-
-/// Of these, from one party: a crowd behind one address has room, and leaves room to others.
-const CONNECTIONS_OF_ONE_MAX: usize = 1024;
 
 /// Handshakes at once: each takes memory and some of a processor before anybody is known. Beyond, the
 /// next ones wait, which counts towards their time.
@@ -61,7 +59,8 @@ pub async fn serve(
     transport: Transport,
     shutdown: CancellationToken,
 ) {
-    let Dashboard { router, last_uses, engine } = dashboard;
+    let Dashboard { router, last_uses, engine, operators } = dashboard;
+    operators.tell().await;
     let answered = CancellationToken::new();
     let telling = tokio::spawn(last_uses.tell(engine, answered.clone()));
     let connections = GracefulShutdown::new();
@@ -69,7 +68,7 @@ pub async fn serve(
     let Transport { certificates, proxies } = transport;
     let renewing = certificates.map(|found| tokio::spawn(found.renew(shutdown.clone())));
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let of_each = Places::new(CONNECTIONS_OF_ONE_MAX, proxies);
+    let of_each = Places::new(proxies);
     loop {
         let place = Arc::clone(&places).acquire_owned();
         let accepted = tokio::select! {
@@ -156,7 +155,8 @@ impl Server {
     ) {
         let router = self.router;
         let service = service_fn(move |request| answer(router.clone(), peer, request));
-        let connection = self.http.serve_connection(TokioIo::new(stream), service);
+        let stream = TokioIo::new(Taken::new(stream));
+        let connection = self.http.serve_connection(stream, service);
         // A client that breaks off, or says nothing, has ended its connection.
         drop(watcher.watch(connection).await);
     }
@@ -171,7 +171,8 @@ impl Server {
             ))
         });
         self.http.keep_alive(false);
-        let connection = self.http.serve_connection(TokioIo::new(stream), service);
+        let stream = TokioIo::new(Taken::new(stream));
+        let connection = self.http.serve_connection(stream, service);
         drop(watcher.watch(connection).await);
     }
 }
@@ -188,12 +189,56 @@ async fn answer(
     mut request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
     request.extensions_mut().insert(ConnectInfo(peer));
-    router.call(request.map(Body::new)).await
+    let paced = |body: Incoming| {
+        // Most requests have none.
+        if body.is_end_stream() { Body::empty() } else { Body::new(Paced::new(body)) }
+    };
+    router.call(request.map(paced)).await
 }
 
 /// An answer is written in one go; waiting for more to send with it only costs time.
 fn without_delay(stream: &TcpStream) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::routing::post;
+    use hyper_util::server::graceful::GracefulShutdown;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::time::Instant;
+    use tokio_util::sync::CancellationToken;
+
+    use super::{Server, Transport};
+
+    /// What a client is told that sends this and then nothing, and after how many seconds.
+    async fn told(request: &str) -> (String, u64) {
+        let takes_all = post(|body: String| async move { body.len().to_string() });
+        let router = Router::new().fallback(takes_all);
+        let transport = Transport { certificates: None, proxies: "".parse().unwrap() };
+        let server = Server::new(router, &transport, CancellationToken::new());
+        let (mut client, stream) = tokio::io::duplex(1 << 16);
+        let connections = GracefulShutdown::new();
+        let peer = "192.0.2.1:4000".parse().unwrap();
+        let serving = tokio::spawn(server.requests(stream, peer, connections.watcher()));
+        let began = Instant::now();
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        serving.await.unwrap();
+        (answer.lines().next().unwrap_or("").to_owned(), began.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_says_no_more_is_closed() {
+        let (answer, seconds) = told("POST / HTTP/1.1\r\n").await;
+        assert!(answer.is_empty() && (30..60).contains(&seconds), "{answer} after {seconds} s");
+        let slow = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx";
+        let (answer, seconds) = told(slow).await;
+        assert!((30..60).contains(&seconds), "{answer} after {seconds} s");
+        assert_eq!(answer, "HTTP/1.1 400 Bad Request");
     }
 }

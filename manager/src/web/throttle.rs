@@ -5,7 +5,7 @@
 //!
 //! Guessing must be slow, and nobody's guessing may keep anybody else out. Tries are therefore counted
 //! where they come from, each with an allowance that comes back with time; nothing is ever locked. What
-//! counts is tries that failed: one that succeeds is given back, so that a lecture hall behind one
+//! counts there is tries that failed: one that succeeds is given back, so that a lecture hall behind one
 //! address can log in at nine o'clock.
 //!
 //! | counted for | at once | then one every | stands in the way of |
@@ -14,6 +14,7 @@
 //! | an account from a network | 10 | 1 min | tries from there for this account |
 //! | an account from anywhere | 100 | 5 s | tries of strangers for this account |
 //! | a device for its account | 20 | 1 min | tries of this device for this account |
+//! | an account, passwords that were right | 60 | 2 s | all tries for this account |
 //!
 //! - A **device** is a browser that has logged in to this account before and shows so with a signed
 //!   cookie. Only its own tries count against it, so whatever is tried from elsewhere, even from the
@@ -24,10 +25,16 @@
 //!   and only if many networks try together: one network cannot use up the account's allowance, for
 //!   of it it gets 10 and then one a minute, while 12 a minute come back.
 //! - Accounts that do not exist are counted like those that do, or the answers would tell them apart.
-//! - Registering counts for a network: 60 at once, then one a minute. It is not given back, since
-//!   whoever registers has got something.
-//! - Whoever is logged in and shows the present password to set a new one has 10 tries at once for this
-//!   login, then one a minute; a login that was stolen is no way to try passwords.
+//! - **Right** passwords count for their account, or whoever has one account could keep the processors
+//!   busy with it. Only somebody who knows the password can use this up.
+//! - Registering counts for a network: 60 at once, then one in five minutes. It is not given back, since
+//!   whoever registers has got something: credits. So a class behind one address can register within
+//!   its first lesson, and in a whole day no network makes more than 348 accounts.
+//! - Whoever is logged in and shows the present password, to set a new one or to make an API token, has
+//!   10 mistakes at once for this login, then one a minute; a login that was stolen is no way to try
+//!   passwords.
+//! - What a user submits counts by its size: 64 MiB at once, then 250 KiB a second, a job at least as
+//!   1 KiB. Jobs that are cancelled at once cost no credits, but they stay on the disk.
 //!
 //! A restart forgets the counts and the known networks; devices keep their cookies.
 
@@ -36,7 +43,7 @@ mod allowances;
 use std::collections::{BTreeMap, BTreeSet};
 
 use campusgrid_core::time::Timestamp;
-use campusgrid_protocol::id::LoginId;
+use campusgrid_protocol::id::{LoginId, UserId};
 
 use self::allowances::{Allowances, Rule};
 use super::network::Network;
@@ -45,8 +52,15 @@ const NETWORK: Rule = Rule { burst: 60, every_ms: 5_000 };
 const ACCOUNT_FROM_NETWORK: Rule = Rule { burst: 10, every_ms: 60_000 };
 const ACCOUNT_FROM_STRANGERS: Rule = Rule { burst: 100, every_ms: 5_000 };
 const DEVICE: Rule = Rule { burst: 20, every_ms: 60_000 };
-const REGISTRATION: Rule = Rule { burst: 60, every_ms: 60_000 };
+const REGISTRATION: Rule = Rule { burst: 60, every_ms: 300_000 };
+const RIGHT_PASSWORD: Rule = Rule { burst: 60, every_ms: 2_000 };
 const PRESENT_PASSWORD: Rule = Rule { burst: 10, every_ms: 60_000 };
+/// In pieces of [`PIECE_BYTES`].
+const SUBMITTED: Rule = Rule { burst: (64 << 20) / PIECE_BYTES, every_ms: 1 };
+const PIECE_BYTES: u64 = 256;
+
+/// What a job takes beside what is sent of it: its rows in the store. Bytes.
+const JOB_BYTES: u64 = 1024;
 
 /// Keys kept of each kind; with 32,768 of each, all tables together take about 20 MiB at most.
 const KEYS_MAX: usize = 1 << 15;
@@ -68,9 +82,9 @@ impl AccountName {
     }
 }
 
-/// A browser that has shown that it has logged in to the account before.
+/// A browser that has shown that it has logged in to the account before: one of those of this account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Device(pub(super) [u8; 16]);
+pub(super) struct Device(pub(super) u8);
 
 /// Somebody who tries a password.
 #[derive(Debug, Clone, Copy)]
@@ -109,6 +123,8 @@ pub(super) struct Throttle {
     devices: Allowances<(AccountName, Device)>,
     registrations: Allowances<Network>,
     present_passwords: Allowances<LoginId>,
+    right_passwords: Allowances<AccountName>,
+    submitted: Allowances<UserId>,
     known: Known,
 }
 
@@ -122,6 +138,8 @@ impl Throttle {
             devices: Allowances::new(DEVICE, KEYS_MAX),
             registrations: Allowances::new(REGISTRATION, KEYS_MAX),
             present_passwords: Allowances::new(PRESENT_PASSWORD, KEYS_MAX),
+            right_passwords: Allowances::new(RIGHT_PASSWORD, KEYS_MAX),
+            submitted: Allowances::new(SUBMITTED, KEYS_MAX),
             known: Known::default(),
         }
     }
@@ -138,6 +156,7 @@ impl Throttle {
             None if self.known.contains(account, network) => Standing::Known,
             None => Standing::Stranger,
         };
+        in_time(self.right_passwords.wait_ms(now, &account))?;
         let from_there = || {
             let pair = self.pairs.wait_ms(now, &(account, network));
             self.networks.wait_ms(now, &network).max(pair)
@@ -159,11 +178,12 @@ impl Throttle {
         Ok(Counted { attempt, standing })
     }
 
-    /// The password was right: the try is given back, earlier mistakes from there are forgiven, and
-    /// its network is known from now on.
+    /// The password was right: the try is given back and counts as a right one instead, earlier
+    /// mistakes from there are forgiven, and its network is known from now on.
     pub(super) fn succeeded(&mut self, now: Timestamp, counted: Counted) {
         let Counted { attempt: Attempt { account, network, .. }, standing } = counted;
         self.give_back(now, counted);
+        self.right_passwords.take(now, account);
         match standing {
             Standing::Device(device) => drop(self.devices.forget(&(account, device))),
             Standing::Known | Standing::Stranger => drop(self.pairs.forget(&(account, network))),
@@ -201,11 +221,48 @@ impl Throttle {
     /// # Errors
     ///
     /// `TooEarly`.
-    pub(super) fn show_password(&mut self, now: Timestamp, login: LoginId) -> Result<(), TooEarly> {
-        in_time(self.present_passwords.wait_ms(now, &login))?;
+    pub(super) fn show_password(
+        &mut self,
+        now: Timestamp,
+        login: LoginId,
+        account: AccountName,
+    ) -> Result<(), TooEarly> {
+        let right_ms = self.right_passwords.wait_ms(now, &account);
+        in_time(self.present_passwords.wait_ms(now, &login).max(right_ms))?;
         self.present_passwords.take(now, login);
         Ok(())
     }
+
+    /// It was the present password: the try is given back and counts as a right one instead.
+    pub(super) fn password_shown(&mut self, now: Timestamp, login: LoginId, account: AccountName) {
+        self.present_passwords.give_back(now, login);
+        self.right_passwords.take(now, account);
+    }
+
+    /// Counts what a user wants to submit. Bytes, at most 64 MiB.
+    ///
+    /// # Errors
+    ///
+    /// `TooEarly`.
+    pub(super) fn submit(
+        &mut self,
+        now: Timestamp,
+        user: UserId,
+        bytes: u64,
+    ) -> Result<(), TooEarly> {
+        in_time(self.submitted.wait_for_ms(now, &user, pieces(bytes)))?;
+        self.submitted.take_many(now, user, pieces(bytes));
+        Ok(())
+    }
+
+    /// It was not taken in after all.
+    pub(super) fn not_submitted(&mut self, now: Timestamp, user: UserId, bytes: u64) {
+        self.submitted.give_back_many(now, user, pieces(bytes));
+    }
+}
+
+fn pieces(bytes: u64) -> u64 {
+    (JOB_BYTES + bytes).div_ceil(PIECE_BYTES)
 }
 
 fn in_time(wait_ms: u64) -> Result<(), TooEarly> {

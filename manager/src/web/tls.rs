@@ -66,6 +66,31 @@ pub enum TlsError {
     SetUp(#[source] rustls::Error),
 }
 
+/// A setting names a file that is of no use.
+#[derive(Debug, thiserror::Error)]
+#[error("{setting} cannot be used")]
+pub struct BadFile {
+    setting: &'static str,
+    source: Box<TlsError>,
+}
+
+impl TlsSetting {
+    /// Reads the files that are named, if any are, so that what is wrong with them is told before anything
+    /// is opened.
+    ///
+    /// # Errors
+    ///
+    /// The first setting whose file cannot be used.
+    pub fn check_files(&self) -> Result<(), BadFile> {
+        let Self::Files { certificate, key } = self else { return Ok(()) };
+        let of = |setting| move |error| BadFile { setting, source: Box::new(error) };
+        read_chain(certificate).map_err(of("dashboard.tls_certificate"))?;
+        read_key(key).map_err(of("dashboard.tls_key"))?;
+        let provider = rustls::crypto::ring::default_provider();
+        read_pair(certificate, key, &provider).map_err(of("dashboard.tls_key")).map(drop)
+    }
+}
+
 /// A text that is no list of host names and addresses.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no host name and no address")]
@@ -305,16 +330,21 @@ impl Source {
                 let made = made.map_err(TlsError::Make)?;
                 CertifiedKey::from_der(made.chain, made.key, provider).map_err(TlsError::Take)
             }
-            Self::Files { certificate, key } => {
-                let mismatch = |source| {
-                    let (key, certificate) = (key.clone(), certificate.clone());
-                    TlsError::Mismatch { key, certificate, source }
-                };
-                let (chain, key) = (read_chain(certificate)?, read_key(key)?);
-                CertifiedKey::from_der(chain, key, provider).map_err(mismatch)
-            }
+            Self::Files { certificate, key } => read_pair(certificate, key, provider),
         }
     }
+}
+
+fn read_pair(
+    certificate: &Path,
+    key: &Path,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, TlsError> {
+    let chain = read_chain(certificate)?;
+    CertifiedKey::from_der(chain, read_key(key)?, provider).map_err(|source| {
+        let (key, certificate) = (key.to_owned(), certificate.to_owned());
+        TlsError::Mismatch { key, certificate, source }
+    })
 }
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

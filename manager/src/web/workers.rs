@@ -6,7 +6,6 @@ use axum::http::StatusCode;
 use campusgrid_core::snapshot::{LinkView, NewcomerView, WorkerView};
 use campusgrid_core::user::Role;
 use campusgrid_protocol::id::WorkerId;
-use campusgrid_protocol::resource::Isolation;
 use campusgrid_protocol::rest::workers::{Approve, Approved, WaitingWorker, Worker, WorkerGpu};
 
 use super::Site;
@@ -15,8 +14,9 @@ use super::error::WebError;
 use super::extract::{Body, Named};
 
 /// `GET workers`: machines that have an owner.
-pub(super) async fn list(State(site): State<Site>, _login: Login) -> Json<Vec<Worker>> {
-    Json(site.engine.snapshot().workers.iter().map(|view| describe(&site, view)).collect())
+pub(super) async fn list(State(site): State<Site>, login: Login) -> Json<Vec<Worker>> {
+    let describe = |view| describe(&site, view, &login);
+    Json(site.engine.snapshot().workers.iter().map(describe).collect())
 }
 
 /// `GET workers/waiting`: machines that could be this user's.
@@ -74,6 +74,7 @@ pub(super) async fn remove_worker(
     check_owner(site, login, worker)?;
     site.engine.remove_worker(login.id(), worker).await?;
     tracing::info!(worker.id = worker.0, user.id = login.id().0, "a worker was removed");
+    site.engine.shown().await; // Who looks next sees it gone.
     Ok(())
 }
 
@@ -90,6 +91,7 @@ pub(super) async fn release_worker(
     check_owner(site, login, worker)?;
     site.engine.release_worker(login.id(), worker).await?;
     tracing::info!(worker.id = worker.0, user.id = login.id().0, "a worker was released");
+    site.engine.shown().await;
     Ok(())
 }
 
@@ -134,6 +136,7 @@ pub(super) async fn adopt(site: &Site, login: &Login, code: &str) -> Result<Work
     }
     let worker = site.engine.approve_worker(login.id(), code).await?;
     tracing::info!(worker.id = worker.0, user.id = login.id().0, "a worker was approved");
+    site.engine.shown().await; // Who looks next sees it among their own.
     Ok(worker)
 }
 
@@ -149,8 +152,10 @@ fn is_silence(silence_ms: u64, heartbeat_ms: u32) -> bool {
     silence_ms > HEARTBEATS_MISSED * u64::from(heartbeat_ms)
 }
 
-fn describe(site: &Site, view: &WorkerView) -> Worker {
+fn describe(site: &Site, view: &WorkerView, login: &Login) -> Worker {
     let link = view.link.as_ref();
+    // In the machine's own words, which are for whoever can do something about it.
+    let noted = link.filter(|_| may_change(view, login));
     let silent_ms = link.and_then(|link| silent_ms(site, link));
     let capacity = link.map(|link| &link.capacity);
     let free = link.map(|link| &link.free);
@@ -161,8 +166,8 @@ fn describe(site: &Site, view: &WorkerView) -> Worker {
         online: link.is_some() && silent_ms.is_none(),
         silent_ms,
         set_aside: view.set_aside.as_deref().map(str::to_owned),
-        isolation: link.map_or(Isolation::None, |link| link.isolation),
-        isolation_notes: link.map(|link| link.isolation_notes.clone()).unwrap_or_default(),
+        isolation: link.map(|link| link.isolation),
+        isolation_notes: noted.map(|link| link.isolation_notes.clone()).unwrap_or_default(),
         cpu_millis: capacity.map_or(0, |capacity| capacity.cpu_millis),
         cpu_free_millis: free.map_or(0, |free| free.cpu_millis),
         ram_mib: capacity.map_or(0, |capacity| capacity.ram_mib),

@@ -19,7 +19,7 @@ use campusgrid_identity::authority::Authority;
 use campusgrid_manager::blobs::Blobs;
 use campusgrid_manager::config::Config;
 use campusgrid_manager::store::{self, Store};
-use campusgrid_protocol::id::{AttemptId, BlobHash, SessionId, UserId};
+use campusgrid_protocol::id::{AttemptId, BlobHash, SessionId, UserId, WorkerId};
 use campusgrid_protocol::resource::{Capacity, Isolation, Load, Needs};
 use campusgrid_protocol::task::{
     BlobRef, Content, Ended, Log, Outcome, Output, TaskSpec, Usage, Work,
@@ -184,7 +184,7 @@ impl Rig {
     fn keep_blobs(&self) {
         let blobs = Blobs::open(self.data_dir().join("blobs"), 0).unwrap();
         for content in BLOBS {
-            let mut incoming = blobs.begin(blob(content), "incoming").unwrap();
+            let mut incoming = blobs.begin(blob(content), "incoming", WorkerId(1)).unwrap();
             assert!(incoming.add(content).unwrap());
             incoming.finish().unwrap();
         }

@@ -75,6 +75,22 @@ impl FakeWorker {
         self.send(&ToManager::Heartbeat { sequence: 1, attempts, load });
     }
 
+    /// Lists an attempt as running; yields what it is told up to the answer.
+    pub(crate) fn until_renewed(&mut self, sequence: u64, attempt: AttemptId) -> Vec<ToWorker> {
+        let attempts = vec![attempt];
+        self.send(&ToManager::Heartbeat { sequence, attempts, load: Load::default() });
+        let mut others = Vec::new();
+        loop {
+            let message = self.line.receive();
+            if message == (ToWorker::Renewed { sequence }) {
+                return others;
+            }
+            if !matches!(message, ToWorker::Renewed { .. }) {
+                others.push(message);
+            }
+        }
+    }
+
     /// The next message that is not the answer to a heartbeat.
     pub(crate) fn receive(&mut self) -> ToWorker {
         loop {

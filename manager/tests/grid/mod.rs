@@ -236,6 +236,23 @@ fn answer(response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> (u
     (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 
+#[expect(clippy::disallowed_methods, reason = "a test measures real time")]
+pub(crate) fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+/// Asks again and again until it is so, and fails where it does not come to be.
+#[expect(clippy::disallowed_methods, reason = "a test measures real time")]
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = now();
+    while !is_so() {
+        assert!(
+            began.elapsed() < Duration::from_millis(u64::from(PATIENCE_MS)),
+            "not in time: {what}"
+        );
+    }
+}
+
 /// The lines that a process prints.
 pub(crate) struct Lines<R> {
     reader: BufReader<R>,

@@ -1,6 +1,7 @@
 //! Who is let in and who is not, over real sockets.
 
 mod doors;
+mod greedy;
 mod joining;
 
 use std::time::{Duration, SystemTime};

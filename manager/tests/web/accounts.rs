@@ -22,7 +22,7 @@ pub(crate) fn things_of(site: &Site, owner: &str, operator: &str) -> Vec<(&'stat
         assert_eq!(answer.status, 201, "{}", answer.body);
         answer.value()["id"].as_u64().unwrap()
     };
-    let new = json!({"name": "script", "scopes": ["read"], "days": 1});
+    let new = json!({"name": "script", "scopes": ["read"], "days": 1, "password": PASSWORD});
     let token = id(site.json("POST /api/v1/tokens", owner, &new));
     let invitation = id(site.json("POST /api/v1/invitations", operator, &json!({})));
     let session = site.get("/api/v1/sessions", owner).value()[0]["session"].as_u64().unwrap();

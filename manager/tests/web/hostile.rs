@@ -1,7 +1,7 @@
 //! A job whose log, outputs and packages are made to trick whoever looks at them.
 
 use campusgrid_manager::blobs::Blobs;
-use campusgrid_protocol::id::BlobHash;
+use campusgrid_protocol::id::{BlobHash, WorkerId};
 use campusgrid_protocol::task::BlobRef;
 use rusqlite::{Connection, params};
 use serde_json::json;
@@ -29,7 +29,7 @@ pub(crate) fn end_with_output(site: &Site, owner: &str, job: u64) {
     let hash = *blake3::hash(content).as_bytes();
     let blob = BlobRef { hash: BlobHash(hash), size_bytes: content.len() as u64 };
     if !blobs.contains(blob) {
-        let mut incoming = blobs.begin(blob, "test").unwrap();
+        let mut incoming = blobs.begin(blob, "test", WorkerId(1)).unwrap();
         incoming.add(content).unwrap();
         incoming.finish().unwrap();
     }

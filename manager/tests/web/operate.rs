@@ -99,6 +99,7 @@ fn a_machine_that_joined_is_its_owners_to_remove() {
     let worker = site.join_worker(&grace, "laptop");
     let listed = site.get("/api/v1/workers", &edsger).value();
     assert_eq!((&listed[0]["owner"], &listed[0]["online"]), (&json!("grace"), &json!(false)));
+    assert_eq!(listed[0]["isolation"], json!(null), "nobody knows, while it is not connected");
     let button = format!("id=\"remove-{worker}\"");
     assert!(site.page("/workers", &grace).body.contains(&button));
     let others = site.page("/workers", &edsger).body;
@@ -110,6 +111,7 @@ fn a_machine_that_joined_is_its_owners_to_remove() {
     let remove = format!("DELETE /api/v1/workers/{worker}");
     assert_eq!(site.json(&remove, &edsger, &json!({})).status, 404);
     assert_eq!(site.json(&remove, &grace, &json!({})).status, 204);
+    assert_eq!(site.get("/api/v1/workers", &grace).value(), json!([]), "it answered too early");
 }
 
 #[test]

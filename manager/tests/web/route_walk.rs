@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::accounts;
 use crate::hostile;
-use crate::site::{Answer, FORM, JSON, Site, bearer, cookie};
+use crate::site::{Answer, FORM, JSON, PASSWORD, Site, bearer, cookie};
 
 /// What belongs to one user, by the beginnings of the addresses that name it, the longest first.
 struct Things(Vec<(&'static str, u64)>);
@@ -189,7 +189,7 @@ fn an_api_token_does_only_what_it_is_for() {
     let site = Site::start();
     let ada = site.register("ada");
     let token = |scopes: &[&str]| {
-        let body = json!({"name": "script", "scopes": scopes, "days": 1});
+        let body = json!({"name": "script", "scopes": scopes, "days": 1, "password": PASSWORD});
         let made = site.json("POST /api/v1/tokens", &ada, &body);
         made.value()["token"].as_str().unwrap().to_owned()
     };

@@ -38,7 +38,8 @@ pub enum Role {
     Operator,
 }
 
-/// `POST password`: sets a new one, by showing the present one. All other logins are closed.
+/// `POST password`: sets a new one, by showing the present one. All other logins are closed, and all
+/// API tokens end.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChangePassword {
@@ -61,7 +62,7 @@ pub struct Session {
 }
 
 /// `POST tokens`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewToken {
     /// For its user to know it by.
@@ -69,6 +70,8 @@ pub struct NewToken {
     pub scopes: Vec<Scope>,
     /// 1 to [`TOKEN_DAYS_MAX`].
     pub days: u32,
+    /// The user's present one: a login alone makes no tokens.
+    pub password: String,
 }
 
 /// Answers `POST tokens`, and is the only place where the token itself is ever shown.
@@ -251,12 +254,13 @@ mod tests {
     fn a_token_has_a_name_scopes_and_an_end() {
         check(
             [
-                json!({"name": "laptop", "scopes": ["read", "submit"], "days": 366}),
-                json!({"name": "", "scopes": [], "days": 0}),
-                json!({"name": "a\u{202e}b", "scopes": ["read", "read"], "days": 367}),
-                json!({"name": "x", "scopes": ["all"], "days": 1}),
-                json!({"name": "x", "scopes": ["own"], "days": 1, "user": 3}),
-                json!({"name": "x", "scopes": ["own"]}),
+                json!({"name": "laptop", "scopes": ["read", "submit"], "days": 366, "password": ""}),
+                json!({"name": "", "scopes": [], "days": 0, "password": ""}),
+                json!({"name": "a\u{202e}b", "scopes": ["read", "read"], "days": 367, "password": ""}),
+                json!({"name": "x", "scopes": ["all"], "days": 1, "password": ""}),
+                json!({"name": "x", "scopes": ["own"], "days": 1, "password": "", "user": 3}),
+                json!({"name": "x", "scopes": ["own"], "password": ""}),
+                json!({"name": "x", "scopes": ["own"], "days": 1}),
             ]
             .map(|body| told(body, NewToken::check)),
             &expect![[r#"
@@ -268,8 +272,9 @@ mod tests {
                 scopes: must name each only once
                 days: must be 1 to 366, is 367
                 no such body: unknown variant `all`, expected one of `read`, `submit`, `own`, `operate`
-                no such body: unknown field `user`, expected one of `name`, `scopes`, `days`
+                no such body: unknown field `user`, expected one of `name`, `scopes`, `days`, `password`
                 no such body: missing field `days`
+                no such body: missing field `password`
             "#]],
         );
     }

@@ -25,7 +25,8 @@ pub struct Worker {
     /// Why it gets no tasks until its owner or an operator says so (`POST workers/{id}/release`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_aside: Option<String>,
-    pub isolation: Isolation,
+    /// None while it is not connected.
+    pub isolation: Option<Isolation>,
     pub isolation_notes: Vec<String>,
     pub cpu_millis: u32,
     pub cpu_free_millis: u32,

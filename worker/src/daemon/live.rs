@@ -8,7 +8,7 @@ use campusgrid_protocol::id::AttemptId;
 use campusgrid_protocol::message::ToManager;
 use campusgrid_protocol::task::{BlobRef, Ended};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -42,6 +42,8 @@ pub(super) struct Daemon {
     /// For connections beside the session.
     pub(super) door: Option<Door>,
     pub(super) runs: BTreeMap<AttemptId, RunHandle>,
+    /// Those of this session: what becomes of one is of no use to the next, which begins it anew.
+    pub(super) uploads: JoinSet<AgentInput>,
     pub(super) load: LoadMeter,
     /// What the owner was told last.
     pub(super) notice: Option<Notice>,
@@ -53,7 +55,7 @@ pub(super) struct Daemon {
     pub(super) stop: Option<Stop>,
 }
 
-/// What comes to the daemon: of its runs and uploads, and of the connection.
+/// What comes to the daemon: of its runs, and of the connection.
 #[derive(Debug)]
 pub(super) struct Incoming {
     pub(super) input: mpsc::Receiver<AgentInput>,
@@ -92,6 +94,13 @@ impl Daemon {
                 }
                 Some(event) = event.recv() => self.on_event(event),
                 Some(input) = input.recv() => self.handle(input),
+                Some(uploaded) = self.uploads.join_next() => match uploaded {
+                    Ok(input) => self.handle(input),
+                    Err(error) => {
+                        warn!("an upload broke off, which the next session repeats: {error}");
+                        Flow::GoOn
+                    }
+                },
                 () = sleep(pause) => {
                     let jitter_permille = i16::try_from(random() % 201).unwrap_or(100) - 100;
                     let load = self.load.read();
@@ -135,6 +144,8 @@ impl Daemon {
             ConnectionEvent::Received(message) => self.handle(AgentInput::Received(message)),
             ConnectionEvent::Down => {
                 self.outbox = None;
+                // Ends those that are under way, and drops what became of those that are not.
+                self.uploads = JoinSet::new();
                 self.handle(AgentInput::Disconnected)
             }
         }
@@ -224,13 +235,13 @@ impl Daemon {
 
     fn upload(&mut self, attempt: AttemptId, blobs: Vec<BlobRef>) {
         let blobs = self.runner.spool.local(attempt, blobs);
-        let (door, inputs) = (self.door.clone(), self.inputs.clone());
-        tokio::spawn(async move {
+        let door = self.door.clone();
+        self.uploads.spawn(async move {
             let uploaded = match &door {
                 Some(door) => bulk::upload(door, attempt, &blobs).await,
                 None => Err(UploadError::Failed(WorkerError::Closed)),
             };
-            let input = match uploaded {
+            match uploaded {
                 Ok(()) => AgentInput::Uploaded { attempt },
                 Err(UploadError::Failed(error)) => {
                     warn!(%attempt, "upload failed: {:#}", anyhow::Error::new(error));
@@ -240,8 +251,7 @@ impl Daemon {
                     warn!(%attempt, "the manager does not want what came of it: {reason}");
                     AgentInput::UploadRefused { attempt, blob, reason }
                 }
-            };
-            let _ = inputs.send(input).await;
+            }
         });
     }
 

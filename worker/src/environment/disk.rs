@@ -1,12 +1,12 @@
 //! A watch over the disk while something large is written to it: what a stranger asks for must not
 //! fill the owner's laptop.
 
-use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use nix::sys::statvfs::statvfs;
 use tokio::time::{MissedTickBehavior, interval};
+
+use crate::disk::{free_bytes, is_used_up};
 
 /// How often to look.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -41,9 +41,10 @@ pub(super) async fn until_too_full(path: &Path, max_bytes: u64) -> DiskError {
     }
 }
 
-/// Whether hardly anything is left of the file system of `path`; one that cannot be asked is not full.
+/// Whether hardly anything is left of the file system of `path`, a directory of the worker's own, or of
+/// this user's share of it; one that cannot be asked is not full. Blocks on the disk.
 pub(super) fn is_full(path: &Path) -> bool {
-    free_bytes(path).is_ok_and(|free| free < RESERVE_BYTES)
+    free_bytes(path).is_ok_and(|free| free < RESERVE_BYTES) || is_used_up(path)
 }
 
 fn judge(before: u64, free: u64, max_bytes: u64) -> Option<DiskError> {
@@ -53,11 +54,6 @@ fn judge(before: u64, free: u64, max_bytes: u64) -> Option<DiskError> {
     let written = before.saturating_sub(free);
     (written > max_bytes.saturating_add(OTHERS_BYTES))
         .then_some(DiskError::TooMuch { max_mib: max_bytes >> 20 })
-}
-
-fn free_bytes(path: &Path) -> io::Result<u64> {
-    let found = statvfs(path)?;
-    Ok(found.blocks_available().saturating_mul(found.fragment_size()))
 }
 
 #[cfg(test)]

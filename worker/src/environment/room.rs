@@ -47,7 +47,9 @@ impl Room {
             bench.steps.send_replace("waiting until other packages are installed".to_owned());
         }
         let _turn = self.turns.acquire().await.expect("nobody closes it");
-        if disk::is_full(bench.packages) {
+        let packages = bench.packages.to_owned();
+        let is_full = tokio::task::spawn_blocking(move || disk::is_full(&packages));
+        if is_full.await.unwrap_or(false) {
             self.made().await; // Before the cache is in use, which may have to go as well.
         }
         let _using = self.shelf.use_cache().await;
@@ -122,7 +124,6 @@ mod tests {
     use std::time::Duration;
 
     use campusgrid_protocol::python::PythonVersion;
-    use tokio::sync::Notify;
 
     use super::*;
     use crate::environment::flights::Steps;
@@ -153,12 +154,12 @@ mod tests {
             results: dir.path(),
             steps: &steps,
         };
-        let (go, at_work, most) = (Notify::new(), Cell::new(0), Cell::new(0));
+        let (go, at_work, most) = (Semaphore::new(0), Cell::new(0), Cell::new(0));
         let work = || {
             room.in_turn(bench, async {
                 at_work.set(at_work.get() + 1);
                 most.set(most.get().max(at_work.get()));
-                go.notified().await;
+                go.acquire().await.unwrap().forget();
                 at_work.set(at_work.get() - 1);
                 Ok(())
             })
@@ -167,10 +168,10 @@ mod tests {
         let release = async {
             let waits = told.wait_for(|step| step.starts_with("waiting until other")).await;
             drop(waits.unwrap());
-            for _ in 0..=AT_ONCE {
-                go.notify_one();
+            while at_work.get() < AT_ONCE {
                 tokio::task::yield_now().await;
             }
+            go.add_permits(AT_ONCE as usize + 1);
         };
         let (first, second, third, ()) = tokio::join!(work(), work(), work(), release);
         assert_eq!([first, second, third], [Ok(()), Ok(()), Ok(())]);

@@ -87,10 +87,10 @@ async fn another_managers_token_changes_nothing() {
     identity.take(authority.fingerprint(), der).await.unwrap();
     keep_token(data.path(), &token(&other, 1)).unwrap();
     let mut identity = Identity::open(data.path(), None).unwrap();
-    let wrong = identity.take_foreign_token().unwrap();
+    let wrong = identity.take_foreign_token().await.unwrap();
     assert_eq!((wrong.expected, wrong.seen), (authority.fingerprint(), other.fingerprint()));
     let mut identity = Identity::open(data.path(), None).unwrap();
-    assert!(identity.take_foreign_token().is_none() && !identity.must_enrol());
+    assert!(identity.take_foreign_token().await.is_none() && !identity.must_enrol());
 }
 
 #[tokio::test]

@@ -5,7 +5,6 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use campusgrid_protocol::message::ToManager;
 use campusgrid_protocol::task::{Ended, Outcome, Work, WorkerFault};
 use tempfile::TempDir;
 
@@ -127,10 +126,15 @@ fn a_task_during_which_the_disk_fills_ends_with_that_reason_and_the_worker_goes_
     let Some(small) = Small::start(&manager) else { return };
     manager.let_in(LIFE);
     let (mut link, _) = manager.welcome();
-    let waits = "head -c 3000000 /dev/urandom > $OUTPUT_DIR/a; echo ready; sleep 3";
-    start(&mut link, "1.0#1", waits);
-    while !matches!(link.receive(), ToManager::LogPiece { .. }) {}
+    let go = small.dir.path().join("go");
+    let waits = format!(
+        "head -c 3000000 /dev/urandom > $OUTPUT_DIR/a; echo ready; until [ -e {} ]; do sleep 0.05; done",
+        go.display()
+    );
+    start(&mut link, "1.0#1", &waits);
+    link.printed();
     small.fill();
+    File::create(go).unwrap();
     let ended = link.end();
     disk_fault(&ended);
     assert_eq!(small.spooled(), ["1.0#1.ended"]);

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
-use campusgrid_protocol::message::{EnrolAnswer, Proof, ToManager, ToWorker};
+use campusgrid_protocol::message::{EnrolAnswer, Proof, ToWorker};
 
 use crate::manager::{LIFE, Manager};
 use crate::worker::{Worker, command};
@@ -157,7 +157,7 @@ fn a_worker_that_is_removed_ends_and_joins_again_by_a_new_token() {
     link.shell("1.0#1", "echo done");
     link.end();
     link.shell("2.0#1", "echo a; exec sleep 1000");
-    while !matches!(link.receive(), ToManager::LogPiece { .. }) {}
+    link.printed();
     link.dismiss("its owner has removed it");
     let (status, said) = worker.ended();
     assert_eq!(status, 77, "{said}");
@@ -167,10 +167,8 @@ fn a_worker_that_is_removed_ends_and_joins_again_by_a_new_token() {
     assert_eq!(spooled, ["1.0#1.ended", "2.0#1.ended"]);
     // By itself it does not come back as anything else.
     worker.restart(&manager, &["--token", &manager.token(1).to_string()]);
-    let mut link = manager.control();
-    link.dismiss("it was removed");
+    manager.control().dismiss("it was removed");
     assert_eq!(worker.ended().0, 77);
-    drop(link); // Not before: closed on what it has not read, a socket loses what it has said.
     worker.restart(&manager, &["--token", &manager.token(2).to_string()]);
     assert!(matches!(manager.let_in(LIFE).proof, Proof::Token { id, .. } if id.0 == 2));
     manager.welcome();
@@ -180,26 +178,16 @@ fn a_worker_that_is_removed_ends_and_joins_again_by_a_new_token() {
 fn a_certificate_is_renewed_while_the_worker_runs_and_the_next_connection_uses_it() {
     let manager = Manager::listen();
     let mut worker = Worker::start(&manager, &[]);
-    manager.let_in(Duration::from_secs(3));
+    let (mut link, enrol) = manager.stranger();
+    let day = Duration::from_secs(86_400);
+    link.enrolled(manager.doorkeeper.old_certificate(&enrol.request, 8 * day, 10 * day));
     let (mut link, _) = manager.welcome();
     let key = link.key;
-    let request = loop {
-        match link.receive() {
-            ToManager::Renew { request } => break request,
-            ToManager::Heartbeat { .. } => {}
-            other @ (ToManager::Join(_)
-            | ToManager::Preparing { .. }
-            | ToManager::Locked { .. }
-            | ToManager::Started { .. }
-            | ToManager::LogPiece { .. }
-            | ToManager::Ended(_)
-            | ToManager::Leaving) => panic!("{other:?}"),
-        }
-    };
+    let request = link.renewal();
     let certificate = manager.doorkeeper.certificate(&request, LIFE);
     link.send(&ToWorker::Certificate { certificate: certificate.clone() });
-    // Long after the first one was over.
-    manager.doorkeeper.set_clock_ahead(Duration::from_secs(86_400));
+    // After the first one was over.
+    manager.doorkeeper.set_clock_ahead(3 * day);
     link.shell("1.0#1", "printf result > $OUTPUT_DIR/a.txt");
     manager.take_upload();
     assert_eq!(fs::read(worker.data().join("identity/certificate")).unwrap(), certificate);
@@ -219,6 +207,22 @@ fn a_machine_whose_certificate_is_over_asks_to_be_let_in_anew_with_the_same_key(
     worker.kill_and_restart(&manager);
     let enrol = manager.let_in(LIFE);
     assert!(matches!(enrol.proof, Proof::Code { .. }));
+    assert_eq!(manager.welcome().0.key, key);
+}
+
+/// The clock that judged it was wrong, and is right again before anybody enters the code.
+#[test]
+fn a_certificate_that_was_refused_is_shown_again() {
+    let manager = Manager::listen();
+    let mut worker = Worker::start(&manager, &["-u", "ada"]);
+    let (link, _) = manager.welcome_new();
+    let key = link.key;
+    manager.doorkeeper.set_clock_ahead(2 * LIFE);
+    drop(link);
+    worker.kill_and_restart(&manager);
+    let (asking, _) = manager.stranger();
+    manager.doorkeeper.set_clock_ahead(Duration::ZERO);
+    drop(asking);
     assert_eq!(manager.welcome().0.key, key);
 }
 

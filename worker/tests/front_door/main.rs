@@ -17,7 +17,7 @@ mod worker;
 
 use std::time::Duration;
 
-use campusgrid_protocol::message::{BulkToWorker, ToManager, ToWorker};
+use campusgrid_protocol::message::{BulkToManager, BulkToWorker, ToManager, ToWorker};
 use campusgrid_protocol::resource::Isolation;
 use campusgrid_protocol::task::{Content, Ended, Failure, Outcome, Packages, Work, WorkerFault};
 use nix::sys::signal::{Signal, kill};
@@ -44,21 +44,26 @@ fn packages_are_resolved_told_and_installed_from_the_lock_that_the_manager_answe
     let (mut link, _) = manager.welcome_new();
     link.start("1.0#1", python("import six; print(six.__version__)", &["six==1.16.0"]));
     let mut steps = Vec::new();
-    let resolved = loop {
-        match link.receive() {
-            ToManager::Preparing { step, .. } => steps.push(step),
-            ToManager::Locked { lock, .. } => break lock,
-            ToManager::Ended(ended) => {
-                assert!(matches!(ended.outcome, Outcome::Returned(_)), "{:?}", ended.outcome);
-                eprintln!("skipped: no package index: {:?}", ended.outcome);
-                return;
-            }
-            other @ (ToManager::Join(_)
-            | ToManager::Heartbeat { .. }
-            | ToManager::Started { .. }
-            | ToManager::LogPiece { .. }
-            | ToManager::Renew { .. }
-            | ToManager::Leaving) => assert!(matches!(other, ToManager::Heartbeat { .. })),
+    let resolved = link.find(|message| match message {
+        ToManager::Preparing { step, .. } => {
+            steps.push(step);
+            None
+        }
+        ToManager::Locked { lock, .. } => Some(Ok(lock)),
+        ToManager::Ended(ended) => Some(Err(ended.outcome)),
+        other @ (ToManager::Join(_)
+        | ToManager::Heartbeat { .. }
+        | ToManager::Started { .. }
+        | ToManager::LogPiece { .. }
+        | ToManager::Renew { .. }
+        | ToManager::Leaving) => panic!("{other:?}"),
+    });
+    let resolved = match resolved.expect("the worker hung up") {
+        Ok(lock) => lock,
+        Err(outcome) => {
+            assert!(matches!(outcome, Outcome::Returned(_)), "{outcome:?}");
+            eprintln!("skipped: no package index: {outcome:?}");
+            return;
         }
     };
     assert!(
@@ -144,21 +149,24 @@ fn a_task_is_started_shown_live_reported_and_forgotten_once_it_is_stored() {
     link.shell("7.0#1", "echo hello; sleep 0.3; echo $CAMPUSGRID_JOB_ID; echo no >&2; exit 3");
     let mut live = Vec::new();
     let mut started = false;
-    let ended = loop {
-        match link.receive() {
-            ToManager::Started { .. } => started = true,
-            ToManager::LogPiece { bytes, .. } => live.extend(bytes),
-            ToManager::Ended(ended) => break ended,
-            ToManager::Heartbeat { .. } => {}
-            other @ (ToManager::Join(_)
-            | ToManager::Preparing { .. }
-            | ToManager::Locked { .. }
-            | ToManager::Renew { .. }
-            | ToManager::Leaving) => {
-                panic!("{other:?}")
-            }
+    let ended = link.find(|message| match message {
+        ToManager::Started { .. } => {
+            started = true;
+            None
         }
-    };
+        ToManager::LogPiece { bytes, .. } => {
+            live.extend(bytes);
+            None
+        }
+        ToManager::Ended(ended) => Some(ended),
+        other @ (ToManager::Join(_)
+        | ToManager::Heartbeat { .. }
+        | ToManager::Preparing { .. }
+        | ToManager::Locked { .. }
+        | ToManager::Renew { .. }
+        | ToManager::Leaving) => panic!("{other:?}"),
+    });
+    let ended = ended.expect("the worker hung up");
     assert!(started && String::from_utf8_lossy(&live).starts_with("hello\n"));
     assert_eq!(ended.outcome, Outcome::Failed(Failure::ExitCode(3)));
     assert_eq!(text(&ended.stdout.content), "hello\n7\n");
@@ -169,7 +177,7 @@ fn a_task_is_started_shown_live_reported_and_forgotten_once_it_is_stored() {
     link.stored("7.0#1");
     worker.wait_until_nothing_is_spooled();
     assert_eq!(worker.terminate(), 0);
-    assert!(matches!(link.receive(), ToManager::Leaving));
+    link.leaving();
 }
 
 #[test]
@@ -227,7 +235,7 @@ fn a_worker_that_was_stopped_for_longer_than_its_lease_gives_its_task_back() {
     let mut sequences = 0;
     while sequences < 2 {
         if let ToManager::Heartbeat { sequence, attempts, .. } = link.receive() {
-            link.send(&ToWorker::Renewed { sequence });
+            link.renew(sequence);
             sequences += usize::from(!attempts.is_empty());
         }
     }
@@ -267,10 +275,7 @@ fn a_cancelled_task_is_reported_and_a_dropped_one_is_not() {
     let (mut link, _) = manager.welcome_new();
     link.shell("1.0#1", "echo a; exec sleep 1000");
     link.shell("2.0#1", "exec sleep 1000");
-    let mut printed = false;
-    while !printed {
-        printed = matches!(link.receive(), ToManager::LogPiece { .. });
-    }
+    link.printed();
     link.send(&ToWorker::Drop { attempt: "2.0#1".parse().unwrap() });
     link.send(&ToWorker::Cancel { attempt: "1.0#1".parse().unwrap() });
     let ended = link.end();
@@ -289,11 +294,11 @@ fn a_worker_that_leaves_gives_back_what_it_runs() {
     let worker = Worker::start(&manager, &[]);
     let (mut link, _) = manager.welcome_new();
     link.shell("1.0#1", "echo a; exec sleep 1000");
-    while !matches!(link.receive(), ToManager::LogPiece { .. }) {}
+    link.printed();
     worker.ask_to_leave();
     assert_eq!(link.end().outcome, Outcome::Returned(WorkerFault::Leaving));
     link.stored("1.0#1");
-    while !matches!(link.receive(), ToManager::Leaving) {}
+    link.leaving();
     assert_eq!(worker.wait(), 0);
 }
 
@@ -303,11 +308,29 @@ fn a_lost_connection_is_made_again_and_what_ran_goes_on() {
     let _worker = Worker::start(&manager, &[]);
     let (mut link, _) = manager.welcome_new();
     link.shell("1.0#1", "echo a; sleep 1; echo b");
-    while !matches!(link.receive(), ToManager::LogPiece { .. }) {}
+    link.printed();
     drop(link);
     let (mut link, join) = manager.welcome();
     assert_eq!(join.attempts, ["1.0#1".parse().unwrap()]);
     assert_eq!(text(&link.end().stdout.content), "a\nb\n");
+}
+
+#[test]
+fn an_upload_ends_with_its_session_and_what_becomes_of_it_does_not_count_in_the_next() {
+    let manager = Manager::listen();
+    let _worker = Worker::start(&manager, &[]);
+    let (mut link, _) = manager.welcome_new();
+    link.shell("1.0#1", "printf result > $OUTPUT_DIR/a.txt");
+    let mut first = manager.upload();
+    first.take_open();
+    first.take_blob_message();
+    drop(link);
+    let (mut link, _) = manager.welcome();
+    assert!(first.try_receive::<BulkToManager>().is_none(), "it is over");
+    let (_, blobs) = manager.take_upload();
+    assert_eq!(blobs, [b"result"]);
+    let ended = link.end();
+    assert_eq!((ended.outcome, ended.outputs.len()), (Outcome::Succeeded, 1));
 }
 
 #[test]

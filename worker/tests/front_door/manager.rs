@@ -1,9 +1,9 @@
 //! A manager that says what a test tells it to, over a real socket on port 0.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use campusgrid_identity::fingerprint::Fingerprint;
 use campusgrid_identity::token::JoinToken;
@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use crate::tls::{Doorkeeper, Guest};
 
 /// Longer than anything here may take.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// What a manager certifies, unless a test is about just that.
 pub(crate) const LIFE: Duration = Duration::from_secs(30 * 86_400);
@@ -166,10 +166,71 @@ impl Link {
     /// The next message, or none if the worker has hung up.
     pub(crate) fn try_receive<M: DeserializeOwned>(&mut self) -> Option<M> {
         let mut length = [0; 4];
-        self.socket.read_exact(&mut length).ok()?;
+        self.read(&mut length)?;
         let mut payload = vec![0; u32::from_le_bytes(length) as usize];
-        self.socket.read_exact(&mut payload).ok()?;
+        self.read(&mut payload)?;
         Some(frame::decode(&payload).unwrap())
+    }
+
+    /// Fills the bytes; none if the worker has hung up before.
+    fn read(&mut self, bytes: &mut [u8]) -> Option<()> {
+        match self.socket.read_exact(bytes) {
+            Ok(()) => Some(()),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                panic!("no word from the worker within {LIMIT:?}")
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Answers heartbeats, passes over what is not wanted, and yields the first that is; none if the
+    /// worker hangs up before.
+    pub(crate) fn find<T>(&mut self, mut wanted: impl FnMut(ToManager) -> Option<T>) -> Option<T> {
+        let end = Instant::now() + LIMIT;
+        loop {
+            let message = self.try_receive()?;
+            if let ToManager::Heartbeat { sequence, .. } = message {
+                self.renew(sequence);
+            } else if let Some(found) = wanted(message) {
+                return Some(found);
+            }
+            assert!(Instant::now() < end, "nothing of what was waited for within {LIMIT:?}");
+        }
+    }
+
+    /// Answers a heartbeat. A worker that has hung up meanwhile has no use for that.
+    pub(crate) fn renew(&mut self, sequence: u64) {
+        let payload = frame::encode(&ToWorker::Renewed { sequence }).unwrap();
+        let length = u32::try_from(payload.len()).unwrap().to_le_bytes();
+        let _ = self.socket.write_all(&[&length, payload.as_ref()].concat());
+    }
+
+    /// Waits until a task has printed something.
+    pub(crate) fn printed(&mut self) {
+        let is_piece = |message| matches!(message, ToManager::LogPiece { .. }).then_some(());
+        self.find(is_piece).expect("the worker hung up");
+    }
+
+    /// Waits until the worker says that it leaves.
+    pub(crate) fn leaving(&mut self) {
+        let is_leaving = |message| matches!(message, ToManager::Leaving).then_some(());
+        self.find(is_leaving).expect("the worker hung up");
+    }
+
+    /// Waits for a request for the next certificate.
+    pub(crate) fn renewal(&mut self) -> Vec<u8> {
+        let request = |message| match message {
+            ToManager::Renew { request } => Some(request),
+            other @ (ToManager::Join(_)
+            | ToManager::Heartbeat { .. }
+            | ToManager::Preparing { .. }
+            | ToManager::Locked { .. }
+            | ToManager::Started { .. }
+            | ToManager::LogPiece { .. }
+            | ToManager::Ended(_)
+            | ToManager::Leaving) => panic!("{other:?}"),
+        };
+        self.find(request).expect("the worker hung up")
     }
 
     pub(crate) fn enrolled(&mut self, certificate: Vec<u8>) {
@@ -220,20 +281,23 @@ impl Link {
 
     /// Passes over everything until the next end.
     pub(crate) fn end(&mut self) -> Ended {
-        loop {
-            if let ToManager::Ended(ended) = self.receive() {
-                return *ended;
-            }
-        }
+        self.try_end().expect("the worker hung up")
     }
 
     /// The next end; none if the worker hangs up before.
     pub(crate) fn try_end(&mut self) -> Option<Ended> {
-        loop {
-            if let ToManager::Ended(ended) = self.try_receive()? {
-                return Some(*ended);
-            }
-        }
+        let end = |message| match message {
+            ToManager::Ended(ended) => Some(*ended),
+            ToManager::Join(_)
+            | ToManager::Heartbeat { .. }
+            | ToManager::Preparing { .. }
+            | ToManager::Locked { .. }
+            | ToManager::Started { .. }
+            | ToManager::LogPiece { .. }
+            | ToManager::Renew { .. }
+            | ToManager::Leaving => None,
+        };
+        self.find(end)
     }
 
     /// Says nothing for so long; what comes meanwhile is passed over.

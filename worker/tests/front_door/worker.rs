@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -14,7 +14,11 @@ use tempfile::TempDir;
 
 use crate::manager::Manager;
 
-const LIMIT: Duration = Duration::from_secs(30);
+/// Longer than anything here may take.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// How often to look for what nothing tells of.
+const LOOK: Duration = Duration::from_millis(10);
 
 pub(crate) struct Worker {
     dir: TempDir,
@@ -59,9 +63,24 @@ impl Worker {
 
     /// Waits until it has ended; its exit status and what it said.
     pub(crate) fn ended(&mut self) -> (i32, String) {
-        let status = self.child.wait().unwrap();
-        let said = fs::read_to_string(self.dir.path().join("stderr")).unwrap();
-        (status.code().expect("ended by a signal"), said)
+        let status = self.status();
+        (status, self.log())
+    }
+
+    fn status(&mut self) -> i32 {
+        let end = Instant::now() + LIMIT;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code().expect("ended by a signal");
+            }
+            assert!(Instant::now() < end, "the worker has not ended within {LIMIT:?}");
+            std::thread::park_timeout(LOOK);
+        }
+    }
+
+    /// What it has said on standard error since it was started.
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("stderr")).unwrap_or_default()
     }
 
     pub(crate) fn pid(&self) -> Pid {
@@ -87,14 +106,11 @@ impl Worker {
     }
 
     pub(crate) fn wait_until_nothing_is_spooled(&self) {
-        // Nothing tells when a file is deleted, so this looks again until it is.
-        for _ in 0..LIMIT.as_millis() / 10 {
-            if self.spooled().is_empty() {
-                return;
-            }
-            std::thread::park_timeout(Duration::from_millis(10));
+        let end = Instant::now() + LIMIT;
+        while !self.spooled().is_empty() {
+            assert!(Instant::now() < end, "still spooled: {:?}", self.spooled());
+            std::thread::park_timeout(LOOK);
         }
-        panic!("still spooled: {:?}", self.spooled());
     }
 
     pub(crate) fn ask_to_leave(&self) {
@@ -107,7 +123,7 @@ impl Worker {
     }
 
     pub(crate) fn wait(mut self) -> i32 {
-        self.child.wait().unwrap().code().expect("ended by a signal")
+        self.status()
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -134,6 +150,9 @@ impl Drop for Worker {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the worker has said:\n{}", self.log());
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use campusgrid_identity::fingerprint::Fingerprint;
 use campusgrid_identity::machine::key_hash;
 use campusgrid_identity::request::ProvenKey;
 use campusgrid_protocol::hello::{ConnectionKind, HELLO_BYTES, from_manager, on_manager};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink, split};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
@@ -46,8 +46,13 @@ impl Doorkeeper {
 
     /// A certificate for whoever has signed this request.
     pub(crate) fn certificate(&self, request: &[u8], life: Duration) -> Vec<u8> {
+        self.old_certificate(request, Duration::ZERO, life)
+    }
+
+    /// One that was given so long ago, for a life that began then.
+    pub(crate) fn old_certificate(&self, request: &[u8], ago: Duration, life: Duration) -> Vec<u8> {
         let key = ProvenKey::from_request(request).unwrap();
-        self.authority.issue(&key, "worker", self.now(), life).unwrap().der
+        self.authority.issue(&key, "worker", self.now() - ago, life).unwrap().der
     }
 
     pub(crate) fn set_clock_ahead(&self, ahead: Duration) {
@@ -80,7 +85,7 @@ impl Doorkeeper {
     }
 }
 
-/// Carries bytes until one side is done; who does not get through TLS is nobody's guest.
+/// Carries bytes until both sides are done; who does not get through TLS is nobody's guest.
 async fn serve(acceptor: TlsAcceptor, socket: TcpStream, guests: SyncSender<Guest>) {
     socket.set_nodelay(true).unwrap();
     let Ok(mut stream) = acceptor.accept(socket).await else { return };
@@ -93,11 +98,24 @@ async fn serve(acceptor: TlsAcceptor, socket: TcpStream, guests: SyncSender<Gues
     let (version, kind) = on_manager(&hello).unwrap();
     stream.write_all(&from_manager(version)).await.unwrap();
     stream.flush().await.unwrap();
-    let (plain, mut inner) = tokio::net::UnixStream::pair().unwrap();
+    let (plain, inner) = tokio::net::UnixStream::pair().unwrap();
     let plain = plain.into_std().unwrap();
     plain.set_nonblocking(false).unwrap();
     if guests.try_send(Guest { plain, kind, key }).is_err() {
         return; // The test is over.
     }
-    let _ = copy_bidirectional(&mut stream, &mut inner).await;
+    let (mut from_worker, mut to_worker) = split(stream);
+    let (mut from_test, mut to_test) = inner.into_split();
+    let inwards = async {
+        let _ = copy(&mut from_worker, &mut to_test).await;
+        let _ = to_test.shutdown().await;
+        // A socket that is closed on what it has not read loses what it has said: the last words of a
+        // test that hangs up arrive only because all is read until the worker hangs up, too.
+        let _ = copy(&mut from_worker, &mut sink()).await;
+    };
+    let outwards = async {
+        let _ = copy(&mut from_test, &mut to_worker).await;
+        let _ = to_worker.shutdown().await;
+    };
+    tokio::join!(inwards, outwards);
 }

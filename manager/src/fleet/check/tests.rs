@@ -11,18 +11,22 @@ fn gpu() -> Gpu {
     Gpu { model: "T4".to_owned(), memory_mib: 15_360, driver: "550.54".to_owned() }
 }
 
-/// A proper introduction, spoilt by `spoil`.
-fn joining(spoil: impl FnOnce(&mut Join)) -> String {
-    let mut join = Join {
+fn proper() -> Join {
+    Join {
         name: "laptop".to_owned(),
         capacity: Capacity { cpu_millis: 8000, ram_mib: 1, disk_mib: 1, gpus: vec![gpu(); 2] },
         isolation: Isolation::Full,
         isolation_notes: Vec::new(),
         labels: vec!["R".to_owned(), "image:docker.io/*".to_owned()],
         attempts: Vec::new(),
-    };
+    }
+}
+
+/// A proper introduction, spoilt by `spoil`.
+fn joining(spoil: impl FnOnce(&mut Join)) -> String {
+    let mut join = proper();
     spoil(&mut join);
-    said(super::join(&join))
+    said(super::join(&mut join))
 }
 
 fn said(result: Result<(), FleetError>) -> String {
@@ -48,6 +52,14 @@ fn an_introduction_is_of_a_decent_size() {
     assert_eq!(joining(|join| join.capacity.gpus[1].driver = "5".repeat(65)), absurd);
     assert_eq!(joining(|join| join.capacity.gpus[1].model = String::new()), absurd);
     assert_eq!(joining(|join| join.capacity.gpus[1].memory_mib = u32::MAX), absurd);
+}
+
+#[test]
+fn notes_are_short_and_can_be_read() {
+    let mut join = proper();
+    join.isolation_notes = vec!["é".repeat(20_000), "no\u{202e} swap\n".to_owned()];
+    super::join(&mut join).unwrap();
+    assert_eq!(join.isolation_notes, ["é".repeat(200), "no swap".to_owned()]);
 }
 
 #[test]

@@ -3,10 +3,13 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use campusgrid_core::effect::Refusal;
+use campusgrid_core::policy::Admission;
 use campusgrid_core::voucher::Purpose;
 use campusgrid_protocol::id::VoucherId;
 use campusgrid_protocol::rest::accounts::{Invitation, InvitationMade, NewInvitation};
 
+use crate::engine::handle::AskError;
 use crate::vouchers::{Terms, invitation};
 use crate::web::Site;
 use crate::web::auth::Login;
@@ -70,13 +73,17 @@ pub(in crate::web) async fn read_invitations(
 ///
 /// # Errors
 ///
-/// `Fields`; `Ask` for whoever is no operator, has too many, or if the engine is busy; `Random`.
+/// `Fields`; `Ask` for whoever is no operator or has too many, while registration is closed, or if the
+/// engine is busy; `Random`.
 pub(in crate::web) async fn make_invitation(
     site: &Site,
     login: &Login,
     body: NewInvitation,
 ) -> Result<InvitationMade, WebError> {
     body.check().map_err(WebError::Fields)?;
+    if site.engine.policy().admission == Admission::Closed {
+        return Err(AskError::Refused(Refusal::RegistrationClosed).into()); // Nobody could use it.
+    }
     let NewInvitation { uses, hours } = body;
     let made_at = site.clock.now();
     let until = made_at.plus_ms(u64::from(hours) * HOUR_MS);

@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use campusgrid_protocol::id::LoginId;
-use campusgrid_protocol::rest::FieldError;
 use campusgrid_protocol::rest::accounts::{ChangePassword, Session};
 
 use crate::web::Site;
@@ -12,7 +11,7 @@ use crate::web::auth::Login;
 use crate::web::caller::Caller;
 use crate::web::error::WebError;
 use crate::web::extract::{Body, Named};
-use crate::web::passwords::Verdict;
+use crate::web::guard::PresentPassword;
 
 /// `GET sessions`: those that are open, newest first.
 pub(in crate::web) async fn list(
@@ -93,7 +92,7 @@ pub(in crate::web) async fn revoke_session(
     Ok(site.engine.revoke_login(login.id(), session).await?)
 }
 
-/// Sets a new password for whoever shows the present one, and ends all other logins.
+/// Sets a new password for whoever shows the present one, and ends all other logins and all API tokens.
 ///
 /// # Errors
 ///
@@ -105,20 +104,12 @@ pub(in crate::web) async fn set_password(
     caller: &Caller,
     body: ChangePassword,
 ) -> Result<(), WebError> {
-    let (id, token_hash) = login.in_person()?;
+    let (_, token_hash) = login.in_person()?;
     body.check(&login.user.name).map_err(WebError::Fields)?;
-    site.guard.show_password(site.clock.now(), id)?;
+    let present = PresentPassword { password: body.present, field: "present" };
+    site.guard.shows_password(site, caller, login, present).await?;
     let user = login.id();
-    let hash = site.readers.read(move |reader| reader.password_of(user)).await?;
-    let party = caller.party(caller.device(site, user));
-    let passwords = &site.guard.passwords;
-    if passwords.verify(party, body.present, hash).await? == Verdict::Wrong {
-        site.counters.login_failed();
-        tracing::info!(address = %caller.address.0, user.id = user.0, "a wrong present password");
-        let message = "is not the present password".to_owned();
-        return Err(WebError::Fields(vec![FieldError { field: "present".to_owned(), message }]));
-    }
-    let password_hash = passwords.hash(party, body.new).await?;
+    let password_hash = site.guard.passwords.hash(caller.party(Some(user)), body.new).await?;
     site.engine.change_password(user, password_hash, Some(token_hash)).await?;
     tracing::info!(user.id = user.0, "a password was changed");
     Ok(())

@@ -7,14 +7,17 @@ use campusgrid_core::effect::Refusal;
 use campusgrid_core::input::NewApiToken;
 use campusgrid_core::user::Scopes;
 use campusgrid_protocol::id::ApiTokenId;
+use campusgrid_protocol::rest::FieldError;
 use campusgrid_protocol::rest::accounts::{self, NewToken, Scope, TokenMade};
 
 use crate::engine::handle::AskError;
 use crate::store::read_people::{API_TOKENS_MAX, StoredApiToken};
 use crate::web::Site;
 use crate::web::auth::{API_TOKEN_PREFIX, Login, Token};
+use crate::web::caller::Caller;
 use crate::web::error::WebError;
 use crate::web::extract::{Body, Named};
+use crate::web::guard::PresentPassword;
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
@@ -30,9 +33,10 @@ pub(in crate::web) async fn list(
 pub(in crate::web) async fn make(
     State(site): State<Site>,
     login: Login,
+    caller: Caller,
     Body(body): Body<NewToken>,
 ) -> Result<(StatusCode, Json<TokenMade>), WebError> {
-    Ok((StatusCode::CREATED, Json(make_token(&site, &login, body).await?)))
+    Ok((StatusCode::CREATED, Json(make_token(&site, &login, &caller, body).await?)))
 }
 
 /// `DELETE tokens/{id}`.
@@ -59,24 +63,30 @@ pub(in crate::web) async fn read_tokens(
     Ok(tokens.into_iter().map(|token| describe(site, token)).collect())
 }
 
-/// Makes an API token; only the answer has the token itself.
+/// Makes an API token for whoever shows the present password: a login that was stolen for a moment must
+/// not last a year. Only the answer has the token itself.
 ///
 /// # Errors
 ///
-/// `Fields`, `MissingScope`; `Ask` if the user has too many or the engine is busy; `Read`, `Random`.
+/// `Fields`, also if the password is wrong; `TooManyAttempts`, `MissingScope`; `Ask` if the user has too
+/// many or the engine is busy; `Read`, `Hash`, `Random`.
 pub(in crate::web) async fn make_token(
     site: &Site,
     login: &Login,
+    caller: &Caller,
     body: NewToken,
 ) -> Result<TokenMade, WebError> {
     login.in_person()?; // A token that could make tokens would outlive its own end.
     body.check().map_err(WebError::Fields)?;
+    check_scopes(login, &body.scopes)?;
     let (user, now) = (login.id(), site.clock.now());
     let tokens = site.readers.read(move |reader| reader.api_tokens_of(user)).await?;
     let good = tokens.iter().filter(|token| token.until > now).count();
     if good >= API_TOKENS_MAX as usize {
         return Err(AskError::Refused(Refusal::TooMany { max: API_TOKENS_MAX }).into());
     }
+    let present = PresentPassword { password: body.password, field: "password" };
+    let shown = site.guard.shows_password(site, caller, login, present).await?;
     let token = Token::fresh()?;
     let hash = token.hash();
     let new = NewApiToken {
@@ -94,8 +104,26 @@ pub(in crate::web) async fn make_token(
     });
     // It is there, unless the same user has revoked it in this very moment.
     let made = made.await?.ok_or(WebError::NotFound)?;
+    // A new password ends all tokens; one that was made by the old one just after is not among them.
+    if site.readers.read(move |reader| reader.password_of(user)).await? != shown {
+        site.engine.revoke_api_token(user, made.id).await?;
+        return Err(WebError::NotLoggedIn);
+    }
     tracing::info!(user.id = user.0, token.id = made.id.0, "an API token was made");
     Ok(TokenMade { token: format!("{API_TOKEN_PREFIX}{token}"), about: describe(site, made) })
+}
+
+/// A token with a scope that its user cannot use now would gain it, unasked, with a later role.
+///
+/// # Errors
+///
+/// `Fields`.
+fn check_scopes(login: &Login, scopes: &[Scope]) -> Result<(), WebError> {
+    if scopes.contains(&Scope::Operate) && !login.is_operator() {
+        let message = "operate is for operators only".to_owned();
+        return Err(WebError::Fields(vec![FieldError { field: "scopes".to_owned(), message }]));
+    }
+    Ok(())
 }
 
 /// Ends one of a user's API tokens.

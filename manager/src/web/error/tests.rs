@@ -24,6 +24,7 @@ fn each_error_has_its_status_and_code() {
     let field = FieldError { field: "cores".to_owned(), message: "must be 1 to 8".to_owned() };
     for (error, status, code) in [
         (WebError::NotLoggedIn, 401, "unauthenticated"),
+        (WebError::BadApiToken, 401, "unauthenticated"),
         (WebError::WrongPassword, 401, "wrong_password"),
         (poor(), 402, "insufficient_credits"),
         (WebError::CrossOrigin, 403, "cross_origin"),

@@ -19,7 +19,7 @@ use crate::web::cookie::Cookie;
 use crate::web::device;
 use crate::web::error::WebError;
 use crate::web::extract::Params;
-use crate::web::local::Local;
+use crate::web::local::{self, Local};
 use crate::web::{Site, words};
 
 /// Where to go after logging in.
@@ -55,16 +55,22 @@ pub(in crate::web) struct RegisterPage {
     email: String,
     invitation: String,
     by_invitation: bool,
+    /// Whether there is no form at all.
     closed: bool,
     starting_credits: String,
+    /// How the first operator is made, where nobody becomes one by registering and there is none.
+    operator_command: Option<&'static str>,
     password_min: usize,
     problem: String,
     errors: Vec<FieldError>,
 }
 
 impl RegisterPage {
-    fn new(site: &Site, open: &OpenForm, fields: &Fields) -> Self {
+    async fn new(site: &Site, open: &OpenForm, fields: &Fields) -> Self {
+        let needs_command = !local::can_be(&site.config) && local::are_none(&site.readers).await;
         let admission = site.engine.policy().admission;
+        // The first user, who is the operator, is let in whatever the rule is.
+        let is_first = site.engine.snapshot().users == 0;
         Self {
             frame: Frame::plain(site),
             form_token: open.form_token.clone(),
@@ -72,8 +78,9 @@ impl RegisterPage {
             email: fields.text("email").to_owned(),
             invitation: fields.text("invitation").to_owned(),
             by_invitation: admission == Admission::Invitation,
-            closed: admission == Admission::Closed,
+            closed: admission == Admission::Closed && !is_first,
             starting_credits: words::exact_credits(site.engine.policy().starting_credits.0),
+            operator_command: needs_command.then_some(local::BY_COMMAND),
             password_min: PASSWORD_MIN,
             problem: String::new(),
             errors: Vec::new(),
@@ -125,7 +132,7 @@ pub(in crate::web) async fn register_form(
 ) -> Response {
     let mut fields = Fields::default();
     fields.set("invitation", &invitation);
-    let page = RegisterPage::new(&site, &open, &fields);
+    let page = RegisterPage::new(&site, &open, &fields).await;
     ([(SET_COOKIE, open.cookie)], page).into_response()
 }
 
@@ -147,7 +154,7 @@ pub(in crate::web) async fn register(
         Ok((user, token)) => Ok(enter(&site, &caller, &user, token, "/")?),
         Err(error) if error.describe().0.is_server_error() => Err(error.into()),
         Err(error) => {
-            let mut page = RegisterPage::new(&site, &open, &fields);
+            let mut page = RegisterPage::new(&site, &open, &fields).await;
             page.errors = error.fields();
             if page.errors.is_empty() {
                 page.problem = error.describe().2;

@@ -1,5 +1,7 @@
 //! The page to let machines in: it makes a token and shows the one line to run on the machine.
 
+use std::net::Ipv6Addr;
+
 use askama::Template;
 use askama_web::WebTemplate;
 use axum::extract::State;
@@ -35,6 +37,8 @@ struct AddPage {
     good_for: String,
     fingerprint: String,
     host: String,
+    /// The flags by which the worker finds this manager.
+    dial: String,
     uses: String,
     hours: String,
     owner: String,
@@ -66,12 +70,17 @@ impl AddPage {
             "" => usual.to_owned(),
             text => text.to_owned(),
         };
+        let dial = match site.worker_port {
+            USUAL_PORT => format!("-m {host}"),
+            port => format!("-m {host} -p {port}"),
+        };
         Ok(Self {
             frame: visitor.frame.clone(),
             command: String::new(),
             good_for: String::new(),
             fingerprint: site.fingerprint.grouped(),
             host,
+            dial,
             uses: typed("uses", "1"),
             hours: typed("hours", "1"),
             owner: typed("owner", &visitor.login.user.name),
@@ -129,11 +138,7 @@ pub(in crate::web) async fn add(
     let mut page = AddPage::new(&site, &visitor, &fields, host).await?;
     match made {
         Ok((token, row)) => {
-            let port = match site.worker_port {
-                USUAL_PORT => String::new(),
-                port => format!(" -p {port}"),
-            };
-            page.command = format!("campusgrid-worker -m {}{port} --token {token}", page.host);
+            page.command = format!("campusgrid-worker {} --token {token}", page.dial);
             page.good_for = good_for(&row);
             Ok((StatusCode::CREATED, page).into_response())
         }
@@ -176,7 +181,7 @@ fn read(fields: &Fields, asked: &str) -> Result<(String, MakeJoinToken), Vec<Fie
         "" => asked,
         host if is_host(host) => host,
         _ => {
-            wrong("host", "must be a host name or an address");
+            wrong("host", "must be a host name or an address, without a port");
             asked
         }
     };
@@ -197,7 +202,10 @@ fn read(fields: &Fields, asked: &str) -> Result<(String, MakeJoinToken), Vec<Fie
 /// What may stand in a command line that people paste into a shell.
 fn is_host(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || ".-:".contains(c);
-    (1..=HOST_MAX).contains(&text.len()) && text.chars().all(plain) && !text.starts_with('-')
+    // A colon belongs to an IPv6 address; to a name it is the beginning of a port.
+    let has_port = text.contains(':') && text.parse::<Ipv6Addr>().is_err();
+    let length = (1..=HOST_MAX).contains(&text.len());
+    length && text.chars().all(plain) && !text.starts_with('-') && !has_port
 }
 
 /// The name under which the browser has found us: machines find us there as well, unless a proxy that
@@ -222,6 +230,8 @@ mod tests {
             ("2001:db8::7", true),
             ("", false),
             ("-x", false),
+            ("grid.campus:9999", false),
+            ("10.0.0.7:9999", false),
             ("grid.campus; rm -rf ~", false),
             ("$(id)", false),
             ("grid campus", false),

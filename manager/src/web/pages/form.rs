@@ -12,6 +12,7 @@ use crate::web::auth::Token;
 use crate::web::caller::Caller;
 use crate::web::cookie::Cookie;
 use crate::web::error::WebError;
+use crate::web::patience::TooSlow;
 use crate::web::routes::FORM_MAX_BYTES;
 
 /// What was typed, by the names of the fields.
@@ -43,6 +44,8 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
         let Form(fields) = form.map_err(|rejection| {
             if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
                 WebError::TooLarge { max_bytes: FORM_MAX_BYTES }
+            } else if TooSlow::is_behind(&rejection) {
+                WebError::TooSlow
             } else {
                 WebError::Body(rejection.body_text())
             }

@@ -51,7 +51,7 @@ impl Banner {
     fn new(site: &Site) -> Option<Self> {
         let snapshot = site.engine.snapshot();
         // An engine that waits for room to write publishes nothing meanwhile.
-        let is_stuck = site.health.view().disk.stuck_since.is_some();
+        let is_stuck = site.health.is_stuck();
         let stuck = Intake::Shut(Shut::DiskFull);
         let intake = if is_stuck { &stuck } else { &snapshot.intake };
         let words = shut_words(intake)?;

@@ -125,7 +125,9 @@ pub(in crate::web) async fn account(
 ) -> Result<AccountPage, PageError> {
     let mut page = AccountPage::new(&site, visitor, &Fields::default()).await?;
     page.notice = match done.as_str() {
-        "password" => "Your password is changed, and all other logins are closed.",
+        "password" => {
+            "Your password is changed. All other logins are closed, and no API token is good any longer."
+        }
         "session" => "That login is closed.",
         "token" => "That token is good no longer.",
         _ => "",
@@ -171,6 +173,7 @@ pub(in crate::web) async fn close_all_sessions(
 /// `POST /account/tokens`.
 pub(in crate::web) async fn open_token(
     State(site): State<Site>,
+    caller: Caller,
     SignedForm { visitor, fields }: SignedForm,
 ) -> Result<Response, PageError> {
     let all = [Scope::Read, Scope::Submit, Scope::Own, Scope::Operate];
@@ -180,8 +183,9 @@ pub(in crate::web) async fn open_token(
         scopes: all.into_iter().filter(|scope| chosen.contains(&name(*scope))).collect(),
         // What is no number is out of the range that the words name.
         days: fields.text("days").trim().parse().unwrap_or(0),
+        password: fields.text("password").to_owned(),
     };
-    match make_token(&site, &visitor.login, body).await {
+    match make_token(&site, &visitor.login, &caller, body).await {
         Ok(made) => {
             let mut page = AccountPage::new(&site, visitor, &Fields::default()).await?;
             page.new_token = Some(made.token);

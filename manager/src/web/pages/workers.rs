@@ -196,7 +196,7 @@ impl WorkerCard {
             state_class,
             set_aside: view.set_aside.as_deref().map(words::one_line).unwrap_or_default(),
             may_change: may_change(view, login),
-            link: LinkCard::new(view),
+            link: LinkCard::new(view, login),
         }
     }
 }
@@ -212,8 +212,9 @@ fn state(site: &Site, view: &WorkerView) -> (String, &'static str) {
 }
 
 impl LinkCard {
-    fn new(view: &WorkerView) -> Option<Self> {
+    fn new(view: &WorkerView, login: &Login) -> Option<Self> {
         let link = view.link.as_ref()?;
+        let notes = if may_change(view, login) { &*link.isolation_notes } else { &[] };
         let (capacity, free) = (&link.capacity, &link.free);
         let (isolation, isolation_words, isolation_meaning) = describe(link.isolation);
         let labels = most_precise(link.offer.labels()).map(|label| words::visible(label));
@@ -234,7 +235,7 @@ impl LinkCard {
             isolation,
             isolation_words,
             isolation_meaning,
-            notes: link.isolation_notes.iter().map(|note| words::visible(note)).collect(),
+            notes: notes.iter().map(|note| words::visible(note)).collect(),
             features,
             images,
             busy_percent: link.load.cpu_busy_permille / 10,

@@ -6,33 +6,55 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::oneshot;
 
+use campusgrid_protocol::id::UserId;
+
 use crate::web::network::Network;
-use crate::web::throttle::Device;
+
+/// Accounts of one network that wait in lines of their own; those of all others wait together. It is a
+/// sixteenth of the places, as accounts cost nothing where registration is open.
+const LINES_OF_NETWORK_MAX: usize = 4;
 
 /// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::web) struct Party {
+    pub(in crate::web) network: Network,
+    /// Whoever has shown to belong to it: by a login, or by the device cookie of one.
+    pub(in crate::web) account: Option<UserId>,
+}
+
+/// Whose a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::web) enum Party {
-    /// Anybody from there.
+enum Owner {
+    /// Anybody's from there.
     Network(Network),
-    /// A browser that has logged in before, wherever it is.
-    Device(Device),
+    /// An account's, wherever it is and by however many devices.
+    Account(UserId),
 }
 
 /// All are taken, by others who have waited for fewer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Crowded;
 
-/// What waits, in a line for each party.
+/// Those who wait for the same reason.
+#[derive(Debug)]
+struct Line<T> {
+    /// Where its first one came from.
+    network: Network,
+    items: VecDeque<T>,
+}
+
+/// What waits, in a line for each account that is known and one for everybody else of a network.
 ///
 /// When all places are taken, a newcomer gets that of the last of the longest line, if that is longer
-/// than the newcomer's own would become. So a party that fills the queue alone gives way to all others,
-/// each of whom has its turn within one round.
+/// than the newcomer's own would become. So whoever fills the queue alone gives way to all others, each
+/// of whom has a turn within one round. An account that has no line gets a place as well from a network
+/// that has more lines than its own, and from strangers.
 #[derive(Debug)]
 struct Lines<T> {
     places: usize,
-    lines: BTreeMap<Party, VecDeque<T>>,
+    lines: BTreeMap<Owner, Line<T>>,
     /// Whose turns come next; each has a line.
-    round: VecDeque<Party>,
+    round: VecDeque<Owner>,
 }
 
 impl<T> Lines<T> {
@@ -41,78 +63,103 @@ impl<T> Lines<T> {
     }
 
     fn len(&self) -> usize {
-        self.lines.values().map(VecDeque::len).sum()
+        self.lines.values().map(|line| line.items.len()).sum()
     }
 
-    fn waiting_of(&self, party: Party) -> usize {
-        self.lines.get(&party).map_or(0, VecDeque::len)
+    fn waiting_of(&self, owner: Owner) -> usize {
+        self.lines.get(&owner).map_or(0, |line| line.items.len())
+    }
+
+    fn lines_of(&self, network: Network) -> usize {
+        self.lines.values().filter(|line| line.network == network).count()
     }
 
     /// Lets one wait; what has lost its place for it is dropped.
     fn push(&mut self, party: Party, item: T) -> Result<(), Crowded> {
+        let owner = self.owner(party);
         if self.len() >= self.places {
-            let giving_way = self.giving_way(party).ok_or(Crowded)?;
-            self.lines.get_mut(&giving_way).and_then(VecDeque::pop_back);
+            let giving_way = self.giving_way(owner, party.network).ok_or(Crowded)?;
+            self.lines.get_mut(&giving_way).and_then(|line| line.items.pop_back());
             self.drop_empty(giving_way);
         }
-        let line = self.lines.entry(party).or_default();
-        if line.is_empty() {
-            self.round.push_back(party);
+        let fresh = || Line { network: party.network, items: VecDeque::new() };
+        let line = self.lines.entry(owner).or_insert_with(fresh);
+        if line.items.is_empty() {
+            self.round.push_back(owner);
         }
-        line.push_back(item);
+        line.items.push_back(item);
         Ok(())
     }
 
-    /// Which line a newcomer of this party may shorten.
-    fn giving_way(&self, newcomer: Party) -> Option<Party> {
-        let own = self.waiting_of(newcomer);
-        let by_length = |party: &&Party| self.waiting_of(**party);
-        let longest = self.round.iter().max_by_key(by_length).copied();
-        let fair = longest.filter(|longest| self.waiting_of(*longest) > own + 1);
-        // However many strangers come, each from a network of its own: a known device gets one place.
-        let of_stranger = || match newcomer {
-            Party::Device(_) if own == 0 => self.round.iter().rev().copied().find(is_stranger),
-            Party::Device(_) | Party::Network(_) => None,
-        };
-        fair.or_else(of_stranger)
+    /// In which line one of this party is to wait.
+    fn owner(&self, Party { network, account }: Party) -> Owner {
+        let own = account.map(Owner::Account).filter(|own| {
+            self.lines.contains_key(own) || self.lines_of(network) < LINES_OF_NETWORK_MAX
+        });
+        own.unwrap_or(Owner::Network(network))
     }
 
-    /// The next one, of the party whose last turn was longest ago.
+    /// Which line a newcomer to a line may shorten.
+    fn giving_way(&self, newcomer: Owner, network: Network) -> Option<Owner> {
+        let own = self.waiting_of(newcomer);
+        let by_length = |owner: &&Owner| self.waiting_of(**owner);
+        let longest = self.round.iter().max_by_key(by_length).copied();
+        let fair = longest.filter(|longest| self.waiting_of(*longest) > own + 1);
+        let of_others = || match newcomer {
+            Owner::Account(_) if own == 0 => {
+                // However many strangers come, each from a network of its own: they give way.
+                let stranger = self.round.iter().rev().copied().find(is_strangers);
+                stranger.or_else(|| self.of_most_lines(self.lines_of(network) + 1))
+            }
+            Owner::Account(_) | Owner::Network(_) => None,
+        };
+        fair.or_else(of_others)
+    }
+
+    /// The latest line of the network that has most, if it has more than so many.
+    fn of_most_lines(&self, more_than: usize) -> Option<Owner> {
+        let network_of = |owner: &Owner| self.lines.get(owner).map(|line| line.network);
+        let count = |owner: &Owner| network_of(owner).map_or(0, |network| self.lines_of(network));
+        let found = self.round.iter().copied().max_by_key(count);
+        found.filter(|owner| count(owner) > more_than)
+    }
+
+    /// The next one, of whoever had the last turn longest ago.
     fn pop(&mut self) -> Option<T> {
-        let party = self.round.pop_front()?;
-        let line = self.lines.get_mut(&party)?;
-        let item = line.pop_front();
-        if line.is_empty() {
-            self.lines.remove(&party);
+        let owner = self.round.pop_front()?;
+        let line = self.lines.get_mut(&owner)?;
+        let item = line.items.pop_front();
+        if line.items.is_empty() {
+            self.lines.remove(&owner);
         } else {
-            self.round.push_back(party);
+            self.round.push_back(owner);
         }
         item
     }
 
     /// Gives up what nobody waits for any more.
     fn retain(&mut self, mut wanted: impl FnMut(&T) -> bool) {
-        let parties: Vec<Party> = self.lines.keys().copied().collect();
-        for party in parties {
-            if let Some(line) = self.lines.get_mut(&party) {
-                line.retain(&mut wanted);
+        let owners: Vec<Owner> = self.lines.keys().copied().collect();
+        for owner in owners {
+            if let Some(line) = self.lines.get_mut(&owner) {
+                line.items.retain(&mut wanted);
             }
-            self.drop_empty(party);
+            self.drop_empty(owner);
         }
     }
 
-    fn drop_empty(&mut self, party: Party) {
-        if self.lines.get(&party).is_some_and(VecDeque::is_empty) {
-            self.lines.remove(&party);
-            self.round.retain(|other| *other != party);
+    fn drop_empty(&mut self, owner: Owner) {
+        if self.lines.get(&owner).is_some_and(|line| line.items.is_empty()) {
+            self.lines.remove(&owner);
+            self.round.retain(|other| *other != owner);
         }
     }
 }
 
-fn is_stranger(party: &Party) -> bool {
-    match party {
-        Party::Network(_) => true,
-        Party::Device(_) => false,
+fn is_strangers(owner: &Owner) -> bool {
+    match owner {
+        Owner::Network(_) => true,
+        Owner::Account(_) => false,
     }
 }
 
@@ -191,16 +238,23 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{Crowded, Lines, Party, Turns};
-    use crate::web::network::Network;
-    use crate::web::throttle::Device;
+    use campusgrid_protocol::id::UserId;
 
-    /// A letter's network, or a digit's device.
+    use super::{Crowded, LINES_OF_NETWORK_MAX, Lines, Party, Turns};
+    use crate::web::network::Network;
+
+    /// A stranger of a letter's network, or a digit's account, each of which is in a network of its own.
     fn party(name: char) -> Party {
-        match name.to_digit(10) {
-            Some(digit) => Party::Device(Device([digit as u8; 16])),
-            None => Party::Network(Network::V4(name.into())),
-        }
+        let account = name.to_digit(10).map(|digit| UserId(digit.into()));
+        Party { network: Network::V4(name.into()), account }
+    }
+
+    fn stranger(number: u32) -> Party {
+        Party { network: Network::V4(number), account: None }
+    }
+
+    fn account(number: u32, network: u32) -> Party {
+        Party { network: Network::V4(network), account: Some(UserId(number.into())) }
     }
 
     /// Lets these come in turn, each with its name for what it wants, and then all have their turns.
@@ -231,6 +285,46 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_account_has_one_line_whatever_it_comes_by_and_from() {
+        let mut lines = Lines::new(64);
+        for number in 0..200 {
+            lines.push(account(1, number), number).ok();
+        }
+        assert_eq!((lines.len(), lines.round.len()), (64, 1));
+        lines.push(stranger(500), 500).unwrap();
+        lines.push(account(2, 501), 501).unwrap();
+        let first: Vec<u32> = std::iter::from_fn(|| lines.pop()).take(3).collect();
+        assert_eq!(first, [0, 500, 501]);
+    }
+
+    #[test]
+    fn many_accounts_of_one_network_leave_room_to_all_others() {
+        let mut lines = Lines::new(64);
+        for number in 0..200 {
+            lines.push(account(number, 7), number).ok();
+        }
+        // Some in lines of their own, the others in that of their network.
+        assert_eq!((lines.len(), lines.round.len()), (64, LINES_OF_NETWORK_MAX + 1));
+        for from in 500..530 {
+            assert!(lines.push(stranger(from), from).is_ok());
+            assert!(lines.push(account(from, from), from).is_ok());
+        }
+    }
+
+    #[test]
+    fn accounts_of_many_networks_leave_room_to_an_account_elsewhere() {
+        let mut lines = Lines::new(64);
+        for network in 0..16 {
+            for number in 0..4 {
+                lines.push(account(network * 4 + number, network), number).unwrap();
+            }
+        }
+        assert_eq!((lines.len(), lines.round.len()), (64, 64));
+        assert!(lines.push(stranger(500), 500).is_err());
+        assert!(lines.push(account(500, 500), 500).is_ok());
+    }
+
     proptest! {
         #[test]
         fn one_party_cannot_keep_another_out(
@@ -239,10 +333,10 @@ mod tests {
         ) {
             let mut lines = Lines::new(64);
             for from in flood {
-                lines.push(Party::Network(Network::V4(from)), from).ok();
+                lines.push(stranger(from), from).ok();
             }
             for from in 100..100 + others {
-                prop_assert!(lines.push(Party::Network(Network::V4(from)), from).is_ok());
+                prop_assert!(lines.push(stranger(from), from).is_ok());
             }
             prop_assert!(lines.len() <= 64);
             // All parties have had one turn before any has its second.
@@ -265,7 +359,7 @@ mod tests {
                     }
                     1 => lines.retain(|item| item % 3 != from % 3),
                     _ => {
-                        lines.push(Party::Network(Network::V4(from)), from).ok();
+                        lines.push(stranger(from), from).ok();
                     }
                 }
                 prop_assert!(lines.len() <= 10);
@@ -275,7 +369,7 @@ mod tests {
                 }
                 prop_assert!(counts.values().all(|count| *count == 1));
                 prop_assert!(counts.keys().eq(lines.lines.keys()));
-                prop_assert!(lines.lines.values().all(|line| !line.is_empty()));
+                prop_assert!(lines.lines.values().all(|line| !line.items.is_empty()));
             }
         }
     }

@@ -34,22 +34,37 @@ impl<K: Ord + Copy> Allowances<K> {
 
     /// How long until this key may take one. Milliseconds; 0 if it may now.
     pub(super) fn wait_ms(&self, now: Timestamp, key: &K) -> u64 {
+        self.wait_for_ms(now, key, 1)
+    }
+
+    /// How long until this key may take so many, at most the burst. Milliseconds; 0 if it may now.
+    pub(super) fn wait_for_ms(&self, now: Timestamp, key: &K, count: u64) -> u64 {
         let Rule { burst, every_ms } = self.rule;
         let taken_until = self.rested_at.get(key).copied().unwrap_or(now).max(now);
-        let would_rest = taken_until.plus_ms(every_ms).since_ms(now);
+        let would_rest = taken_until.plus_ms(count * every_ms).since_ms(now);
         would_rest.saturating_sub(burst * every_ms)
     }
 
     /// Takes one, whether there is one or not.
     pub(super) fn take(&mut self, now: Timestamp, key: K) {
+        self.take_many(now, key, 1);
+    }
+
+    /// Takes so many, whether there are as many or not.
+    pub(super) fn take_many(&mut self, now: Timestamp, key: K, count: u64) {
         let taken_until = self.forget(&key).unwrap_or(now).max(now);
-        self.keep(now, key, taken_until.plus_ms(self.rule.every_ms));
+        self.keep(now, key, taken_until.plus_ms(count * self.rule.every_ms));
     }
 
     /// Undoes one [`take`](Self::take).
     pub(super) fn give_back(&mut self, now: Timestamp, key: K) {
+        self.give_back_many(now, key, 1);
+    }
+
+    /// Undoes one [`take_many`](Self::take_many).
+    pub(super) fn give_back_many(&mut self, now: Timestamp, key: K, count: u64) {
         if let Some(rested_at) = self.forget(&key) {
-            let rested_at = Timestamp(rested_at.0.saturating_sub(self.rule.every_ms));
+            let rested_at = Timestamp(rested_at.0.saturating_sub(count * self.rule.every_ms));
             self.keep(now, key, rested_at);
         }
     }

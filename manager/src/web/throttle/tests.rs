@@ -1,7 +1,7 @@
 //! Who is held up by whom, and who never is.
 
 use campusgrid_core::time::Timestamp;
-use campusgrid_protocol::id::LoginId;
+use campusgrid_protocol::id::{LoginId, UserId};
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
@@ -13,7 +13,7 @@ fn attempt(account: &str, address: &str, device: Option<u8>) -> Attempt {
     Attempt {
         account: AccountName::of(account),
         network: Network::of(address.parse().unwrap()),
-        device: device.map(|number| Device([number; 16])),
+        device: device.map(Device),
     }
 }
 
@@ -151,6 +151,53 @@ fn many_addresses_together_hold_up_strangers_but_not_who_was_there_before() {
 }
 
 #[test]
+fn a_class_behind_one_address_can_register_and_no_address_makes_thousands_of_accounts() {
+    let mut throttle = Throttle::new();
+    let network = Network::of("192.0.2.1".parse().unwrap());
+    let mut registered = |now_ms: u64| throttle.register(Timestamp(now_ms), network).is_ok();
+    let class = (0..40).filter(|student| registered(student * 1000)).count();
+    assert_eq!(class, 40);
+    let minutes = 0..24 * 60;
+    let rest_of_day = minutes.filter(|minute| registered(60_000 + minute * 60_000)).count();
+    assert!(rest_of_day <= 20 + 288, "{rest_of_day}");
+}
+
+#[test]
+fn whoever_has_one_account_does_not_keep_the_processors_busy_with_it() {
+    check(
+        "0 mallory 192.0.2.1 - 500 succeed
+         0 mallory 192.0.2.1 1 500 succeed
+         0 mallory 198.51.100.7 2 500 succeed
+         20 mallory 192.0.2.1 3 500 succeed
+         20 ada 192.0.2.1 - 1 succeed",
+        &expect![[r#"
+            0 mallory 192.0.2.1 - 500 succeed: 60
+            0 mallory 192.0.2.1 1 500 succeed: 0
+            0 mallory 198.51.100.7 2 500 succeed: 0
+            20 mallory 192.0.2.1 3 500 succeed: 10
+            20 ada 192.0.2.1 - 1 succeed: 1
+        "#]],
+    );
+}
+
+#[test]
+fn what_a_user_submits_is_bounded_and_what_is_refused_is_not_counted() {
+    let mut throttle = Throttle::new();
+    let (ada, grace) = (UserId(1), UserId(2));
+    let mut taken = |now_ms: u64, user: UserId, bytes: u64| {
+        (0..1000).filter(|_| throttle.submit(Timestamp(now_ms), user, bytes).is_ok()).count()
+    };
+    assert_eq!(taken(0, ada, 512 << 10), 127, "64 MiB, with what each takes beside its text");
+    assert_eq!(taken(0, grace, 30_000), 1000);
+    assert_eq!(taken(60_000, ada, 512 << 10), 29, "250 KiB a second");
+    let mut throttle = Throttle::new();
+    for _ in 0..1000 {
+        throttle.submit(Timestamp(0), ada, 512 << 10).unwrap();
+        throttle.not_submitted(Timestamp(0), ada, 512 << 10);
+    }
+}
+
+#[test]
 fn a_lecture_hall_behind_one_address_can_log_in_at_once() {
     let mut throttle = Throttle::new();
     let names = (0..500).map(|number| format!("student-{number}"));
@@ -184,12 +231,18 @@ fn a_try_that_was_not_looked_at_does_not_count() {
 fn registering_and_showing_the_present_password_have_limits_of_their_own() {
     let mut throttle = Throttle::new();
     let network = Network::of("192.0.2.1".parse().unwrap());
+    let ada = AccountName::of("ada");
     let times = |may: &mut dyn FnMut() -> bool| (0..500).filter(|_| may()).count();
     assert_eq!(times(&mut || throttle.register(Timestamp(0), network).is_ok()), 60);
     let login = LoginId(3);
-    assert_eq!(times(&mut || throttle.show_password(Timestamp(0), login).is_ok()), 10);
-    assert!(throttle.show_password(Timestamp(0), LoginId(4)).is_ok());
-    assert_eq!(throttle.show_password(Timestamp(0), login).unwrap_err().wait_ms, 60_000);
+    assert_eq!(times(&mut || throttle.show_password(Timestamp(0), login, ada).is_ok()), 10);
+    assert!(throttle.show_password(Timestamp(0), LoginId(4), ada).is_ok());
+    assert_eq!(throttle.show_password(Timestamp(0), login, ada).unwrap_err().wait_ms, 60_000);
+    let mut right = || {
+        let shown = throttle.show_password(Timestamp(0), LoginId(5), ada);
+        shown.map(|()| throttle.password_shown(Timestamp(0), LoginId(5), ada)).is_ok()
+    };
+    assert_eq!(times(&mut right), 60, "right ones have the allowance of right ones");
 }
 
 #[test]
@@ -219,17 +272,18 @@ proptest! {
         for (later, account, right) in flood {
             now += later;
             let attempt = attempt(&format!("user-{account}"), "192.0.2.1", None);
-            if right {
+            // Only the password of an account of one's own is known there.
+            if right && account == 0 {
                 succeed(&mut throttle, now, attempt);
             } else {
                 fail(&mut throttle, now, attempt);
             }
-            let elsewhere = self::attempt(&format!("user-{account}"), "198.51.100.7", None);
-            let counted = throttle.begin(Timestamp(now), elsewhere);
-            prop_assert!(counted.is_ok(), "a stranger elsewhere at {now}");
-            throttle.give_back(Timestamp(now), counted.unwrap());
-            let device = self::attempt(&format!("user-{account}"), "192.0.2.1", Some(1));
-            prop_assert!(succeed(&mut throttle, now, device), "a device there at {now}");
+            let other = format!("user-{}", account.max(1));
+            for (address, device) in [("198.51.100.7", None), ("192.0.2.1", Some(1))] {
+                let counted = throttle.begin(Timestamp(now), self::attempt(&other, address, device));
+                prop_assert!(counted.is_ok(), "from {address}, device {device:?}, at {now}");
+                throttle.give_back(Timestamp(now), counted.unwrap());
+            }
         }
     }
 

@@ -87,6 +87,42 @@ fn registering_has_a_limit_for_each_address() {
 }
 
 #[test]
+fn whoever_has_one_account_cannot_log_in_without_end_whatever_cookies_they_have() {
+    let site = behind_proxy();
+    site.register("mallory");
+    site.register("ada");
+    let log_in_anew = || Browser::from(&site, "192.0.2.1").log_in("mallory", PASSWORD);
+    let mut times = 0;
+    let refused = loop {
+        let answer = log_in_anew();
+        if answer.status != 303 {
+            break answer;
+        }
+        times += 1;
+    };
+    assert_eq!(refused.status, 429, "{}", refused.body);
+    assert!(times >= 60, "{times}");
+    assert_eq!(log_in(&site, "192.0.2.1", "ada", PASSWORD).status, 200);
+}
+
+#[test]
+fn who_registers_behind_a_proxy_is_no_operator_and_is_told_how_to_become_one() {
+    let proxy = behind_proxy();
+    let public = Site::start_with(|config| {
+        config.web.public_url = Some("https://grid.example".parse().unwrap());
+    });
+    for site in [proxy, public] {
+        let page = site.page("/register", "").body;
+        assert!(page.contains("campusgrid-manager role NAME operator"), "{page}");
+        // As the proxy passes on what does not say where it comes from.
+        let token = site.register("mallory");
+        assert_eq!(site.get("/api/v1/me", &token).value()["operator"], false);
+    }
+    let site = Site::start();
+    assert!(!site.page("/register", "").body.contains("campusgrid-manager role"));
+}
+
+#[test]
 #[expect(clippy::disallowed_methods, reason = "how long it takes is what is tested")]
 fn while_one_address_floods_another_logs_in_within_a_second() {
     let site = Site::start_with(|config| {

@@ -4,7 +4,7 @@ use campusgrid_core::policy::Admission;
 use serde_json::{Value, json};
 
 use super::{Browser, rows};
-use crate::site::{Answer, FORM, JSON, PASSWORD, Site};
+use crate::site::{Answer, FORM, JSON, PASSWORD, Site, wait};
 
 fn start(admission: Admission) -> Site {
     Site::start_with(|config| config.policy.admission = admission)
@@ -80,15 +80,20 @@ fn an_invitation_that_is_revoked_lets_nobody_in() {
 fn closed_is_closed_but_for_the_first_on_the_managers_own_machine() {
     let site = start(Admission::Closed);
     assert_eq!(register(&site, "eve", None).code(), "registration_closed");
+    let form = site.ask("GET /register", "", "").body;
+    assert!(form.contains("id=\"password\""), "the first finds no form");
     let ada = site.register("ada");
     assert_eq!(site.get("/api/v1/me", &ada).value()["operator"], true);
     let body = json!({"name": "eve", "password": PASSWORD}).to_string();
     assert_eq!(site.ask("POST /api/v1/register", JSON, &body).code(), "registration_closed");
-    let made = invite(&site, &ada, 1);
-    let text = made["invitation"].as_str().unwrap();
-    assert_eq!(register(&site, "eve", Some(text)).code(), "registration_closed");
-    let page = site.ask("GET /register", "", "");
-    assert!(page.body.contains("Registration is closed"), "{}", page.body);
+    // Nobody could use it.
+    let body = json!({"uses": 1, "hours": 2});
+    let refused = site.json("POST /api/v1/invitations", &ada, &body);
+    assert_eq!((refused.status, refused.code().as_str()), (403, "registration_closed"));
+    let mut snapshots = site.engine.snapshots();
+    wait(snapshots.wait_for(|snapshot| snapshot.users == 1)).unwrap();
+    let page = site.ask("GET /register", "", "").body;
+    assert!(page.contains("Registration is closed") && !page.contains("id=\"password\""), "{page}");
 }
 
 #[test]

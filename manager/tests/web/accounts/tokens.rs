@@ -8,7 +8,9 @@ use super::{Browser, rows};
 use crate::site::{Answer, PASSWORD, Site};
 
 fn make(site: &Site, token: &str, scopes: &[&str]) -> Answer {
-    let body = json!({"name": "<b>cluster</b>", "scopes": scopes, "days": 366});
+    let body = json!({
+        "name": "<b>cluster</b>", "scopes": scopes, "days": 366, "password": PASSWORD,
+    });
     site.json("POST /api/v1/tokens", token, &body)
 }
 
@@ -41,7 +43,14 @@ fn a_token_is_shown_once_and_works_until_it_is_revoked() {
     assert_eq!(site.json(&revoke, &grace, &json!({})).status, 404);
     assert_eq!(site.get("/api/v1/me", &token).status, 200);
     assert_eq!(site.json(&revoke, &ada, &json!({})).status, 204);
-    assert_eq!(site.get("/api/v1/me", &token).code(), "unauthenticated");
+    // A program is told what it lacks, and that is no login.
+    for bad in [token.as_str(), "cgp_mistyped"] {
+        let refused = site.get("/api/v1/me", bad);
+        assert_eq!((refused.status, refused.code().as_str()), (401, "unauthenticated"));
+        assert!(refused.body.contains("this API token is not good, or no longer"), "{bad}");
+        assert_eq!(refused.header("www-authenticate"), "Bearer");
+    }
+    assert!(site.get("/api/v1/me", "mistyped").body.contains("log in first"));
 }
 
 #[test]
@@ -85,9 +94,11 @@ fn an_operators_token_without_that_scope_is_a_members() {
     assert_eq!(site.get("/api/v1/me", &reads).value()["operator"], false);
     let cancel = format!("POST {path}/cancel");
     assert_eq!(site.json(&cancel, &reads, &json!({})).status, 404);
-    // A member's token with that scope is a member's as well.
-    let (none, _) = made(&site, &grace, &["operate"]);
-    assert_eq!(site.get("/api/v1/users", &none).code(), "not_an_operator");
+    // A member gets none with that scope, or it would gain it with a later role.
+    let refused = make(&site, &grace, &["read", "operate"]);
+    assert_eq!((refused.status, refused.code().as_str()), (422, "invalid_fields"));
+    assert_eq!(refused.value()["error"]["fields"][0]["field"], "scopes");
+    assert_eq!(make(&site, &reads, &["operate"]).code(), "insufficient_scope");
     assert_eq!(site.get("/api/v1/users", &operates).status, 200);
     let role = json!({"role": "operator"});
     let answer = site.json("PATCH /api/v1/users/2", &operates, &role);
@@ -98,7 +109,7 @@ fn an_operators_token_without_that_scope_is_a_members() {
 fn a_user_has_fifty_at_most_and_bodies_are_checked() {
     let site = Site::start();
     let ada = site.register("ada");
-    let body = json!({"name": "", "scopes": [], "days": 400});
+    let body = json!({"name": "", "scopes": [], "days": 400, "password": PASSWORD});
     let refused = site.json("POST /api/v1/tokens", &ada, &body);
     assert_eq!((refused.status, refused.code().as_str()), (422, "invalid_fields"));
     assert_eq!(refused.value()["error"]["fields"].as_array().unwrap().len(), 3);
@@ -106,6 +117,38 @@ fn a_user_has_fifty_at_most_and_bodies_are_checked() {
         made(&site, &ada, &["read"]);
     }
     assert_eq!(make(&site, &ada, &["read"]).code(), "too_many");
+}
+
+#[test]
+fn a_login_alone_makes_none_and_is_no_way_to_try_passwords() {
+    let site = Site::start();
+    let ada = site.register("ada");
+    let body = json!({"name": "x", "scopes": ["read"], "days": 9, "password": "wrong horse"});
+    for _ in 0..10 {
+        let refused = site.json("POST /api/v1/tokens", &ada, &body);
+        assert_eq!((refused.status, refused.code().as_str()), (422, "invalid_fields"));
+        assert_eq!(refused.value()["error"]["fields"][0]["field"], "password");
+    }
+    let refused = make(&site, &ada, &["read"]);
+    assert_eq!((refused.status, refused.code().as_str()), (429, "too_many_attempts"));
+    let none = json!({"name": "x", "scopes": ["read"], "days": 9});
+    assert_eq!(site.json("POST /api/v1/tokens", &ada, &none).code(), "invalid_body");
+    assert_eq!(rows(&site.get("/api/v1/tokens", &ada)), Vec::<Value>::new());
+}
+
+#[test]
+fn a_new_password_ends_all_tokens_of_its_user() {
+    let site = Site::start();
+    let (ada, grace) = (site.register("ada"), site.register("grace"));
+    let tokens = [made(&site, &ada, &["read"]).0, made(&site, &ada, &["submit"]).0];
+    let (other, _) = made(&site, &grace, &["read"]);
+    let status = |token: &str| site.get("/api/v1/me", token).status;
+    assert_eq!(tokens.each_ref().map(|token| status(token)), [200, 403]);
+    let change = json!({"present": PASSWORD, "new": "another horse battery"});
+    assert_eq!(site.json("POST /api/v1/password", &ada, &change).status, 204);
+    assert_eq!(tokens.each_ref().map(|token| status(token)), [401, 401]);
+    assert_eq!(rows(&site.get("/api/v1/tokens", &ada)), Vec::<Value>::new());
+    assert_eq!((status(&ada), status(&other)), (200, 200));
 }
 
 #[test]
@@ -122,7 +165,11 @@ fn the_page_makes_and_revokes_them() {
     assert!(wrong.body.contains("id=\"days-error\"") && wrong.body.contains("id=\"scopes-error\""));
     assert!(wrong.body.contains("value=\"&#60;b&#62;\""), "what was typed is kept, escaped");
     let fields = "name=%3Cb%3E&days=9&scope.read=on&scope.own=on";
-    let page = browser.send("/account", "/account/tokens", fields).body;
+    let wrong = browser.send("/account", "/account/tokens", &format!("{fields}&password=x"));
+    assert_eq!(wrong.status, 422);
+    assert!(wrong.body.contains("id=\"token-password-error\""), "{}", wrong.body);
+    let fields = format!("{fields}&password={}", PASSWORD.replace(' ', "+"));
+    let page = browser.send("/account", "/account/tokens", &fields).body;
     let token = page.split("value=\"cgp_").nth(1).unwrap().split('"').next().unwrap();
     let token = format!("cgp_{token}");
     assert!(page.contains("&#60;b&#62;") && !page.contains("<b>"), "{page}");
