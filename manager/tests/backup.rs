@@ -377,21 +377,3 @@ fn a_database_of_the_version_before_is_backed_up_and_comes_back_up_to_date() {
     assert_eq!(found.books.broken, [""; 0]);
     assert_eq!(load(&data_dir).users.len(), 2);
 }
-
-#[test]
-fn what_a_superuser_restores_belongs_to_the_service() {
-    if !nix::unistd::geteuid().is_root() {
-        return; // Nobody else can give files away.
-    }
-    let rig = Rig::new();
-    backup(&rig.data_dir(), &rig.backup_dir(), NOW).unwrap();
-    let service = rig.parent.path().join("service");
-    fs::create_dir(&service).unwrap();
-    std::os::unix::fs::chown(&service, Some(65534), Some(65534)).unwrap();
-    restore(&rig.backup_dir(), &service, Overwrite::Never, NOW).unwrap();
-    let blob = Rig::blob_in(&service, BLOBS[0]);
-    for path in [service.join(store::FILE), service.join("tls/ca.key"), service.join("lock"), blob]
-    {
-        assert_eq!(fs::metadata(&path).unwrap().uid(), 65534, "{}", path.display());
-    }
-}

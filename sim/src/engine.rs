@@ -113,7 +113,10 @@ impl Manager {
         let tampered = stage.saboteur.inputs(inputs, &self.disk, &life.keys);
         let Tampered { inputs, mut effects } = tampered;
         let now = life.turned_at;
-        for input in news.into_iter().chain(inputs) {
+        for input in news {
+            life.grid.handle(now, input, &mut effects);
+        }
+        for input in inputs {
             life.grid.handle(now, input, &mut effects);
             if stage.agenda.chance(20) {
                 // A clock that steps back is the grid's to put up with.

@@ -181,6 +181,8 @@ fn tries_are_kept(task: &RecordedTask, policy: &Policy) -> Result<(), String> {
         WorkerFault::Gpu { message: message() }.to_string(),
         WorkerFault::Leaving.to_string(),
         "its start never reached the worker".to_owned(),
+        "the worker was lost before it said a word of it".to_owned(),
+        "lost over an outage of the manager".to_owned(),
     ];
     let costly = |reason: &&str| !free.iter().any(|free| reason.starts_with(free));
     let reasons = task.attempts.iter().filter_map(|attempt| attempt.requeued.as_deref());

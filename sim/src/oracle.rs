@@ -196,6 +196,7 @@ impl Oracles {
                 Change::WorkerSetAside { worker, reason: None, .. } => self.released(*worker),
                 Change::JobCancelling { .. } => self.count("job cancelled while shut"),
                 Change::VoucherOver { .. } => self.count("voucher over"),
+                Change::RoleSet { .. } => self.count("role set"),
                 Change::JobLocked { .. } => self.count("job locked"),
                 Change::WorkerRemoved { .. } => self.count("worker removed"),
                 Change::WorkerRenamed { .. } => self.count("worker renamed"),
@@ -212,7 +213,6 @@ impl Oracles {
                 | Change::ApiTokenOpened { .. }
                 | Change::ApiTokenRevoked { .. }
                 | Change::Used { .. }
-                | Change::RoleSet { .. }
                 | Change::VoucherMade(_)
                 | Change::VoucherUsed { .. }
                 | Change::Account { .. }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use campusgrid_core::money::Micros;
 use campusgrid_core::policy::{Admission, Billing, Policy};
 use campusgrid_core::pricing::Prices;
+use campusgrid_core::user::Role;
 use campusgrid_protocol::resource::{Capacity, Gpu, Isolation, Needs};
 use campusgrid_protocol::task::{Packages, TaskSpec, Work};
 use campusgrid_worker::agent::AgentConfig;
@@ -103,6 +104,13 @@ pub(crate) fn plan(policy: &Policy, machines: &[Machine], users: &Users, agenda:
             agenda.within(0..20_000, Event::Wants { person, want: Want::Register });
         }
         tokens(person, machines, agenda);
+        if person > 0 && agenda.chance(300) {
+            let name = users.people[person].name.clone();
+            for role in [Role::Operator, Role::Member] {
+                let want = Want::SetRole { name: name.clone(), role };
+                agenda.within(20_000..STORM_MS, Event::Wants { person: 0, want });
+            }
+        }
         for job in 0..agenda.dice.u32(2..6) {
             let name = format!("job {job} of user-{person}");
             let want = Want::Submit { name, spec: Arc::new(spec(agenda)) };

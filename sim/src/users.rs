@@ -182,7 +182,8 @@ impl Users {
             | Want::Revoke { .. }
             | Want::Approve { .. }
             | Want::Remove { .. }
-            | Want::Release { .. } => {}
+            | Want::Release { .. }
+            | Want::SetRole { .. } => {}
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use campusgrid_core::input::{Registration, Request, Submission, VoucherWish};
 use campusgrid_core::time::Timestamp;
+use campusgrid_core::user::Role;
 use campusgrid_core::voucher::Purpose;
 use campusgrid_core::worker::KeyHash;
 use campusgrid_protocol::id::{JobId, UserId, VoucherId, VoucherSecret, WorkerId};
@@ -49,6 +50,11 @@ pub(crate) enum Want {
     Release {
         worker: WorkerId,
     },
+    /// An operator makes somebody else one, or no longer.
+    SetRole {
+        name: String,
+        role: Role,
+    },
 }
 
 impl Want {
@@ -67,7 +73,8 @@ impl Want {
             | Self::Token { .. }
             | Self::Revoke { .. }
             | Self::Approve { .. }
-            | Self::Remove { .. } => false,
+            | Self::Remove { .. }
+            | Self::SetRole { .. } => false,
         }
     }
 
@@ -103,6 +110,10 @@ impl Want {
             Self::Approve { code } => Request::ApproveWorker { user, code: code.clone() },
             Self::Remove { key_hash } => {
                 Request::RemoveWorker { user, worker: record.worker_of(key_hash)? }
+            }
+            Self::SetRole { name, role } => {
+                let other = record.user_of_name(name)?;
+                Request::SetRole { by: user, user: other, role: *role }
             }
             Self::Release { worker } => Request::ReleaseWorker { user, worker: *worker },
         })

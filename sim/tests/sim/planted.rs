@@ -48,6 +48,7 @@ fn a_forgotten_change_of_any_kind() {
         "VoucherMade",
         "VoucherUsed",
         "VoucherOver",
+        "RoleSet",
     ] {
         let by = [Oracle::MemoryIsDisk, Oracle::StoreTakesAll, Oracle::AttemptsEnd];
         is_caught(Bug::ForgetsChange(kind), &by, 300);
@@ -102,7 +103,7 @@ fn heartbeats_that_list_nothing() {
 
 #[test]
 fn an_old_result_counted_for_the_attempt_that_runs() {
-    is_caught(Bug::FencingOff, &[Oracle::ResultIsTrue], 300);
+    is_caught(Bug::FencingOff, &[Oracle::ResultIsTrue, Oracle::NeverTwice], 300);
 }
 
 #[test]

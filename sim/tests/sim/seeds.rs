@@ -17,7 +17,7 @@ use crate::play;
 const SEEDS: u64 = 300;
 
 /// What must have happened somewhere in the worlds of a push, or they prove little.
-const MUST_HAPPEN: [&str; 56] = [
+const MUST_HAPPEN: [&str; 57] = [
     "attempt leased",
     "batch",
     "books broken",
@@ -49,6 +49,7 @@ const MUST_HAPPEN: [&str; 56] = [
     "power lost while writing",
     "refused",
     "returned by a broken machine",
+    "role set",
     "run",
     "slow commit",
     "start lost",

@@ -43,6 +43,8 @@ pub(super) struct Site {
     /// Of the browser's login.
     form_token: String,
     pub(super) asked: u32,
+    /// It is of no more use.
+    pub(super) is_spent: bool,
     /// Removed when all is over.
     _folder: TempDir,
 }
@@ -85,6 +87,7 @@ impl Site {
             tokens: Default::default(),
             form_token: String::new(),
             asked: 0,
+            is_spent: false,
             _folder: folder,
         };
         site.log_in();
@@ -98,8 +101,14 @@ impl Site {
             let json = "content-type: application/json\r\n";
             let paths = ["/api/v1/login", "/api/v1/register"];
             let answers = paths.map(|path| self.exchange(("POST", path), json, body.as_bytes()));
-            let good = answers.into_iter().flatten().find(|answer| answer.status < 300);
-            let good = good.expect("whoever is to ask can log in or register");
+            let answers: Vec<Answer> = answers.into_iter().flatten().collect();
+            if answers.iter().any(|answer| answer.status == 429) {
+                // Our own address has failed too often by now.
+                self.is_spent = true;
+                return;
+            }
+            let good = answers.iter().find(|answer| answer.status < 300);
+            let good = good.unwrap_or_else(|| panic!("{name} cannot log in: {answers:?}"));
             let value: Value = serde_json::from_slice(&good.body).expect("the answer is JSON");
             value["token"].as_str().expect("it has a token").clone_into(&mut self.tokens[place]);
         }
