@@ -1,11 +1,15 @@
 // What pages do beyond htmx: they listen for changes, follow logs and show times in local time.
 "use strict";
 
-// A stream is open only while its page is in view: browsers allow six connections to a server, and
-// pages in the background would use them up.
+// What is only for browsers without scripts goes.
+document.documentElement.classList.add("js");
+
+// A stream is open only while its page is in view, or has been asked to tell of something: browsers
+// allow six connections to a server, and pages in the background would use them up.
 function whileVisible(open) {
   let source = null;
   const update = () => {
+    if (document.hidden && "stay" in document.body.dataset) return;
     if (document.hidden && source) {
       source.close();
       source = null;

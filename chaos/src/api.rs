@@ -114,7 +114,7 @@ impl Api {
     /// `Request`, `Answer`, `Body`.
     pub fn register(&self, name: &str) -> Result<String, ApiError> {
         let body = json!({ "name": name, "password": "correct horse battery" });
-        let logged_in: rest::LoggedIn = self.post("register", &body, None)?.json()?;
+        let logged_in: rest::accounts::LoggedIn = self.post("register", &body, None)?.json()?;
         Ok(logged_in.token)
     }
 
@@ -233,7 +233,7 @@ impl Api {
     ///
     /// As `tasks`.
     pub fn workers_online(&self) -> Result<u32, ApiError> {
-        Ok(self.get("stats")?.json::<rest::Stats>()?.workers_online)
+        Ok(self.get("stats")?.json::<rest::operate::Stats>()?.workers_online)
     }
 
     /// Downloads all that a task has left and yields each file's name and BLAKE3 hash.

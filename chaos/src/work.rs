@@ -92,23 +92,13 @@ impl Work {
             }
         };
         Submit {
-            kind,
             name: Some(format!("{:?} of {}", self.kind, self.input)),
-            source: self.source(),
-            requirements: Vec::new(),
-            uv_lock: None,
-            flags: Vec::new(),
-            labels: Vec::new(),
-            image: None,
             isolation,
-            shared_tmp: false,
             tasks: self.tasks,
-            cores: 1,
             ram_mib: 64,
             disk_mib: 16,
-            gpus: 0,
-            gpu_memory_mib: 0,
             time_limit_s: 120,
+            ..Submit::of(kind, self.source())
         }
     }
 
@@ -169,6 +159,7 @@ mod tests {
     use std::process::Command;
 
     use campusgrid_protocol::rest::WorkKind;
+    use campusgrid_protocol::rest::submit::Brought;
     use fastrand::Rng;
 
     use super::{Fate, Kind, Work};
@@ -210,7 +201,7 @@ mod tests {
         let mut random = Rng::with_seed(1);
         for _ in 0..200 {
             let work = Work::draw(&mut random);
-            assert!(work.body(None).check().is_ok(), "{work:?}");
+            assert!(work.body(None).check(Brought::Nothing).is_ok(), "{work:?}");
         }
     }
 }

@@ -113,6 +113,7 @@ impl Berth {
             | Kind::Terminate
             | Kind::Kill
             | Kind::Ping
+            | Kind::Warn
             | Kind::Stdout
             | Kind::Stderr
             | Kind::Data => None,

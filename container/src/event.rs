@@ -1,9 +1,12 @@
 //! What the worker orders of the helper in a container, and what that tells.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// Worker and helper must be of one build of this room: raised when anything here changes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Where the task finds its directory.
 pub const JOB: &str = "/job";
@@ -19,6 +22,8 @@ pub const NAMED_MAX: usize = 8;
 pub struct Order {
     /// Paths beneath the task's directory and lengths in bytes; the contents follow in this order.
     pub files: Vec<(String, u64)>,
+    /// Names in the task's directory, and where they lead.
+    pub links: Vec<(String, PathBuf)>,
     pub steps: Vec<Vec<String>>,
     pub environment: Vec<(String, String)>,
     /// Whether to make the outputs directory.
@@ -29,6 +34,10 @@ pub struct Order {
     pub file_bytes: u64,
     pub outputs: u32,
     pub outputs_bytes: u64,
+    /// What is kept beside all that is in the outputs directory.
+    pub patterns: Vec<String>,
+    /// Names in the task's directory that no pattern means.
+    pub given: BTreeSet<String>,
 }
 
 /// What becomes of what the task has written.

@@ -13,6 +13,7 @@ mod step;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use nix::sys::prctl;
@@ -67,7 +68,7 @@ fn serve(link: &mut Link, score: File) -> io::Result<()> {
                 }
             }
             // Meant for a task that had ended by itself meanwhile.
-            Kind::Terminate | Kind::Kill | Kind::Ping | Kind::Content => {}
+            Kind::Terminate | Kind::Kill | Kind::Warn | Kind::Ping | Kind::Content => {}
             Kind::Event | Kind::Stdout | Kind::Stderr | Kind::Data => {
                 return Err(io::Error::other("the worker sent what only a helper may"));
             }
@@ -108,7 +109,7 @@ fn run(link: &mut Link, steps: &mut Steps, order: &Order) -> io::Result<()> {
     link.tell(&Event::Ready { residue })
 }
 
-/// Writes the task's files, which follow the order, and makes its outputs directory.
+/// Writes the task's files, which follow the order, and makes its links and its outputs directory.
 fn receive_files(link: &mut Link, order: &Order) -> io::Result<()> {
     for (path, length) in &order.files {
         let target = Path::new(JOB).join(path);
@@ -124,7 +125,7 @@ fn receive_files(link: &mut Link, order: &Order) -> io::Result<()> {
                     file.write_all(&frame.payload)?;
                     missing -= frame.payload.len() as u64;
                 }
-                Kind::Terminate | Kind::Kill | Kind::Ping => {}
+                Kind::Terminate | Kind::Kill | Kind::Warn | Kind::Ping => {}
                 Kind::Content
                 | Kind::Order
                 | Kind::Event
@@ -133,6 +134,9 @@ fn receive_files(link: &mut Link, order: &Order) -> io::Result<()> {
                 | Kind::Data => return Err(io::Error::other("a file's content is missing")),
             }
         }
+    }
+    for (name, target) in &order.links {
+        symlink(target, Path::new(JOB).join(name))?;
     }
     if order.has_outputs {
         fs::create_dir_all(OUTPUTS)?;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use campusgrid_protocol::text::check_path;
+use campusgrid_protocol::text::{check_path, check_pattern};
 use campusgrid_sandbox::plan::{Network, Plan};
 
 use crate::builder::is_builder;
@@ -32,6 +32,15 @@ pub(crate) fn check(plan: &Plan) -> Result<(), EngineError> {
     }
     if let Some((path, _)) = plan.files.iter().find(|(path, _)| check_path(path).is_err()) {
         return refuse(format!("{path:?} cannot be a file of the task"));
+    }
+    for (name, target) in &plan.links {
+        let is_name = check_path(name).is_ok() && !name.contains('/');
+        if !is_name || target.to_str().is_none_or(|target| target.contains('\0')) {
+            return refuse(format!("{name:?} cannot be a link of the task"));
+        }
+    }
+    if let Some(pattern) = plan.outputs.iter().find(|pattern| check_pattern(pattern).is_err()) {
+        return refuse(format!("{pattern:?} cannot be a pattern of outputs"));
     }
     let is_name = |name: &str| !name.is_empty() && !name.contains('=');
     if !plan.environment.iter().all(|(name, _)| is_name(name)) {

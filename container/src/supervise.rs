@@ -6,6 +6,7 @@ use std::time::Duration;
 use campusgrid_protocol::task::Stream;
 use campusgrid_sandbox::capture::Capture;
 use campusgrid_sandbox::plan::{Plan, Progress};
+use campusgrid_sandbox::walk::given;
 use tokio::sync::mpsc;
 use tokio::time::{
     Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout, timeout_at,
@@ -69,6 +70,8 @@ pub(crate) struct Supervision<'a> {
     unpacker: &'a Unpacker,
     stage: Stage,
     deadline: Instant,
+    /// When the task is to hear that its time is soon over.
+    warning: Option<Instant>,
     /// When the step of the moment began.
     began: Option<Instant>,
     /// The step that may begin next.
@@ -88,6 +91,7 @@ impl<'a> Supervision<'a> {
             unpacker,
             stage: Stage::Helper,
             deadline: Instant::now() + HELPER_TIME,
+            warning: None,
             began: None,
             next: 0,
             course: Course {
@@ -151,6 +155,10 @@ impl<'a> Supervision<'a> {
                     self.terminate(Cause::Stopped).await?;
                 }
                 () = sleep_until(self.deadline) => self.on_deadline().await?,
+                () = due(self.warning), if self.stage == Stage::Step => {
+                    self.warning = None;
+                    self.channel.send(Kind::Warn, &[]).await?;
+                }
                 _ = pings.tick() => self.channel.send(Kind::Ping, &[]).await?,
                 permit = progress.reserve(), if !may_read => match permit {
                     Ok(permit) => {
@@ -223,9 +231,12 @@ impl<'a> Supervision<'a> {
                 self.unpacker.take(Part::Data(frame.payload)).await;
                 Ok(())
             }
-            Kind::Order | Kind::Content | Kind::Terminate | Kind::Kill | Kind::Ping => {
-                Err(Lost { why: "it sends what only a worker may".to_owned() })
-            }
+            Kind::Order
+            | Kind::Content
+            | Kind::Terminate
+            | Kind::Kill
+            | Kind::Warn
+            | Kind::Ping => Err(Lost { why: "it sends what only a worker may".to_owned() }),
         }
     }
 
@@ -241,8 +252,11 @@ impl<'a> Supervision<'a> {
                 self.tell(Progress::Step(step));
                 if self.course.cause.is_none() {
                     self.stage = Stage::Step;
-                    let wall = self.plan.steps.get(step).map_or(Duration::ZERO, |step| step.wall);
+                    let step = self.plan.steps.get(step);
+                    let wall = step.map_or(Duration::ZERO, |step| step.wall);
                     self.deadline = Instant::now() + wall;
+                    let warn = step.and_then(|step| step.warn);
+                    self.warning = warn.map(|warn| Instant::now() + wall.saturating_sub(warn));
                 }
             }
             Event::Ended { step, ending, run_ms: _ } => {
@@ -345,6 +359,7 @@ fn order(plan: &Plan) -> Order {
     let is_outputs = |(name, value): &(String, String)| name == "OUTPUT_DIR" && value == OUTPUTS;
     Order {
         files: plan.files.iter().map(length).collect(),
+        links: plan.links.clone(),
         steps: plan.steps.iter().map(|step| step.argv.clone()).collect(),
         environment: plan.environment.clone(),
         has_outputs: plan.environment.iter().any(is_outputs),
@@ -356,6 +371,16 @@ fn order(plan: &Plan) -> Order {
         file_bytes: crate::walls::file_bytes(plan),
         outputs: plan.limits.outputs,
         outputs_bytes: plan.limits.outputs_bytes,
+        patterns: plan.outputs.clone(),
+        given: given(plan),
+    }
+}
+
+/// Waits until then; without a time for ever.
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

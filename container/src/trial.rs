@@ -117,6 +117,7 @@ pub(crate) fn probe_plan() -> Plan {
     Plan {
         name: "probe".to_owned(),
         files: Vec::new(),
+        links: Vec::new(),
         steps: Vec::new(),
         environment: Vec::new(),
         read_only: Vec::new(),
@@ -125,6 +126,7 @@ pub(crate) fn probe_plan() -> Plan {
         network: Network::None,
         family: None,
         shared_tmp: false,
+        outputs: Vec::new(),
         limits: Limits {
             cpu_millis: 1000,
             ram_mib: 64,

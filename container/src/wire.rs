@@ -22,6 +22,8 @@ pub enum Kind {
     Kill = 4,
     /// To the helper: the worker is alive.
     Ping = 5,
+    /// To the helper: SIGUSR1 for the task's processes, whose time is soon over.
+    Warn = 6,
     /// From the helper: an [`crate::event::Event`] in JSON.
     Event = 16,
     Stdout = 17,
@@ -32,12 +34,13 @@ pub enum Kind {
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
-        const ALL: [Kind; 9] = [
+        const ALL: [Kind; 10] = [
             Kind::Order,
             Kind::Content,
             Kind::Terminate,
             Kind::Kill,
             Kind::Ping,
+            Kind::Warn,
             Kind::Event,
             Kind::Stdout,
             Kind::Stderr,

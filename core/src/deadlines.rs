@@ -1,6 +1,7 @@
 //! When what is over: things that last until a time of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use crate::time::Timestamp;
 
@@ -39,6 +40,11 @@ impl<K: Ord + Clone> Deadlines<K> {
     /// When this one is over, if it has begun and [`Deadlines::pop_over`] has not yielded it.
     pub(crate) fn end(&self, key: &K) -> Option<Timestamp> {
         self.ends.get(key).copied()
+    }
+
+    /// When each of these is over.
+    pub(crate) fn range(&self, keys: RangeInclusive<K>) -> impl Iterator<Item = Timestamp> {
+        self.ends.range(keys).map(|(_, end)| *end)
     }
 
     /// Ends one that is over.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use campusgrid_protocol::id::{JobId, UserId, VoucherId, WorkerId};
 
+use crate::draft::Draft;
 use crate::job::Job;
 use crate::ledger::Ledger;
 use crate::money::Micros;
@@ -20,6 +21,7 @@ pub struct Durable {
     pub workers: BTreeMap<WorkerId, Worker>,
     /// Jobs with a task that has not ended.
     pub jobs: BTreeMap<JobId, Job>,
+    pub drafts: BTreeMap<JobId, Draft>,
     pub submit_keys: BTreeMap<(UserId, String), SubmitKey>,
     pub vouchers: BTreeMap<VoucherId, Voucher>,
     pub ledger: Ledger,
@@ -46,6 +48,7 @@ impl Durable {
             users: BTreeMap::new(),
             workers: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            drafts: BTreeMap::new(),
             submit_keys: BTreeMap::new(),
             vouchers: BTreeMap::new(),
             ledger: Ledger::from_books(BTreeMap::new(), 0, [0; 32]),

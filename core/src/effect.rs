@@ -6,13 +6,17 @@ use std::sync::Arc;
 use campusgrid_protocol::id::{
     ApiTokenId, AttemptId, JobId, LoginId, SessionId, TaskId, UserId, VoucherId, WorkerId,
 };
+use campusgrid_protocol::input::InputFile;
 use campusgrid_protocol::message::{Comeback, ToWorker};
+use campusgrid_protocol::ranges::Ranges;
 use campusgrid_protocol::task::{Ended, TaskSpec};
+use campusgrid_protocol::terms::Terms;
 
+use crate::draft::Draft;
 use crate::durable::SubmitKey;
 use crate::gpus::GpuSet;
-use crate::input::{NewApiToken, NewLogin, Ticket};
-use crate::job::EndedTasks;
+use crate::input::{FilesOf, NewApiToken, NewLogin, NoticeFate, Ticket};
+use crate::job::After;
 use crate::ledger::{Account, AccountId, Insufficient, Transfer};
 use crate::losses::Losses;
 use crate::money::Micros;
@@ -150,13 +154,73 @@ pub enum Change {
         losses: Losses,
         at: Timestamp,
     },
+    /// The attempt has failed by the task's own doing and is paid for; the task is to be run again.
+    TaskPausing(Box<TaskPause>),
+    /// The pause is over and the task waits again.
+    TaskRoused {
+        task: TaskId,
+    },
     /// The task is over.
     TaskEnded(Box<TaskEnd>),
-    /// Tasks that never started are over: from this index to before that one.
+    /// Tasks that never started are over, and why if not because their submitter asked; in words.
     UntouchedCancelled {
         job: JobId,
-        from: u32,
-        to: u32,
+        tasks: Ranges,
+        reason: Option<Arc<str>>,
+        at: Timestamp,
+    },
+    /// The job no longer waits for that.
+    AfterMet {
+        job: JobId,
+        after: After,
+    },
+    JobHoldSet {
+        job: JobId,
+        on_hold: bool,
+        at: Timestamp,
+    },
+    JobPrioritySet {
+        job: JobId,
+        priority: i8,
+        at: Timestamp,
+    },
+    Drafted {
+        draft: Draft,
+        /// The request as it came.
+        submit: String,
+    },
+    /// Files of a draft came or went; those put take the place of any with their path.
+    DraftChanged {
+        job: JobId,
+        put: Vec<InputFile>,
+        removed: Vec<String>,
+        revision: u64,
+        at: Timestamp,
+    },
+    /// Discarded, or too old: its files go as well.
+    DraftDiscarded {
+        job: JobId,
+        at: Timestamp,
+    },
+    /// The files and logs of an ended job go.
+    JobEmptied {
+        job: JobId,
+        at: Timestamp,
+    },
+    /// Somebody is to be told.
+    NoticeDue {
+        job: JobId,
+        kind: NoticeKind,
+        at: Timestamp,
+    },
+    NoticeTried {
+        notice: u64,
+        fate: NoticeFate,
+        at: Timestamp,
+    },
+    WebhookSecretSet {
+        user: UserId,
+        secret: String,
         at: Timestamp,
     },
     /// What waits of the job is to be cancelled once the grid settles again.
@@ -166,7 +230,6 @@ pub enum Change {
     },
     JobEnded {
         job: JobId,
-        ended: EndedTasks,
         at: Timestamp,
     },
     WorkerApproved {
@@ -196,8 +259,38 @@ pub struct NewJob {
     pub owner: UserId,
     pub name: String,
     pub spec: Arc<TaskSpec>,
+    pub terms: Arc<Terms>,
+    pub priority: i8,
+    pub on_hold: bool,
+    /// Of open jobs only.
+    pub after: Vec<After>,
+    pub files: FilesOf,
     pub quote: Micros,
     pub at: Timestamp,
+}
+
+/// A run that failed and is to be followed by another.
+#[derive(Debug, Clone)]
+pub struct TaskPause {
+    pub attempt: AttemptId,
+    pub ended: Box<Ended>,
+    /// In words.
+    pub reason: String,
+    pub charged: Micros,
+    pub tries_left: u32,
+    pub runs_left: u8,
+    pub until: Timestamp,
+    pub at: Timestamp,
+}
+
+/// Of what somebody is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoticeKind {
+    /// The job's first task has started.
+    Started,
+    /// Its first task has failed for good.
+    Failed,
+    Ended,
 }
 
 /// How a task came to its end.
@@ -208,6 +301,8 @@ pub struct TaskEnd {
     /// waited again.
     pub attempt: Option<TaskResult>,
     pub verdict: Verdict,
+    /// Why it was cancelled, if not because its submitter asked; in words.
+    pub reason: Option<Arc<str>>,
     pub charged: Micros,
     pub at: Timestamp,
 }
@@ -239,6 +334,13 @@ pub enum Reply {
     Submitted {
         job: JobId,
         held: Micros,
+    },
+    Drafted {
+        job: JobId,
+    },
+    /// So many jobs have something cancelled.
+    Cancelled {
+        jobs: u32,
     },
     /// To the person who has approved it.
     Approved {
@@ -275,6 +377,27 @@ pub enum Refusal {
     TooManyJobs { max: u32 },
     #[error("the price is too large to be a number")]
     PriceOverflow,
+    #[error("you have {max} drafts, which is the limit: launch or discard one first")]
+    TooManyDrafts { max: u32 },
+    #[error("a job may bring at most {max} files")]
+    TooManyFiles { max: u32 },
+    #[error("a file of this job is named like a directory of another")]
+    PathTaken,
+    #[error("this job is a draft: it has to be launched first, or it can be discarded")]
+    NotLaunched,
+    #[error("this job is no draft any more")]
+    Launched,
+    /// What was asked for was made of something that has changed meanwhile.
+    #[error("something changed at the same moment; try again")]
+    Moved,
+    #[error("there is no job {job} of yours that it could wait for")]
+    AfterUnknown { job: JobId },
+    #[error("job {job} is over and cannot come to that any more, so this one would never start")]
+    NeverStarts { job: JobId },
+    #[error("job {job} has {tasks} tasks, and each can wait for its own only if both have as many")]
+    SizesDiffer { job: JobId, tasks: u32 },
+    #[error("its deadline is over already")]
+    DeadlineOver,
     #[error("this token or invitation was used up, has ended or was revoked, or never was")]
     VoucherUnknown,
     #[error(

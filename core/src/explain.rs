@@ -7,7 +7,6 @@ use campusgrid_protocol::id::{AttemptId, WorkerId};
 
 use crate::grid::Grid;
 use crate::input::{Intake, Shut};
-use crate::job::Job;
 use crate::offer::Offer;
 use crate::snapshot::{LinkView, NewcomerView, Shape, Snapshot, WorkerView};
 use crate::why::{Site, Sites};
@@ -16,9 +15,6 @@ use crate::worker::{Free, Link, Occupancy};
 impl Grid {
     /// The grid as people look at it. Costs O(machines × shapes that wait).
     pub fn snapshot(&self) -> Snapshot {
-        let count = |tasks: &dyn Fn(&Job) -> u32| {
-            self.jobs.values().map(|job| u64::from(tasks(job))).sum::<u64>()
-        };
         Snapshot {
             at: self.now,
             workers: self.worker_views(),
@@ -31,12 +27,19 @@ impl Grid {
                     claimed_owner: newcomer.claimed_owner.clone(),
                 })
                 .collect(),
-            tasks_queued: count(&Job::waiting),
+            tasks_queued: self.tasks_queued(),
             tasks_running: self.occupancy.values().map(|occupancy| occupancy.len() as u64).sum(),
             users: self.users.len() as u64,
             intake: self.intake.clone(),
             waiting: self.why_all(),
+            stalled: self.why_stalled(),
         }
+    }
+
+    /// Tasks that have not ended and do not run.
+    fn tasks_queued(&self) -> u64 {
+        let all = self.jobs.values().zip(self.lineups.values());
+        all.map(|(job, lineup)| u64::from(job.open_tasks() - lineup.running)).sum()
     }
 
     fn worker_views(&self) -> Vec<WorkerView> {

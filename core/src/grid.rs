@@ -3,19 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use campusgrid_protocol::id::{AttemptId, JobId, SessionId, UserId, VoucherId, WorkerId};
+use campusgrid_protocol::id::{AttemptId, JobId, SessionId, TaskId, UserId, VoucherId, WorkerId};
 use campusgrid_protocol::message::ToWorker;
 
+use crate::chain::Chains;
 use crate::deadlines::Deadlines;
+use crate::draft::Draft;
 use crate::durable::{Durable, SubmitKey};
 use crate::effect::Effects;
 use crate::input::{Input, Intake, WorkerEvent};
 use crate::job::Job;
 use crate::ledger::Ledger;
+use crate::lineup::Lineup;
 use crate::offer::Offers;
 use crate::on_enrol::Repeats;
 use crate::policy::Policy;
-use crate::schedule::Queue;
+use crate::queue::Queue;
 use crate::snapshot::Shape;
 use crate::suspicion::Suspicions;
 use crate::time::Timestamp;
@@ -36,6 +39,7 @@ pub struct Grid {
     pub(crate) users: BTreeMap<UserId, User>,
     pub(crate) workers: BTreeMap<WorkerId, Worker>,
     pub(crate) jobs: BTreeMap<JobId, Job>,
+    pub(crate) drafts: BTreeMap<JobId, Draft>,
     pub(crate) submit_keys: BTreeMap<(UserId, String), SubmitKey>,
     pub(crate) vouchers: BTreeMap<VoucherId, Voucher>,
     pub(crate) ledger: Ledger,
@@ -45,13 +49,24 @@ pub struct Grid {
 
     /// By name in lower case: names that differ in case only are the same to people.
     pub(crate) names: BTreeMap<String, UserId>,
-    pub(crate) jobs_of: BTreeMap<UserId, u32>,
+    pub(crate) jobs_of: BTreeMap<UserId, BTreeSet<JobId>>,
+    pub(crate) drafts_of: BTreeMap<UserId, BTreeSet<JobId>>,
+    pub(crate) draft_ends: Deadlines<JobId>,
+    /// One for each of `jobs`.
+    pub(crate) lineups: BTreeMap<JobId, Lineup>,
+    pub(crate) chains: Chains,
+    /// Tasks that pause before their next run.
+    pub(crate) task_pauses: Deadlines<TaskId>,
+    /// When what waits of a job is to be cancelled.
+    pub(crate) job_deadlines: Deadlines<JobId>,
     pub(crate) submit_key_ends: BTreeSet<(Timestamp, UserId, String)>,
     pub(crate) voucher_ends: Deadlines<VoucherId>,
     /// Jobs of which something waits and is to be cancelled once the grid settles again.
     pub(crate) late_cancels: BTreeSet<JobId>,
     pub(crate) worker_of_key: BTreeMap<KeyHash, WorkerId>,
     pub(crate) links: BTreeMap<WorkerId, Link>,
+    /// The last session of each machine that has joined since the grid was recovered.
+    pub(crate) last_sessions: BTreeMap<WorkerId, SessionId>,
     /// One for each of `links`, in the order of what is free there.
     pub(crate) rooms: BTreeSet<Room>,
     pub(crate) newcomers: BTreeMap<SessionId, Newcomer>,
@@ -77,6 +92,7 @@ impl Grid {
             users,
             workers,
             jobs,
+            drafts,
             submit_keys,
             vouchers,
             ledger,
@@ -101,6 +117,7 @@ impl Grid {
             users,
             workers,
             jobs: BTreeMap::new(),
+            drafts: BTreeMap::new(),
             submit_keys,
             vouchers,
             ledger,
@@ -108,9 +125,16 @@ impl Grid {
             last_worker,
             last_voucher,
             jobs_of: BTreeMap::new(),
+            drafts_of: BTreeMap::new(),
+            draft_ends: Deadlines::default(),
+            lineups: BTreeMap::new(),
+            chains: Chains::default(),
+            task_pauses: Deadlines::default(),
+            job_deadlines: Deadlines::default(),
             voucher_ends,
             late_cancels: BTreeSet::new(),
             links: BTreeMap::new(),
+            last_sessions: BTreeMap::new(),
             rooms: BTreeSet::new(),
             newcomers: BTreeMap::new(),
             repeats: Repeats::default(),
@@ -127,6 +151,13 @@ impl Grid {
         for job in jobs.into_values() {
             grid.take_up(job);
         }
+        // After all of them are there, since they may wait for each other.
+        for id in Vec::from_iter(grid.jobs.keys().copied()) {
+            grid.begin_lineup(id);
+        }
+        for draft in drafts.into_values() {
+            grid.take_up_draft(draft);
+        }
         grid
     }
 
@@ -137,11 +168,13 @@ impl Grid {
             self.occupancy.entry(lease.worker).or_default().insert(attempt, grant);
             self.renew_lease(attempt);
         }
-        if job.waiting() > 0 {
-            self.queue.add(&Shape::of(job.owner, &job.spec), job.id);
-            self.late_cancels.extend(job.cancelling.then_some(job.id));
+        for (task, until) in job.pausing() {
+            self.task_pauses.renew(task, until);
         }
-        *self.jobs_of.entry(job.owner).or_default() += 1;
+        self.late_cancels.extend(job.cancelling.then_some(job.id));
+        self.watch_deadline(&job);
+        self.chains.begin(&job);
+        self.jobs_of.entry(job.owner).or_default().insert(job.id);
         self.jobs.insert(job.id, job);
     }
 
@@ -151,6 +184,7 @@ impl Grid {
             users: self.users.clone(),
             workers: self.workers.clone(),
             jobs: self.jobs.clone(),
+            drafts: self.drafts.clone(),
             submit_keys: self.submit_keys.clone(),
             vouchers: self.vouchers.clone(),
             ledger: self.ledger.clone(),
@@ -176,7 +210,8 @@ impl Grid {
             Input::Paused => self.on_paused(),
             Input::Intake(intake) => self.on_intake(intake),
         }
-        self.settle_late_cancels(effects);
+        self.settle_due(effects);
+        self.follow(effects);
     }
 
     fn on_worker_event(&mut self, session: SessionId, event: WorkerEvent, effects: &mut Effects) {
@@ -206,6 +241,21 @@ impl Grid {
         }
         self.forget_submit_keys(effects);
         self.forget_vouchers(effects);
+        self.forget_drafts(effects);
+    }
+
+    /// Settles what is due, unless nothing is settled now.
+    fn settle_due(&mut self, effects: &mut Effects) {
+        if self.is_shut() {
+            return;
+        }
+        self.settle_late_cancels(effects);
+        while let Some(task) = self.task_pauses.pop_over(self.now) {
+            self.rouse(task, effects);
+        }
+        while let Some(job) = self.job_deadlines.pop_over(self.now) {
+            self.on_deadline(job, effects);
+        }
     }
 
     fn on_paused(&mut self) {
@@ -227,10 +277,10 @@ impl Grid {
     /// When the grid wants an [`Input::Tick`] at the latest, if nothing else happens.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let key = self.submit_key_ends.first().map(|(until, _, _)| *until);
-        // No lease ends while nothing is settled.
-        let lease = self.leases.first().filter(|_| !self.is_shut());
-        let ends = [lease, self.pauses.first(), self.voucher_ends.first(), key];
-        ends.into_iter().flatten().min()
+        let settled = [self.leases.first(), self.task_pauses.first(), self.job_deadlines.first()];
+        let settled = settled.into_iter().filter(|_| !self.is_shut());
+        let others = [self.pauses.first(), self.voucher_ends.first(), self.draft_ends.first(), key];
+        settled.chain(others).flatten().min()
     }
 
     /// Gives an attempt its full lease from now on.
@@ -248,6 +298,7 @@ impl Grid {
     /// A machine with an owner is connected, and may take what waits.
     pub(crate) fn connect(&mut self, worker: WorkerId, link: Link) {
         self.worker_of_session.insert(link.session, worker);
+        self.last_sessions.insert(worker, link.session);
         self.freed.insert(worker);
         self.rooms.insert(Room::of(worker, &link));
         self.links.insert(worker, link);

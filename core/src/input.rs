@@ -1,12 +1,18 @@
 //! What can happen to the grid.
 
+use std::collections::BTreeMap;
+
 use campusgrid_protocol::id::{
     ApiTokenId, AttemptId, JobId, LoginId, SessionId, UserId, VoucherId, WorkerId,
 };
+use campusgrid_protocol::input::InputFile;
 use campusgrid_protocol::message::Join;
+use campusgrid_protocol::ranges::Ranges;
 use campusgrid_protocol::resource::{Capacity, Isolation, Load};
 use campusgrid_protocol::task::{Ended, TaskSpec};
+use campusgrid_protocol::terms::Terms;
 
+use crate::job::{After, EndedTasks};
 use crate::time::Timestamp;
 use crate::user::{Role, Scopes};
 use crate::voucher::{Purpose, Shown};
@@ -112,10 +118,59 @@ pub enum Request {
         user: UserId,
         voucher: VoucherId,
     },
-    Submit(Submission),
+    /// A job to run: a new one, or a draft that is launched.
+    Submit(Box<Submission>),
+    /// A job that is to get files before it is launched.
+    Draft(NewDraft),
+    /// Files of a draft; one that has the path of another takes its place.
+    PutFiles {
+        user: UserId,
+        job: JobId,
+        files: Vec<InputFile>,
+    },
+    RemoveFile {
+        user: UserId,
+        job: JobId,
+        path: String,
+    },
+    DiscardDraft {
+        user: UserId,
+        job: JobId,
+    },
+    /// `None` for all tasks; otherwise positions, of which those that have ended are passed over.
     Cancel {
         user: UserId,
         job: JobId,
+        tasks: Option<Ranges>,
+    },
+    /// All of this user's jobs that have not ended; drafts stay.
+    CancelAll {
+        user: UserId,
+    },
+    /// Keeps what waits of a job from starting, or no longer.
+    SetHold {
+        user: UserId,
+        job: JobId,
+        on_hold: bool,
+    },
+    SetPriority {
+        user: UserId,
+        job: JobId,
+        priority: i8,
+    },
+    /// The files and logs of ended jobs, which the asker may remove, are to go: the rows that name
+    /// them. Jobs that have not ended are passed over.
+    EmptyJobs {
+        jobs: Vec<JobId>,
+    },
+    /// What has become of notices, by their numbers.
+    NoticesTried {
+        tried: Vec<(u64, NoticeFate)>,
+    },
+    /// What this user's webhooks are signed with from now on.
+    SetWebhookSecret {
+        user: UserId,
+        secret: String,
     },
     /// Of a machine that has no certificate. With a code in place of a token, the reply comes when
     /// somebody has approved it; never, if its session has gone before.
@@ -210,6 +265,51 @@ pub struct Submission {
     pub key: Option<String>,
     pub name: String,
     pub spec: TaskSpec,
+    pub terms: Terms,
+    pub priority: i8,
+    pub on_hold: bool,
+    pub after: Vec<After>,
+    /// How those jobs of `after` ended that are over, as they were found on disk. One that is neither
+    /// here nor open has ended since: the submit is refused, to be tried anew.
+    pub ended: BTreeMap<JobId, EndedTasks>,
+    pub files: FilesOf,
+}
+
+/// Where the rows of a job's input files come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FilesOf {
+    /// It brings none.
+    None,
+    /// The draft that it has been until now. `revision` is that of the files that its specification
+    /// was made from: if they have changed since, it is refused, to be tried anew.
+    Draft { job: JobId, revision: u64 },
+    /// Another job of the same user, of which it runs tasks again.
+    Job(JobId),
+}
+
+/// A job that is to get files before it is launched.
+#[derive(Debug, Clone)]
+pub struct NewDraft {
+    pub user: UserId,
+    pub key: Option<String>,
+    pub name: String,
+    /// The request as it came, JSON: what is to be launched.
+    pub submit: String,
+}
+
+/// What has become of an attempt to deliver a notice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoticeFate {
+    Delivered,
+    /// To be tried again then, and why it failed, in words.
+    PutOff {
+        until: Timestamp,
+        reason: String,
+    },
+    /// Never to be tried again, and why.
+    GivenUp {
+        reason: String,
+    },
 }
 
 /// What a session of a worker reports.

@@ -1,7 +1,8 @@
 //! While nothing is taken in: neither jobs nor results; nothing starts and no credits move. What runs
 //! goes on, its leases are renewed, and what its workers have to tell they tell again later.
 
-use campusgrid_protocol::id::{JobId, TaskId};
+use campusgrid_protocol::id::JobId;
+use campusgrid_protocol::ranges::Ranges;
 
 use crate::effect::{Change, Effects, Refusal};
 use crate::grid::Grid;
@@ -30,30 +31,21 @@ impl Grid {
 
     /// Cancels what waits of the jobs whose submitters asked for it when nothing could be settled.
     pub(crate) fn settle_late_cancels(&mut self, effects: &mut Effects) {
-        if self.is_shut() {
-            return;
-        }
-        while let Some(job) = self.late_cancels.pop_first() {
-            self.cancel_waiting(job, effects);
-            self.close_if_over(job, effects);
+        while let Some(id) = self.late_cancels.pop_first() {
+            let Some(job) = self.jobs.get(&id) else { continue };
+            let all = Ranges::below(job.spec.tasks);
+            self.cancel_waiting(id, &all, None, effects);
+            self.close_if_over(id, effects);
         }
     }
 
     /// Notes that what waits of a job is to be cancelled.
     pub(crate) fn cancel_later(&mut self, id: JobId, effects: &mut Effects) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        if job.waiting() > 0 && !job.cancelling {
+        if job.open_tasks() > self.lineups[&id].running && !job.cancelling {
             job.cancelling = true;
             self.late_cancels.insert(id);
             effects.changes.push(Change::JobCancelling { job: id, at: self.now });
-        }
-    }
-
-    /// Cancels all tasks of a job that wait.
-    pub(crate) fn cancel_waiting(&mut self, id: JobId, effects: &mut Effects) {
-        self.cancel_untouched(id, effects);
-        for index in self.jobs.get(&id).map(|job| job.requeued.clone()).unwrap_or_default() {
-            self.cancel_queued(TaskId { job: id, index }, effects);
         }
     }
 }

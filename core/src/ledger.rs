@@ -67,11 +67,14 @@ pub enum TransferKey {
     Pay(AttemptId),
     Fee(AttemptId),
     Refund(TaskId),
-    /// Of tasks that never started: from this index to before that one.
+    /// What is left of one run's hold, of a task that is to be run again.
+    RefundRun(AttemptId),
+    /// Of tasks that never started: the lowest and the highest of their positions, which may have
+    /// gaps between them. No later one begins with the same.
     RefundUntouched {
         job: JobId,
-        from: u32,
-        to: u32,
+        first: u32,
+        last: u32,
     },
 }
 
@@ -83,7 +86,10 @@ impl fmt::Display for TransferKey {
             Self::Pay(attempt) => write!(f, "pay:{}:{}", attempt.task, attempt.number),
             Self::Fee(attempt) => write!(f, "fee:{}:{}", attempt.task, attempt.number),
             Self::Refund(task) => write!(f, "refund:{task}"),
-            Self::RefundUntouched { job, from, to } => write!(f, "refund:{job}.{from}-{to}"),
+            Self::RefundRun(attempt) => write!(f, "refund:{}:{}", attempt.task, attempt.number),
+            Self::RefundUntouched { job, first, last } => {
+                write!(f, "refund:{job}.{first}-{last}")
+            }
         }
     }
 }
@@ -94,7 +100,9 @@ impl TransferKey {
         match *self {
             Self::Grant(_) => None,
             Self::Hold(job) | Self::RefundUntouched { job, .. } => Some(job),
-            Self::Pay(attempt) | Self::Fee(attempt) => Some(attempt.task.job),
+            Self::Pay(attempt) | Self::Fee(attempt) | Self::RefundRun(attempt) => {
+                Some(attempt.task.job)
+            }
             Self::Refund(task) => Some(task.job),
         }
     }

@@ -32,8 +32,26 @@ impl Grid {
             Request::RevokeVoucher { user, voucher } => {
                 self.on_revoke_voucher(user, voucher, effects)
             }
-            Request::Submit(submission) => self.on_submit(submission, effects),
-            Request::Cancel { user, job } => self.on_cancel(user, job, effects),
+            Request::Submit(submission) => self.on_submit(*submission, effects),
+            Request::Draft(draft) => self.on_draft(draft, effects),
+            Request::PutFiles { user, job, files } => self.on_put_files(user, job, files, effects),
+            Request::RemoveFile { user, job, path } => {
+                self.on_remove_file(user, job, path, effects)
+            }
+            Request::DiscardDraft { user, job } => self.on_discard_draft(user, job, effects),
+            Request::Cancel { user, job, tasks } => self.on_cancel(user, job, tasks, effects),
+            Request::CancelAll { user } => self.on_cancel_all(user, effects),
+            Request::SetHold { user, job, on_hold } => {
+                self.on_set_hold(user, job, on_hold, effects)
+            }
+            Request::SetPriority { user, job, priority } => {
+                self.on_set_priority(user, job, priority, effects)
+            }
+            Request::EmptyJobs { jobs } => self.on_empty_jobs(jobs, effects),
+            Request::NoticesTried { tried } => self.on_notices_tried(tried, effects),
+            Request::SetWebhookSecret { user, secret } => {
+                self.on_set_webhook_secret(user, secret, effects)
+            }
             Request::Enrol(enrolment) => return self.on_enrol(ticket, enrolment, effects),
             Request::ApproveWorker { user, code } => self.on_approve(user, &code, effects),
             Request::RemoveWorker { user, worker } => self.on_remove_worker(user, worker, effects),

@@ -24,6 +24,9 @@ const TAKEN_OVER: &str = "another process uses this machine's identity, as if it
     been copied, and its newer connection has taken over: on the copy run campusgrid-worker forget, \
     the original is just started again";
 
+/// Why a connection ends whose worker has joined on a newer one since.
+const OVERTAKEN: &str = "a newer connection of this worker came in first";
+
 /// Why a machine whose key is of no worker is turned away.
 const UNKNOWN: &str = "this worker was removed, or never joined this grid; it has to join anew";
 
@@ -67,6 +70,10 @@ impl Grid {
                 return;
             }
             self.on_gone(other);
+        } else if self.last_sessions.get(&id).is_some_and(|last| *last > session) {
+            // As above, but the newer connection is over already.
+            effects.closes.push((session, OVERTAKEN.to_owned(), Comeback::Later));
+            return;
         }
         let none = Occupancy::new();
         link.free = Free::beside(&link.capacity, self.occupancy.get(&id).unwrap_or(&none));
@@ -271,6 +278,7 @@ impl Grid {
         }
         let worker = self.workers.remove(&id).expect("it has just been looked up");
         self.worker_of_key.remove(&worker.key_hash);
+        self.last_sessions.remove(&id);
         let token = self.repeats.forget_machine(&worker.key_hash);
         if let Some(token) = token.filter(|token| self.vouchers.contains_key(token)) {
             // Whoever has the machine has the token too, and would be back under another key.

@@ -39,6 +39,8 @@ pub struct Policy {
     pub heartbeat_ms: u32,
     /// Jobs that one user may have under way.
     pub active_jobs_max: u32,
+    /// How long a draft is kept that nobody touches.
+    pub draft_ms: u64,
     /// How long a client may repeat a submit under its idempotency key.
     pub submit_key_ms: u64,
 }

@@ -112,6 +112,7 @@ impl Return {
             | WorkerFault::Engine { .. }
             | WorkerFault::Gpu { .. }
             | WorkerFault::Disk { .. }
+            | WorkerFault::Inputs { .. }
             | WorkerFault::Leaving => false,
         };
         lost && self.lease.started_at.is_some() && self.excuse().is_none()
@@ -125,12 +126,18 @@ impl Grid {
         let (attempt, lease) = (back.ended.attempt, back.lease);
         self.note_fault(&back, effects);
         let tries = self.policy.tries;
+        let job = &self.jobs[&attempt.task.job];
+        let (runs, is_overdue) = (job.terms.runs(), job.is_overdue(self.now));
         let task = self.task_mut(attempt.task);
-        let tries_left = task.tries_left - u32::from(costs_a_try(&back, task, tries));
+        let failed_runs = runs.saturating_sub(task.runs_left).into();
+        let tries_left =
+            task.tries_left - u32::from(costs_a_try(&back, task, (tries, failed_runs)));
         let loss = Loss { worker: lease.worker, attempt: attempt.number };
         let losses = if back.is_loss() { task.losses.and(loss) } else { Ok(task.losses) };
         let losses = match losses {
-            _ if lease.cancelling => return self.give_up(back, Verdict::Cancelled, effects),
+            _ if lease.cancelling || is_overdue => {
+                return self.give_up(back, Verdict::Cancelled, effects);
+            }
             Err(three) => {
                 let reason = self.poison_words(three);
                 return self.give_up(back, Verdict::Failed { reason }, effects);
@@ -145,7 +152,7 @@ impl Grid {
         task.state = TaskState::Queued;
         let job = self.jobs.get_mut(&attempt.task.job).expect("the task has just been there");
         job.requeued.insert(attempt.task.index);
-        self.queue.add(&Shape::of(job.owner, &job.spec), job.id);
+        self.line_up(attempt.task.job);
         let (reason, at) = (back.words(), self.now);
         effects.changes.push(Change::TaskRequeued { attempt, reason, tries_left, losses, at });
     }
@@ -177,7 +184,9 @@ impl Grid {
     fn give_up(&mut self, back: Return, verdict: Verdict, effects: &mut Effects) {
         let attempt = back.ended.attempt;
         let result = TaskResult { attempt, ended: back.ended };
-        self.end_task(attempt.task, End::unpaid(verdict, result), effects);
+        let unwanted = verdict == Verdict::Cancelled && !back.lease.cancelling;
+        let reason = unwanted.then(Self::overdue);
+        self.end_task(attempt.task, End::unpaid(verdict, result).because(reason), effects);
         self.close_if_over(attempt.task.job, effects);
     }
 
@@ -198,10 +207,11 @@ impl Grid {
     }
 }
 
-/// Whether a return counts as one of the `tries` that a task is given.
-fn costs_a_try(back: &Return, task: &Task, tries: u32) -> bool {
+/// Whether a return counts as one of the `tries` that a run of a task is given, of which so many have
+/// failed by the task's own doing.
+fn costs_a_try(back: &Return, task: &Task, (tries, failed_runs): (u32, u32)) -> bool {
     let costly = tries.saturating_sub(task.tries_left);
-    let free = (task.attempts - 1).saturating_sub(costly);
+    let free = (task.attempts - 1).saturating_sub(costly + failed_runs);
     if back.excuse().is_some() {
         return free >= FREE_RETURNS_MAX;
     }
@@ -215,6 +225,7 @@ fn is_of_the_machine(fault: &WorkerFault) -> bool {
         WorkerFault::Engine { .. }
         | WorkerFault::Environment { .. }
         | WorkerFault::Gpu { .. }
+        | WorkerFault::Inputs { .. }
         | WorkerFault::Disk { .. } => true,
         WorkerFault::Sandbox { .. }
         | WorkerFault::LeaseOver
@@ -230,6 +241,7 @@ fn is_at_start(fault: &WorkerFault) -> bool {
         | WorkerFault::Engine { .. }
         | WorkerFault::Environment { .. }
         | WorkerFault::Gpu { .. }
+        | WorkerFault::Inputs { .. }
         | WorkerFault::Disk { .. } => true,
         WorkerFault::LeaseOver | WorkerFault::Restarted | WorkerFault::Leaving => false,
     }

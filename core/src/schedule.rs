@@ -1,118 +1,23 @@
 //! Which waiting task goes to which machine.
 //!
-//! First come, first served among the heads of shapes; a shape that fits nowhere is passed over
-//! until a machine that could take it has more room. The cost of an event does not grow with the
-//! queue.
+//! First come, first served among the heads of shapes, as the queue has them; a shape that fits
+//! nowhere is passed over until a machine that could take it has more room. The cost of an event does
+//! not grow with the queue.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use campusgrid_protocol::id::{AttemptId, JobId, TaskId, WorkerId};
 use campusgrid_protocol::message::ToWorker;
 
-use crate::effect::{Change, Effects};
+use crate::chain::News;
+use crate::effect::{Change, Effects, NoticeKind};
 use crate::grid::Grid;
 use crate::job::{Lease, Task, TaskState};
 use crate::losses::Losses;
+use crate::notices::notice;
+use crate::queue::Reach;
 use crate::snapshot::{Shape, admits};
 use crate::worker::{Grant, Link, Room};
-
-/// Jobs with a task that waits, by shape.
-#[derive(Debug, Default)]
-pub(crate) struct Queue {
-    shapes: BTreeMap<Shape, Line>,
-    /// The head of each shape that is not blocked: what the scheduler looks at, in order.
-    open: BTreeMap<JobId, Shape>,
-}
-
-#[derive(Debug, Default)]
-struct Line {
-    jobs: BTreeSet<JobId>,
-    reach: Reach,
-}
-
-impl Line {
-    /// Its first job, if the scheduler is to look at it.
-    fn head(&self) -> Option<JobId> {
-        self.jobs.first().filter(|_| self.reach != Reach::Nowhere).copied()
-    }
-}
-
-/// Where the tasks of a line may fit.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Reach {
-    #[default]
-    Anywhere,
-    /// They fitted nowhere, and since then only the machines that got room have changed.
-    Freed,
-    /// On no machine as things are.
-    Nowhere,
-}
-
-impl Queue {
-    /// A job has a task that waits. Repeating it changes nothing.
-    pub(crate) fn add(&mut self, shape: &Shape, job: JobId) {
-        if !self.shapes.contains_key(shape) {
-            self.shapes.insert(shape.clone(), Line::default());
-        }
-        self.update(shape, |line| {
-            line.jobs.insert(job);
-        });
-    }
-
-    /// A job has no task that waits any more.
-    pub(crate) fn remove(&mut self, shape: &Shape, job: JobId) {
-        self.update(shape, |line| {
-            line.jobs.remove(&job);
-        });
-        if self.shapes.get(shape).is_some_and(|line| line.jobs.is_empty()) {
-            self.shapes.remove(shape);
-        }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn has(&self, shape: &Shape, job: JobId) -> bool {
-        self.shapes.get(shape).is_some_and(|line| line.jobs.contains(&job))
-    }
-
-    /// The shapes of which tasks wait.
-    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Shape> {
-        self.shapes.keys()
-    }
-
-    fn block(&mut self, shape: &Shape) {
-        self.update(shape, |line| line.reach = Reach::Nowhere);
-    }
-
-    fn unblock(&mut self, fits: impl Fn(&Shape) -> bool) {
-        for (shape, line) in &mut self.shapes {
-            if line.reach == Reach::Nowhere && fits(shape) {
-                line.reach = Reach::Freed;
-                self.open.extend(line.head().map(|job| (job, shape.clone())));
-            }
-        }
-    }
-
-    /// The head that comes first, and where to look for room for it.
-    fn first(&self) -> Option<(JobId, Shape, Reach)> {
-        let (&job, shape) = self.open.first_key_value()?;
-        Some((job, shape.clone(), self.shapes[shape].reach))
-    }
-
-    /// Keeps `open` true to the line across a change.
-    fn update(&mut self, shape: &Shape, change: impl FnOnce(&mut Line)) {
-        let Some(line) = self.shapes.get_mut(shape) else { return };
-        let before = line.head();
-        change(line);
-        let after = line.head();
-        if before != after {
-            if let Some(job) = before {
-                self.open.remove(&job);
-            }
-            self.open.extend(after.map(|job| (job, shape.clone())));
-        }
-    }
-}
 
 impl Grid {
     /// Places waiting tasks, first come first served, until nothing that waits fits what is free.
@@ -144,7 +49,10 @@ impl Grid {
                 Reach::Nowhere => None,
             };
             match best {
-                Some(worker) => self.lease(job, worker, effects),
+                Some(worker) => {
+                    self.lease(job, worker, effects);
+                    self.follow(effects);
+                }
                 None => self.queue.block(&shape),
             }
         }
@@ -195,10 +103,17 @@ impl Grid {
     /// Gives the job's next waiting task to a machine.
     fn lease(&mut self, id: JobId, worker: WorkerId, effects: &mut Effects) {
         let job = self.jobs.get_mut(&id).expect("the queue holds open jobs");
-        let index = job.next_waiting().expect("the queue holds jobs with a task that waits");
+        let lineup = self.lineups.get_mut(&id).expect("every open job has one");
+        let index = lineup.next(job).expect("the queue holds jobs with a task that may start");
         if !job.requeued.remove(&index) {
-            job.untouched_from += 1;
+            if !job.has_started() {
+                notice(job, NoticeKind::Started, self.now, effects);
+            }
+            job.untouched.remove(index);
+            lineup.ready.as_mut().map(|ready| ready.remove(index));
+            self.chains.tell(News::Started { job: id, task: index });
         }
+        lineup.running += 1;
         let needs = job.spec.needs;
         let gpus =
             self.links.get(&worker).expect("a machine that takes is connected").free.choose(&needs);
@@ -207,6 +122,7 @@ impl Grid {
         let fresh = Task {
             attempts: 0,
             tries_left: self.policy.tries,
+            runs_left: job.terms.runs(),
             losses: Losses::None,
             state: TaskState::Queued,
         };
@@ -216,16 +132,15 @@ impl Grid {
         let attempt = AttemptId { task: TaskId { job: id, index }, number: task.attempts };
         let (tries_left, at) = (task.tries_left, self.now);
         effects.changes.push(Change::TaskLeased { attempt, worker, gpus, tries_left, at });
-        if job.waiting() == 0 {
-            self.queue.remove(&Shape::of(job.owner, &job.spec), id);
-        }
         let (spec, lock) = (Arc::clone(&job.spec), job.lock.clone());
+        let index = job.terms.indices.index(index).expect("every task has an index");
+        self.line_up(id);
         self.renew_lease(attempt);
         self.update_room(worker, |occupancy| {
             occupancy.insert(attempt, Grant::new(needs, gpus));
         });
         let gpus = gpus.numbers().collect();
-        self.send(worker, ToWorker::Start { attempt, spec, gpus, lock }, effects);
+        self.send(worker, ToWorker::Start { attempt, index, spec, gpus, lock }, effects);
     }
 
     /// How long an attempt goes on if it runs to its time limit.

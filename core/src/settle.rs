@@ -1,34 +1,45 @@
 //! The end of attempts and tasks, and the money that moves with it (DESIGN §4).
 
+use std::sync::Arc;
+
 use campusgrid_protocol::id::{AttemptId, JobId, TaskId, UserId, WorkerId};
+use campusgrid_protocol::ranges::Ranges;
 use campusgrid_protocol::task::{Ended, Failure, Outcome, WorkerFault};
 
-use crate::effect::{Change, Effects, TaskEnd, TaskResult, Verdict};
+use crate::chain::News;
+use crate::effect::{Change, Effects, NoticeKind, TaskEnd, TaskResult, Verdict};
 use crate::grid::Grid;
 use crate::job::Lease;
 use crate::ledger::{Payment, Refund, TransferKey};
 use crate::money::Micros;
+use crate::notices::notice;
+use crate::pausing::FailedRun;
 use crate::policy::Billing;
 use crate::pricing::price;
 use crate::returns::Return;
-use crate::snapshot::Shape;
 use crate::worker::Grant;
 
 /// How a task ends.
 pub(crate) struct End {
     verdict: Verdict,
+    /// Why it is cancelled, if not because its submitter asked.
+    reason: Option<Arc<str>>,
     /// What its last attempt reported, and who is paid for it.
     result: Option<TaskResult>,
     payee: Option<(WorkerId, Micros)>,
 }
 
 impl End {
-    pub(crate) fn cancelled() -> Self {
-        Self { verdict: Verdict::Cancelled, result: None, payee: None }
+    pub(crate) fn cancelled(reason: Option<Arc<str>>) -> Self {
+        Self { verdict: Verdict::Cancelled, reason, result: None, payee: None }
     }
 
     pub(crate) fn unpaid(verdict: Verdict, result: TaskResult) -> Self {
-        Self { verdict, result: Some(result), payee: None }
+        Self { verdict, reason: None, result: Some(result), payee: None }
+    }
+
+    pub(crate) fn because(self, reason: Option<Arc<str>>) -> Self {
+        Self { reason, ..self }
     }
 }
 
@@ -57,12 +68,21 @@ impl Grid {
         // image do not exist, costs nothing.
         let unused = match &ended.outcome {
             Outcome::Cancelled => lease.started_at.is_none(),
-            Outcome::Failed(Failure::Requirements { .. } | Failure::Image { .. }) => true,
+            Outcome::Failed(
+                Failure::Requirements { .. } | Failure::Image { .. } | Failure::Inputs { .. },
+            ) => true,
             Outcome::Succeeded | Outcome::Failed(_) | Outcome::Returned(_) => false,
         };
         let charge = if unused { Micros::ZERO } else { self.charge(&lease, &ended) };
+        if let (Outcome::Failed(failure), Verdict::Failed { reason }) = (&ended.outcome, &verdict)
+            && let Some(until) = self.next_run_at(&lease, attempt, failure)
+        {
+            let run = FailedRun { lease, reason: reason.clone(), charge, ended };
+            return self.pause_task(run, until, effects);
+        }
         let end = End {
             verdict,
+            reason: None,
             payee: Some((lease.worker, charge)),
             result: Some(TaskResult { attempt, ended }),
         };
@@ -104,14 +124,24 @@ impl Grid {
     /// Ends a task: counts it, closes its hold.
     pub(crate) fn end_task(&mut self, task: TaskId, end: End, effects: &mut Effects) {
         let job = self.jobs.get_mut(&task.job).expect("a task that ends belongs to an open job");
-        let (submitter, quote) = (job.owner, job.quote);
-        job.tasks.remove(&task.index).expect("a task ends once");
+        let submitter = job.owner;
+        let runs_left = job.tasks.remove(&task.index).expect("a task ends once").runs_left;
+        let held = job.quote.checked_times(runs_left.into()).expect("the whole hold fitted");
         job.requeued.remove(&task.index);
-        match end.verdict {
-            Verdict::Succeeded => job.ended.succeeded += 1,
-            Verdict::Failed { .. } => job.ended.failed += 1,
-            Verdict::Cancelled => job.ended.cancelled += 1,
-        }
+        self.task_pauses.close(&task);
+        let ended = match end.verdict {
+            Verdict::Succeeded => &mut job.ended.succeeded,
+            Verdict::Failed { .. } => {
+                if job.ended.failed.is_empty() {
+                    notice(job, NoticeKind::Failed, self.now, effects);
+                }
+                &mut job.ended.failed
+            }
+            Verdict::Cancelled => &mut job.ended.cancelled,
+        };
+        ended.insert(task.index);
+        let (tasks, ok) = (Ranges::one(task.index), end.verdict == Verdict::Succeeded);
+        self.chains.tell(News::Ended { job: task.job, tasks, ok });
         let attempt = end.result.as_ref().map(|result| result.attempt);
         let charged = match attempt.zip(end.payee) {
             Some((attempt, (worker, charge))) => {
@@ -119,13 +149,14 @@ impl Grid {
             }
             None => Micros::ZERO,
         };
-        let rest = quote - charged;
+        let rest = held - charged;
         let refund = Refund { key: TransferKey::Refund(task), user: submitter, amount: rest };
         self.ledger.refund(refund, self.now, &mut effects.changes);
         effects.changes.push(Change::TaskEnded(Box::new(TaskEnd {
             task,
             attempt: end.result,
             verdict: end.verdict,
+            reason: end.reason,
             charged,
             at: self.now,
         })));
@@ -133,7 +164,7 @@ impl Grid {
 
     /// Pays the machine's owner and yields what the submitter is charged: nothing between the two
     /// hands of one person.
-    fn pay_owner(
+    pub(crate) fn pay_owner(
         &mut self,
         (submitter, attempt): (UserId, AttemptId),
         worker: WorkerId,
@@ -153,24 +184,24 @@ impl Grid {
         charge
     }
 
-    /// Forgets a job whose tasks have all ended.
+    /// Forgets a job whose tasks have all ended; looks at what may start of any other.
     pub(crate) fn close_if_over(&mut self, id: JobId, effects: &mut Effects) {
-        let Some(job) = self.jobs.get(&id) else { return };
-        if job.waiting() == 0 {
-            self.queue.remove(&Shape::of(job.owner, &job.spec), id);
+        if self.jobs.get(&id).is_none_or(|job| job.open_tasks() > 0) {
+            return self.line_up(id);
         }
-        if job.open_tasks() > 0 {
-            return;
-        }
-        let (owner, ended) = (job.owner, job.ended);
-        self.jobs.remove(&id);
+        let job = self.jobs.remove(&id).expect("it has just been there");
+        self.end_lineup(id);
+        self.chains.end(&job);
+        self.job_deadlines.close(&id);
         self.suspicions.over(id);
-        let jobs = self.jobs_of.get_mut(&owner).expect("an open job is counted for its owner");
-        *jobs -= 1;
-        if *jobs == 0 {
-            self.jobs_of.remove(&owner);
+        let jobs = self.jobs_of.get_mut(&job.owner).expect("an open job is one of its owner's");
+        jobs.remove(&id);
+        if jobs.is_empty() {
+            self.jobs_of.remove(&job.owner);
         }
-        effects.changes.push(Change::JobEnded { job: id, ended, at: self.now });
+        effects.changes.push(Change::JobEnded { job: id, at: self.now });
+        notice(&job, NoticeKind::Ended, self.now, effects);
+        self.chains.tell(News::Over { job: id, ok: job.ended.is_ok() });
     }
 
     /// The machine no longer runs the attempt, and may take something else.
@@ -179,6 +210,8 @@ impl Grid {
         let mut released = None;
         self.update_room(worker, |occupancy| released = occupancy.remove(&attempt));
         self.freed.insert(worker);
+        let lineup = self.lineups.get_mut(&attempt.task.job).expect("every open job has one");
+        lineup.running -= 1;
         released.expect("whatever is leased to a machine occupies it")
     }
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use campusgrid_protocol::id::{UserId, WorkerId};
+use campusgrid_protocol::id::{JobId, UserId, WorkerId};
 use campusgrid_protocol::resource::{Capacity, Isolation, Load, Needs};
 use campusgrid_protocol::task::TaskSpec;
 
 use crate::input::Intake;
+use crate::job::After;
 use crate::offer::Offer;
 use crate::time::Timestamp;
 use crate::worker::Free;
@@ -26,6 +27,31 @@ pub struct Snapshot {
     pub intake: Intake,
     /// Why the tasks of each shape that waits do so.
     pub waiting: BTreeMap<Shape, String>,
+    /// Why nothing may start of those jobs that do not wait for a machine.
+    pub stalled: BTreeMap<JobId, Stalled>,
+}
+
+/// Why nothing of a job may start, whatever machines there are. In words: its `Display`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stalled {
+    /// As soon as the intake opens.
+    Cancelling,
+    OnHold,
+    /// For this, and so many others.
+    After {
+        after: After,
+        others: usize,
+    },
+    /// So many of its tasks run, and no more may at once.
+    AtOnce {
+        running: u32,
+    },
+    /// A task pauses for so long before it is run again.
+    Pausing {
+        ms: u64,
+    },
+    /// Nothing keeps it.
+    Turn,
 }
 
 /// Tasks that the scheduler cannot tell apart: of one submitter, with equal needs.

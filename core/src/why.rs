@@ -283,7 +283,7 @@ fn level(isolation: Isolation) -> &'static str {
     }
 }
 
-fn duration(ms: u64) -> String {
+pub(crate) fn duration(ms: u64) -> String {
     match ms.div_ceil(1000) {
         s @ 0..100 => format!("{s} s"),
         s @ 100..6000 => format!("{} min", s.div_ceil(60)),

@@ -13,7 +13,8 @@ use campusgrid_settings::file::ConfigFile;
 use campusgrid_settings::problem::Problems;
 use campusgrid_settings::reader::{Flag, Reader};
 
-use crate::web::{self, Proxies, PublicUrl, TlsSetting};
+use crate::notify;
+use crate::web::{self, FileLimits, Proxies, PublicUrl, TlsSetting};
 
 /// The manager's settings.
 #[derive(Debug, Clone)]
@@ -33,6 +34,7 @@ pub struct Config {
     /// How often the books are checked while the manager runs.
     pub books_check_minutes: u32,
     pub policy: Policy,
+    pub notify: notify::Config,
     pub web: web::Config,
 }
 
@@ -57,6 +59,8 @@ impl Config {
         reader.alias("dashboard.port", "DASHBOARD_PORT");
         reader.alias("credits.starting", "STARTING_CREDITS");
         let data_dir = reader.path("manager.data_dir", Path::new("campusgrid-data"));
+        let notify = notify::Config::read(&mut reader);
+        let files = files(&mut reader);
         let config = Self {
             host: address(&mut reader, "manager.host"),
             port: reader.integer("manager.port", 9999, 0..=65535),
@@ -72,7 +76,7 @@ impl Config {
             disk_reserve_bytes: reader.integer::<u64>("manager.disk_reserve_mib", 512, 0..=1 << 20)
                 << 20,
             books_check_minutes: reader.integer("manager.books_check_minutes", 60, 1..=10_080),
-            policy: policy(&mut reader),
+            policy: policy(&mut reader, files.draft_days),
             web: web::Config {
                 tls: tls(&mut reader),
                 public_url: public_url(&mut reader),
@@ -84,7 +88,10 @@ impl Config {
                     lanes: reader.integer("dashboard.argon2_lanes", 1, 1..=64),
                 },
                 data_dir: data_dir.clone(),
+                notices: notify.offered(),
+                files,
             },
+            notify,
             data_dir,
         };
         check_scheme(&mut reader, &config.web);
@@ -134,6 +141,15 @@ enum Tls {
     Files,
 }
 
+fn files(reader: &mut Reader) -> FileLimits {
+    FileLimits {
+        file_max_bytes: reader.integer::<u64>("jobs.file_max_mib", 16_384, 1..=1 << 22) << 20,
+        storage_max_bytes: reader.integer::<u64>("jobs.storage_mib", 102_400, 1..=1 << 30) << 20,
+        keep_days: reader.integer("jobs.keep_days", 30, 1..=36_500),
+        draft_days: reader.integer("jobs.draft_days", 7, 1..=36_500),
+    }
+}
+
 fn public_url(reader: &mut Reader) -> Option<PublicUrl> {
     let check = |text: &str| text.parse::<PublicUrl>().map(drop);
     reader.optional_text("dashboard.public_url", check)?.parse().ok()
@@ -155,7 +171,7 @@ fn check_scheme(reader: &mut Reader, config: &web::Config) {
     }
 }
 
-fn policy(reader: &mut Reader) -> Policy {
+fn policy(reader: &mut Reader, draft_days: u32) -> Policy {
     let heartbeat_ms = reader.integer("manager.heartbeat_ms", 10_000, 100..=600_000);
     Policy {
         admission: reader.word(
@@ -188,6 +204,7 @@ fn policy(reader: &mut Reader) -> Policy {
         fee_permille: reader.integer("credits.fee_permille", 0, 0..=1000),
         tries: reader.integer("jobs.tries", 3, 1..=100),
         active_jobs_max: reader.integer("jobs.active_per_user_max", 10_000, 1..=1_000_000),
+        draft_ms: u64::from(draft_days) * 86_400_000,
         submit_key_ms: reader.integer::<u64>("jobs.submit_key_hours", 24, 1..=720) * 3_600_000,
         lease_ms: reader.integer("manager.lease_ms", 90_000, 3 * heartbeat_ms..=3_600_000),
         heartbeat_ms,

@@ -2,6 +2,7 @@
 //! the daemon and the simulator share.
 
 pub mod admin;
+pub mod archive;
 pub mod backup;
 pub mod beginning;
 pub mod blobs;
@@ -15,9 +16,11 @@ pub mod fleet;
 pub mod health;
 pub mod inspect;
 pub mod live;
+pub mod notify;
 pub mod owner;
 pub mod readers;
 pub mod store;
+pub mod sweep;
 pub mod vitals;
 pub mod vouchers;
 pub mod web;

@@ -27,9 +27,12 @@ use campusgrid_manager::fleet::{self, Fleet, Limits};
 use campusgrid_manager::health::Health;
 use campusgrid_manager::inspect::Closeness;
 use campusgrid_manager::live::LiveLogs;
+use campusgrid_manager::notify::settings::PasswordError;
+use campusgrid_manager::notify::{self, Notifier};
 use campusgrid_manager::owner::become_owner;
 use campusgrid_manager::readers::Readers;
 use campusgrid_manager::store::{self, Store};
+use campusgrid_manager::sweep::Sweep;
 use campusgrid_manager::vitals::Vitals;
 use campusgrid_manager::web::{self, BadFile, Transport, Web};
 use campusgrid_settings::file;
@@ -86,7 +89,8 @@ fn main() -> ExitCode {
         Ok(Ending::Broken) => ExitCode::from(BROKEN),
         Err(error) => {
             commands::tell(&format!("{error:#}"));
-            let is_setting = error.downcast_ref::<BadFile>().is_some();
+            let is_setting = error.downcast_ref::<BadFile>().is_some()
+                || error.downcast_ref::<PasswordError>().is_some();
             if is_setting { ExitCode::from(EX_USAGE) } else { ExitCode::FAILURE }
         }
     }
@@ -110,6 +114,7 @@ fn carry_out(command: Command, config: Config) -> anyhow::Result<Ending> {
     let ended: Result<Ending, CommandError> = match command {
         Command::Serve { new } => {
             config.web.tls.check_files()?;
+            config.notify.check_files()?;
             return serve(config, new.beginning()).map(|()| Ending::Fine);
         }
         Command::Fsck { content, prune } => {
@@ -176,7 +181,7 @@ fn open(config: &Config, beginning: Beginning) -> anyhow::Result<Opened> {
     beginning.check_authority(&data_dir, &store)?;
     let tls = data_dir.join(beginning::AUTHORITY);
     let authority = Authority::load_or_make(&tls, clock.system_time())?;
-    let readers = Readers::open(&database)?;
+    let readers = Readers::open(&database, config.web.files.keep_ms())?;
     let (live, vitals) = (LiveLogs::default(), Vitals::default());
     let health = Health::new(data_dir);
     let surroundings = Surroundings {
@@ -238,9 +243,23 @@ async fn run(config: Config, beginning: Beginning) -> anyhow::Result<()> {
         clock,
     };
     let fleet = Fleet::new(handle.clone(), limits(&config), around)?;
+    let around = notify::Surroundings {
+        engine: handle.clone(),
+        readers: readers.clone(),
+        clock,
+        home: config.web.public_url.clone(),
+    };
+    let notifier = Notifier::new(&config.notify, around)?;
     tracing::info!(address = %workers.local_addr()?, "listening for workers");
     tracing::info!(%address, "listening for dashboard");
 
+    let sweep = Sweep {
+        engine: handle.clone(),
+        readers: readers.clone(),
+        blobs: blobs.clone(),
+        clock,
+        keep_ms: config.web.files.keep_ms(),
+    };
     let web = Web {
         engine: handle.clone(),
         readers,
@@ -257,8 +276,10 @@ async fn run(config: Config, beginning: Beginning) -> anyhow::Result<()> {
     let router = web::router(web)?;
     let engineering = engine.start(shutdown.clone());
     let tasks = Tasks {
+        sweep: tokio::spawn(sweep.run(shutdown.clone())),
         admin: tokio::spawn(admin.serve(socket, shutdown.clone())),
         fleet: tokio::spawn(fleet.run(workers, shutdown.clone())),
+        notifier: tokio::spawn(notifier.run(shutdown.clone())),
         web: tokio::spawn(web::serve(dashboard, router, transport, shutdown.clone())),
     };
     stop.asked(&shutdown).await;
@@ -292,8 +313,10 @@ fn limits(config: &Config) -> Limits {
 }
 
 struct Tasks {
+    sweep: JoinHandle<()>,
     admin: JoinHandle<()>,
     fleet: JoinHandle<()>,
+    notifier: JoinHandle<()>,
     web: JoinHandle<()>,
 }
 
@@ -302,6 +325,8 @@ async fn end(tasks: Tasks, handle: EngineHandle, engineering: Engineering) -> an
     tracing::info!("stopping: no new work; what runs on workers goes on");
     end_in_time("requests", tasks.web).await;
     end_in_time("orders", tasks.admin).await;
+    end_in_time("sweeps", tasks.sweep).await;
+    end_in_time("notices", tasks.notifier).await;
     handle.stop().await;
     let ended = tokio::task::spawn_blocking(|| engineering.join()).await?;
     end_in_time("connections of workers", tasks.fleet).await;

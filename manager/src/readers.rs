@@ -19,13 +19,15 @@ pub struct Readers {
 }
 
 impl Readers {
-    /// Opens the connections to a database that a `Store` has set up.
+    /// Opens the connections to a database that a `Store` has set up. Files and logs of jobs are kept for
+    /// so long after their end. Milliseconds.
     ///
     /// # Errors
     ///
     /// `Open`.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let idle = (0..READERS).map(|_| Reader::open(path)).collect::<Result<_, _>>()?;
+    pub fn open(path: &Path, keep_ms: u64) -> Result<Self, StoreError> {
+        let open = |_| Reader::open(path).map(|reader| reader.keeping(keep_ms));
+        let idle = (0..READERS).map(open).collect::<Result<_, _>>()?;
         Ok(Self { idle: Arc::new(Mutex::new(idle)), places: Arc::new(Semaphore::new(READERS)) })
     }
 

@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use backup_rig::{BLOBS, KEY, NOW, Rig, SESSION, recover, result};
+use backup_rig::{BLOBS, DRAFT, INPUT, KEY, NOW, Rig, SESSION, recover, result};
 use campusgrid_core::durable::Durable;
 use campusgrid_core::effect::Reply;
 use campusgrid_core::input::{Input, WorkerEvent};
@@ -65,6 +65,60 @@ fn all_of_it_comes_back() {
     assert_eq!(fs::read(data_dir.join("tls/ca.key")).unwrap(), key);
     assert_eq!(fs::read(Rig::blob_in(&data_dir, BLOBS[0])).unwrap(), BLOBS[0]);
     assert!(!data_dir.join(data_dir::RESTORING).exists());
+}
+
+/// Files of jobs and drafts come with it; what of an upload has come so far does not.
+#[test]
+fn what_a_draft_brings_comes_back() {
+    let mut rig = Rig::new();
+    rig.draft();
+    let (data_dir, backup_dir) = (rig.data_dir(), rig.backup_dir());
+    let before = rig.grid.durable();
+    let upload = data_dir.join("blobs/uploads/half");
+    fs::create_dir_all(upload.parent().unwrap()).unwrap();
+    fs::write(&upload, "numb").unwrap();
+    let Made { manifest, .. } = backup(&data_dir, &backup_dir, NOW).unwrap();
+    assert_eq!((manifest.blobs, manifest.blob_bytes), (3, 45 + INPUT.len() as u64));
+    assert!(!backup_dir.join("blobs/uploads").exists());
+    let Rig { parent: _parent, store, .. } = rig;
+    drop(store);
+    fs::remove_dir_all(&data_dir).unwrap();
+    restore(&backup_dir, &data_dir, Overwrite::Never, NOW).unwrap();
+    assert!(is_clean(&data_dir));
+    let after = load(&data_dir);
+    assert_eq!(after.drafts[&DRAFT].files.len(), 1);
+    assert_eq!(same(after), same(before));
+    assert_eq!(fs::read(Rig::blob_in(&data_dir, INPUT)).unwrap(), INPUT);
+}
+
+/// A backup that an older manager has made, or that is made before the first start of a newer one.
+#[test]
+fn a_backup_of_an_older_version_comes_back_up_to_date() {
+    let rig = Rig::new();
+    let (data_dir, backup_dir) = (rig.data_dir(), rig.backup_dir());
+    let Rig { parent: _parent, store, .. } = rig;
+    drop(store);
+    fs::remove_dir_all(data_dir.join("blobs")).unwrap();
+    let database = data_dir.join(store::FILE);
+    for end in ["", "-wal", "-shm"] {
+        drop(fs::remove_file(format!("{}{end}", database.display())));
+    }
+    let connection = rusqlite::Connection::open(&database).unwrap();
+    for sql in [
+        include_str!("../src/store/migrations/0001_grid.sql"),
+        include_str!("../src/store/migrations/0002_sandboxes.sql"),
+        include_str!("../src/store/migrations/0003_identities.sql"),
+        include_str!("../src/store/tests/version_3.sql"),
+        "PRAGMA user_version = 3; DELETE FROM output; DELETE FROM log;",
+    ] {
+        connection.execute_batch(sql).unwrap();
+    }
+    drop(connection);
+    backup(&data_dir, &backup_dir, NOW).unwrap();
+    fs::remove_dir_all(&data_dir).unwrap();
+    restore(&backup_dir, &data_dir, Overwrite::Never, NOW).unwrap();
+    assert!(is_clean(&data_dir));
+    assert_eq!(load(&data_dir).jobs.len(), 4);
 }
 
 #[test]
@@ -300,7 +354,8 @@ fn a_backup_beside_a_writer_is_of_one_moment() {
         });
         while !stop.load(std::sync::atomic::Ordering::Relaxed) && !backups.is_finished() {
             let Reply::Submitted { job, .. } = rig.submit("meanwhile") else { panic!("no job") };
-            let cancel = campusgrid_core::input::Request::Cancel { user: backup_rig::ADA, job };
+            let (user, tasks) = (backup_rig::ADA, None);
+            let cancel = campusgrid_core::input::Request::Cancel { user, job, tasks };
             rig.step(Input::Request { ticket: campusgrid_core::input::Ticket(1), request: cancel });
         }
         backups.join().unwrap();

@@ -95,31 +95,45 @@ fn a_task_that_was_edited_is_found() {
     );
     check_sql("UPDATE task SET state = 'queued' WHERE job = 2;", &["its attempts say otherwise"]);
     check_sql("UPDATE task SET attempts = 2 WHERE job = 2;", &["its attempts say otherwise"]);
-    check_sql("UPDATE job SET untouched_from = 0 WHERE id = 2;", &["task 2.0 has started"]);
+    check_sql(
+        "DELETE FROM progress WHERE job = 2;",
+        &["task 2.0 is leased, and in a row with others"],
+    );
+    check_sql(
+        "UPDATE progress SET states = 'f' WHERE job = 1;",
+        &["task 1.0 is succeeded, and in a"],
+    );
     check_sql(
         "UPDATE task SET state = 'cancelled' WHERE job = 1;",
         &["job 1 counts 0 cancelled, fewer than its tasks say"],
     );
-    check_sql("UPDATE job SET ended_at = NULL WHERE id = 1;", &["has ended 1 of 1 tasks"]);
+    check_sql(
+        "UPDATE job SET state = 'running', ended_at = NULL WHERE id = 1;",
+        &["job 1 is running and has ended 1 of 1 tasks"],
+    );
     check_sql("UPDATE job SET quote = quote + 1 WHERE id = 3;", &["escrow has", "job 3 has"]);
     check_sql("UPDATE total SET tasks_ended = 7;", &["the total of ended tasks is 7"]);
     check_sql("DELETE FROM worker;", &["refers to nothing in worker"]);
-    check_sql("DELETE FROM task WHERE job = 1;", &["is about a task that is not there"]);
+    check_sql("DELETE FROM task WHERE job = 1;", &["is about task 1.0, which is not there"]);
 }
 
 /// What was acknowledged and would never run: its hold would stay for ever, and nobody would look for it.
 #[test]
 fn a_task_that_was_lost_is_found() {
-    let lost = ["job 3 counts 1 tasks that are open, and has 0"];
-    check_sql("UPDATE job SET untouched_from = 1 WHERE id = 3;", &lost);
+    // Nothing says that it waits, and nothing that it has ended.
+    let begun = "INSERT INTO progress (job, chunk, states) VALUES (3, 0, 'b');";
+    let lost = ["its tasks in a row say otherwise"];
+    check_sql(begun, &lost);
     // One that has been tried, and waits to be tried again.
-    let requeued = "
-        UPDATE job SET untouched_from = 1 WHERE id = 3;
-        INSERT INTO task (job, idx, attempts, tries_left, state) VALUES (3, 0, 1, 2, 'queued');
-        INSERT INTO attempt (job, idx, number, worker, leased_at, ended_at, outcome)
-        VALUES (3, 0, 1, (SELECT min(id) FROM worker), 1800000000000, 1800000000000, 'lost');";
+    let requeued = format!(
+        "{begun} UPDATE job SET state = 'running' WHERE id = 3;
+        INSERT INTO task (job, idx, attempts, tries_left, runs_left, state)
+        VALUES (3, 0, 1, 2, 1, 'queued');
+        INSERT INTO attempt (job, idx, number, worker, leased_at, ended_at, outcome, ending) VALUES
+        (3, 0, 1, (SELECT min(id) FROM worker), 1800000000000, 1800000000000, 'lost', 'returned');"
+    );
     let rig = Rig::new();
-    sql(&rig.data_dir(), requeued);
+    sql(&rig.data_dir(), &requeued);
     assert_eq!(found(&rig.data_dir(), Closeness::Hourly), [""; 0]);
     check_sql(
         &format!("{requeued} DELETE FROM attempt WHERE job = 3; DELETE FROM task WHERE job = 3;"),
@@ -132,11 +146,11 @@ fn a_blob_that_is_missing_or_damaged_is_found() {
     let gone = |data_dir: &Path| fs::remove_file(Rig::blob_in(data_dir, BLOBS[0])).unwrap();
     check(gone, Closeness::Hourly, &["(output found.txt of task 1.0) is missing"]);
     let cut = |data_dir: &Path| fs::write(Rig::blob_in(data_dir, BLOBS[1]), "cut").unwrap();
-    check(cut, Closeness::Hourly, &["(stdout of task 1.0) has 3 bytes, not 23"]);
+    check(cut, Closeness::Hourly, &["(stdout of attempt 1.0#1) has 3 bytes, not 23"]);
     let flip = |data_dir: &Path| flip(&Rig::blob_in(data_dir, BLOBS[0]), 5);
     check(flip, Closeness::Content, &["is damaged: its content has another hash"]);
     let all = |data_dir: &Path| fs::remove_dir_all(data_dir.join("blobs")).unwrap();
-    check(all, Closeness::Files, &["found.txt", "stdout of task 1.0"]);
+    check(all, Closeness::Files, &["found.txt", "stdout of attempt 1.0#1"]);
 }
 
 /// Turns one byte over.

@@ -7,6 +7,7 @@ mod granted;
 #[expect(dead_code, reason = "other tests use the rest of it")]
 mod grid;
 mod identities;
+mod inputs;
 mod old_worker;
 
 use campusgrid_identity::machine::Trust;

@@ -7,13 +7,14 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::input::MANIFEST_MAX_BYTES;
 use crate::message::MESSAGE_MAX_BYTES;
 
 /// Why a payload is not a message, or a message not a payload.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
-    #[error("message of {bytes} bytes is over the limit of {MESSAGE_MAX_BYTES}")]
-    TooLong { bytes: usize },
+    #[error("message of {bytes} bytes is over the limit of {max}")]
+    TooLong { bytes: usize, max: usize },
     #[error("{trailing} bytes are left over after the message")]
     Trailing { trailing: usize },
     #[error("payload of {bytes} bytes is no message")]
@@ -22,12 +23,12 @@ pub enum FrameError {
     Encode { source: bincode::error::EncodeError },
 }
 
-// The limit stops a lying length inside a message before anything is allocated for it.
-const CODEC: bincode::config::Configuration<
+/// The limit stops a lying length inside a message before anything is allocated for it.
+type Codec<const MAX_BYTES: usize> = bincode::config::Configuration<
     bincode::config::LittleEndian,
     bincode::config::Varint,
-    bincode::config::Limit<MESSAGE_MAX_BYTES>,
-> = bincode::config::standard().with_limit::<MESSAGE_MAX_BYTES>();
+    bincode::config::Limit<MAX_BYTES>,
+>;
 
 /// Encodes one message as a frame's payload.
 ///
@@ -35,12 +36,7 @@ const CODEC: bincode::config::Configuration<
 ///
 /// `TooLong` over [`MESSAGE_MAX_BYTES`]; `Encode` for a type that bincode cannot express.
 pub fn encode<M: Serialize>(message: &M) -> Result<Bytes, FrameError> {
-    let bytes = bincode::serde::encode_to_vec(message, CODEC)
-        .map_err(|source| FrameError::Encode { source })?;
-    if bytes.len() > MESSAGE_MAX_BYTES {
-        return Err(FrameError::TooLong { bytes: bytes.len() });
-    }
-    Ok(Bytes::from(bytes))
+    within::<M, MESSAGE_MAX_BYTES>(message).map(Bytes::from)
 }
 
 /// Decodes a frame's payload, all of it, as one message.
@@ -49,11 +45,44 @@ pub fn encode<M: Serialize>(message: &M) -> Result<Bytes, FrameError> {
 ///
 /// `TooLong`, `Decode` and `Trailing`, each of which ends the session.
 pub fn decode<M: DeserializeOwned>(payload: &[u8]) -> Result<M, FrameError> {
-    let bytes = payload.len();
-    if bytes > MESSAGE_MAX_BYTES {
-        return Err(FrameError::TooLong { bytes });
+    from::<M, MESSAGE_MAX_BYTES>(payload)
+}
+
+/// Encodes what does not travel in a frame but as a blob.
+///
+/// # Errors
+///
+/// `TooLong` over [`MANIFEST_MAX_BYTES`]; `Encode`.
+pub(crate) fn encode_manifest<M: Serialize>(manifest: &M) -> Result<Vec<u8>, FrameError> {
+    within::<M, MANIFEST_MAX_BYTES>(manifest)
+}
+
+/// Decodes what [`encode_manifest`] has made.
+///
+/// # Errors
+///
+/// `TooLong`, `Decode` and `Trailing`.
+pub(crate) fn decode_manifest<M: DeserializeOwned>(bytes: &[u8]) -> Result<M, FrameError> {
+    from::<M, MANIFEST_MAX_BYTES>(bytes)
+}
+
+fn within<M: Serialize, const MAX: usize>(message: &M) -> Result<Vec<u8>, FrameError> {
+    let codec: Codec<MAX> = bincode::config::standard().with_limit::<MAX>();
+    let bytes = bincode::serde::encode_to_vec(message, codec)
+        .map_err(|source| FrameError::Encode { source })?;
+    if bytes.len() > MAX {
+        return Err(FrameError::TooLong { bytes: bytes.len(), max: MAX });
     }
-    let (message, read) = bincode::serde::decode_from_slice(payload, CODEC)
+    Ok(bytes)
+}
+
+fn from<M: DeserializeOwned, const MAX: usize>(payload: &[u8]) -> Result<M, FrameError> {
+    let bytes = payload.len();
+    if bytes > MAX {
+        return Err(FrameError::TooLong { bytes, max: MAX });
+    }
+    let codec: Codec<MAX> = bincode::config::standard().with_limit::<MAX>();
+    let (message, read) = bincode::serde::decode_from_slice(payload, codec)
         .map_err(|source| FrameError::Decode { bytes, source })?;
     match bytes - read {
         0 => Ok(message),

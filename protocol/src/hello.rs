@@ -9,7 +9,6 @@
 //! Integers are little-endian. A later version may give the zeros a meaning.
 
 use crate::message::{PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
-use crate::v2;
 
 /// Bytes of a hello, either way.
 pub const HELLO_BYTES: usize = 16;
@@ -79,7 +78,7 @@ pub fn on_manager(bytes: &[u8; HELLO_BYTES]) -> Result<(u16, ConnectionKind), He
     match bytes[8] {
         1 => Ok((chosen, ConnectionKind::Control)),
         2 => Ok((chosen, ConnectionKind::Bulk)),
-        3 if chosen > v2::VERSION => Ok((chosen, ConnectionKind::Enrolment)),
+        3 => Ok((chosen, ConnectionKind::Enrolment)),
         kind => Err(HelloError::Kind { kind }),
     }
 }
@@ -91,14 +90,6 @@ pub fn from_manager(chosen: u16) -> [u8; HELLO_BYTES] {
     bytes[4..6].copy_from_slice(&PROTOCOL_VERSION_MIN.to_le_bytes());
     bytes[6..8].copy_from_slice(&PROTOCOL_VERSION.to_le_bytes());
     bytes[8..10].copy_from_slice(&chosen.to_le_bytes());
-    bytes
-}
-
-/// The manager's answer to a hello outside TLS: it speaks nothing there, and those versions that know of
-/// TLS begin with the one named here.
-pub fn in_the_clear() -> [u8; HELLO_BYTES] {
-    let mut bytes = from_manager(0);
-    bytes[4..6].copy_from_slice(&PROTOCOL_VERSION.to_le_bytes());
     bytes
 }
 
@@ -133,9 +124,7 @@ mod tests {
     use expect_test::{Expect, expect};
     use proptest::prelude::*;
 
-    use super::{
-        ConnectionKind, HELLO_BYTES, from_manager, from_worker, in_the_clear, on_manager, on_worker,
-    };
+    use super::{ConnectionKind, HELLO_BYTES, from_manager, from_worker, on_manager, on_worker};
     use crate::message::{PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
 
     fn bytes(start: &[u8]) -> [u8; HELLO_BYTES] {
@@ -154,45 +143,45 @@ mod tests {
 
     #[test]
     fn the_layout_stays() {
-        assert_eq!(from_worker(ConnectionKind::Control), bytes(b"CGRD\x03\0\x03\0\x01"));
-        assert_eq!(from_worker(ConnectionKind::Bulk), bytes(b"CGRD\x03\0\x03\0\x02"));
-        assert_eq!(from_worker(ConnectionKind::Enrolment), bytes(b"CGRD\x03\0\x03\0\x03"));
-        assert_eq!(from_manager(0x0102), bytes(b"CGRD\x02\0\x03\0\x02\x01"));
-        assert_eq!(in_the_clear(), bytes(b"CGRD\x03\0\x03\0\0\0"));
+        assert_eq!(from_worker(ConnectionKind::Control), bytes(b"CGRD\x04\0\x04\0\x01"));
+        assert_eq!(from_worker(ConnectionKind::Bulk), bytes(b"CGRD\x04\0\x04\0\x02"));
+        assert_eq!(from_worker(ConnectionKind::Enrolment), bytes(b"CGRD\x04\0\x04\0\x03"));
+        assert_eq!(from_manager(0x0102), bytes(b"CGRD\x03\0\x04\0\x02\x01"));
     }
 
     #[test]
     fn the_newest_version_that_both_speak_is_chosen() {
-        check(b"CGRD\x03\0\x03\0\x01", &expect!["3 Control"]);
+        check(b"CGRD\x04\0\x04\0\x01", &expect!["4 Control"]);
+        check(b"CGRD\x04\0\x04\0\x03", &expect!["4 Enrolment"]);
         check(b"CGRD\x03\0\x03\0\x03", &expect!["3 Enrolment"]);
-        check(b"CGRD\x02\0\x02\0\x01", &expect!["2 Control"]);
-        check(b"CGRD\x02\0\x02\0\x02", &expect!["2 Bulk"]);
-        check(b"CGRD\x01\0\x09\0\x01", &expect!["3 Control"]);
-        check(b"CGRD\0\0\xff\xff\x01", &expect!["3 Control"]);
+        check(b"CGRD\x03\0\x03\0\x01", &expect!["3 Control"]);
+        check(b"CGRD\x03\0\x03\0\x02", &expect!["3 Bulk"]);
+        check(b"CGRD\x02\0\x09\0\x01", &expect!["4 Control"]);
+        check(b"CGRD\0\0\xff\xff\x01", &expect!["4 Control"]);
     }
 
     #[test]
     fn what_the_zeros_say_is_left_to_later_versions() {
-        check(b"CGRD\x02\0\x02\0\x01\xff\xff\xff\xff\xff\xff\xff", &expect!["2 Control"]);
+        check(b"CGRD\x03\0\x03\0\x01\xff\xff\xff\xff\xff\xff\xff", &expect!["3 Control"]);
     }
 
     #[test]
     fn a_mismatch_yields_a_sentence_that_says_what_to_do() {
         check(
-            b"CGRD\x04\0\x05\0\x01",
-            &expect!["worker speaks protocol 4 to 5, manager 2 to 3: update the manager"],
+            b"CGRD\x05\0\x06\0\x01",
+            &expect!["worker speaks protocol 5 to 6, manager 3 to 4: update the manager"],
         );
         check(
-            b"CGRD\x01\0\x01\0\x01",
-            &expect!["worker speaks protocol 1 to 1, manager 2 to 3: update the worker"],
+            b"CGRD\x02\0\x02\0\x01",
+            &expect!["worker speaks protocol 2 to 2, manager 3 to 4: update the worker"],
         );
         check(
             b"CGRD\0\0\0\0\x01",
-            &expect!["worker speaks protocol 0 to 0, manager 2 to 3: update the worker"],
+            &expect!["worker speaks protocol 0 to 0, manager 3 to 4: update the worker"],
         );
         check(
-            b"CGRD\x05\0\x01\0\x01",
-            &expect!["worker speaks protocol 5 to 1, manager 2 to 3: update the worker"],
+            b"CGRD\x06\0\x02\0\x01",
+            &expect!["worker speaks protocol 6 to 2, manager 3 to 4: update the worker"],
         );
     }
 
@@ -201,22 +190,21 @@ mod tests {
         check(b"", &expect!["the other end does not speak CampusGrid"]);
         check(b"GET / HTTP/1.1\r\n", &expect!["the other end does not speak CampusGrid"]);
         check(b"\x16\x03\x01\x02\0\x01", &expect!["the other end does not speak CampusGrid"]);
-        check(b"cgrd\x02\0\x02\0\x01", &expect!["the other end does not speak CampusGrid"]);
-        check(b"CGRD\x02\0\x02\0\0", &expect!["kind of connection 0 is unknown"]);
-        check(b"CGRD\x02\0\x02\0\x03", &expect!["kind of connection 3 is unknown"]);
-        check(b"CGRD\x03\0\x03\0\x04", &expect!["kind of connection 4 is unknown"]);
+        check(b"cgrd\x03\0\x03\0\x01", &expect!["the other end does not speak CampusGrid"]);
+        check(b"CGRD\x03\0\x03\0\0", &expect!["kind of connection 0 is unknown"]);
+        check(b"CGRD\x04\0\x04\0\x04", &expect!["kind of connection 4 is unknown"]);
     }
 
     #[test]
     fn a_worker_takes_only_an_answer_that_it_can_speak() {
         assert_eq!(on_worker(&from_manager(PROTOCOL_VERSION)), Ok(PROTOCOL_VERSION));
-        let older = "worker speaks protocol 3 to 3, manager 1 to 2: update the manager";
-        let newer = "worker speaks protocol 3 to 3, manager 4 to 5: update the worker";
+        let older = "worker speaks protocol 4 to 4, manager 2 to 3: update the manager";
+        let newer = "worker speaks protocol 4 to 4, manager 5 to 6: update the worker";
         for (answer, words) in [
-            (bytes(b"CGRD\x01\0\x02\0\0\0"), older),
-            (bytes(b"CGRD\x01\0\x02\0\x02\0"), older),
-            (bytes(b"CGRD\x04\0\x05\0\0\0"), newer),
-            (bytes(b"CGRD\x04\0\x05\0\x05\0"), newer),
+            (bytes(b"CGRD\x02\0\x03\0\0\0"), older),
+            (bytes(b"CGRD\x02\0\x03\0\x03\0"), older),
+            (bytes(b"CGRD\x05\0\x06\0\0\0"), newer),
+            (bytes(b"CGRD\x05\0\x06\0\x06\0"), newer),
             (bytes(b"HTTP/1.1 400 Bad"), "the other end does not speak CampusGrid"),
         ] {
             assert_eq!(on_worker(&answer).unwrap_err().to_string(), words);

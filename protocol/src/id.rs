@@ -37,7 +37,10 @@ numbered!(
     ApiTokenId,
 );
 
-/// A task: what is scheduled. Written `JOB.INDEX`, the index counted from 0.
+/// A task: what is scheduled. Written `JOB.POSITION`.
+///
+/// `index` is the task's position in its job, from 0 without gaps. What people and programs know it
+/// by is its index in the job's array: [`crate::array::Indices`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TaskId {
     pub job: JobId,

@@ -9,10 +9,10 @@ use crate::resource::{Capacity, Isolation, Load};
 use crate::task::{BlobRef, Ended, Stream, TaskSpec};
 
 /// The version that this build speaks; the golden bytes fail until a change raises it.
-pub const PROTOCOL_VERSION: u16 = 3;
+pub const PROTOCOL_VERSION: u16 = 4;
 
-/// The oldest version whose workers this build's manager still understands: [`crate::v2`].
-pub const PROTOCOL_VERSION_MIN: u16 = 2;
+/// The oldest version whose workers this build's manager still understands: [`crate::v3`].
+pub const PROTOCOL_VERSION_MIN: u16 = 3;
 
 /// Control messages are at most this long; a longer one ends the session. Bytes.
 pub const MESSAGE_MAX_BYTES: usize = 1 << 20;
@@ -135,9 +135,16 @@ pub enum ToWorker {
     Welcome { worker: WorkerId, heartbeat_ms: u32, lease_ms: u32, owner: String },
     /// Run this attempt. Repeated starts of an attempt that is known change nothing.
     ///
-    /// `gpus` are the numbers of those that are granted. `lock` is what the job's packages came to,
-    /// in the form of a hashed requirements file, once one worker has found that out.
-    Start { attempt: AttemptId, spec: Arc<TaskSpec>, gpus: Vec<u16>, lock: Option<Arc<str>> },
+    /// `index` is the task's, as its program sees it: [`crate::array`]. `gpus` are the numbers of
+    /// those that are granted. `lock` is what the job's packages came to, in the form of a hashed
+    /// requirements file, once one worker has found that out.
+    Start {
+        attempt: AttemptId,
+        index: u32,
+        spec: Arc<TaskSpec>,
+        gpus: Vec<u16>,
+        lock: Option<Arc<str>>,
+    },
     /// The lock of the attempt's job: that of the first worker that had one.
     Locked { attempt: AttemptId, lock: Arc<str> },
     /// Stop this attempt and report it as cancelled.
@@ -166,13 +173,19 @@ pub enum Comeback {
 /// From a worker, on a bulk connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BulkToManager {
-    /// First: what these blobs came of.
+    /// First: what these blobs came of, or are for.
     Open {
         attempt: AttemptId,
     },
     /// A blob follows, in chunks, unless the answer is [`BulkToWorker::Received`] already.
     Blob(BlobRef),
     Chunk(Vec<u8>),
+    /// Asks for a blob from this place on: the manifest of the attempt's job, or a file that it
+    /// names. The answer is all of the rest in [`BulkToWorker::Chunk`]s, none of them empty.
+    Fetch {
+        blob: BlobRef,
+        offset_bytes: u64,
+    },
 }
 
 /// To a worker, on a bulk connection.
@@ -182,6 +195,8 @@ pub enum BulkToWorker {
     Ready,
     /// The blob is on disk here.
     Received,
+    /// A piece of what was asked for by [`BulkToManager::Fetch`].
+    Chunk(Vec<u8>),
     /// The connection is over, and why, in words: these blobs are never wanted here.
     Refused { reason: String },
     /// The connection is over, and why, in words: to be tried again later.

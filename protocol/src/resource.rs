@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What one task needs of a worker while it runs. Also the limits it runs under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Needs {
     /// Thousandths of a core.
     pub cpu_millis: u32,
@@ -24,6 +25,7 @@ impl Needs {
 
 /// A GPU as NVML describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Gpu {
     pub model: String,
     pub memory_mib: u32,
@@ -44,6 +46,7 @@ pub struct Capacity {
 
 /// How well a worker confines what it runs, from weakest to strongest (DESIGN §8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Isolation {
     /// Nothing: only the owner's own jobs may run here.
@@ -69,6 +72,7 @@ pub struct Load {
 
 /// What a GPU is busy with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct GpuLoad {
     pub busy_permille: u16,
     pub memory_used_mib: u32,

@@ -4,6 +4,9 @@
 //! since the Unix epoch (`…_at_ms`). Unknown fields in requests are refused.
 
 pub mod accounts;
+pub mod arrays;
+pub mod files;
+pub mod notify;
 pub mod operate;
 pub mod packages;
 pub mod submit;
@@ -13,7 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::resource::{Isolation, Needs};
 use crate::task::{Packages, Stream};
-use crate::text::{TextError, check_user_name};
+use crate::terms::{Notify, When};
+use crate::text::TextError;
 
 /// Longest source or command, bytes. The whole task must fit a control message.
 pub const SOURCE_MAX_BYTES: usize = 512 << 10;
@@ -28,50 +32,23 @@ pub const FEATURES_MAX: usize = 20;
 pub const FLAGS_MAX: usize = 30;
 /// Most packages a Python job may require.
 pub const REQUIREMENTS_MAX: usize = 50;
-/// Most tasks of one job.
-pub const TASKS_MAX: u32 = 10_000;
+/// Most arguments of a task.
+pub const ARGUMENTS_MAX: usize = 1000;
+/// Longest arguments of a task together, bytes, each with one for its end: beside the longest texts,
+/// they fit a control message.
+pub const ARGUMENTS_MAX_BYTES: usize = 32 << 10;
+/// Longest line of a `lines_file`, bytes: it is given to its task in one variable.
+pub const LINE_MAX_BYTES: usize = 32 << 10;
+/// Most patterns of files to keep.
+pub const PATTERNS_MAX: usize = 50;
 /// Longest password, characters: hashing has a price, and a long text must not raise it.
 pub const PASSWORD_MAX: usize = 256;
 /// Shortest password, characters (NIST SP 800-63B-4 for passwords that stand alone).
 pub const PASSWORD_MIN: usize = 8;
 
-/// `POST register`.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Register {
-    pub name: String,
-    pub password: String,
-    pub email: Option<String>,
-    /// What an operator has handed out, where registration is by invitation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub invitation: Option<String>,
-}
-
-/// `POST login`.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Login {
-    pub name: String,
-    pub password: String,
-}
-
-/// Answers `POST register` and `POST login`: the token goes into `Authorization: Bearer …`.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct LoggedIn {
-    pub user: String,
-    pub token: String,
-}
-
-/// `GET me`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Me {
-    pub user: String,
-    pub operator: bool,
-    pub balance_micros: i64,
-}
-
 /// Which language a job is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WorkKind {
     Python,
@@ -81,14 +58,29 @@ pub enum WorkKind {
 
 /// `POST jobs` and `POST quote`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(utoipa::ToSchema),
+    schema(example = json!({"kind": "python", "name": "squares", "source": "import sys\nprint(int(sys.argv[1]) ** 2)", "arguments": ["{index}"], "array": "1-100%4", "time_limit_s": 60}))
+)]
 #[serde(deny_unknown_fields)]
 pub struct Submit {
     pub kind: WorkKind,
     /// Shown to people; "untitled" if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(min_length = 1, max_length = 64))]
     pub name: Option<String>,
-    /// Python or C source, or a command for `/bin/sh -c`.
+    /// Python or C source, or a command for `/bin/sh -c`; empty if `entry` names a file.
+    #[serde(default)]
     pub source: String,
+    /// The path of the input file to run instead of `source`; of a draft that has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(max_length = 255))]
+    pub entry: Option<String>,
+    /// For the program. `{index}` in them stands for the task's index, `{line}` for its line.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schema(max_items = 1000))]
+    pub arguments: Vec<String>,
     /// Lines as in a `requirements.txt`, of which one that ends with `\` goes on in the next; Python
     /// only. Names with versions, or, if any has a hash, one pinned and hashed package each; no
     /// options, addresses and paths. A PEP 723 header in `source` is taken where neither
@@ -100,9 +92,11 @@ pub struct Submit {
     pub uv_lock: Option<String>,
     /// Flags of gcc, of a list that is safe; C only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schema(max_items = 30))]
     pub flags: Vec<String>,
     /// What the machine must offer, such as `python3.12` or `R`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schema(max_items = 20))]
     pub labels: Vec<String>,
     /// A container image by its digest, or `default` for that of the worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -113,22 +107,129 @@ pub struct Submit {
     /// Whether tasks that follow each other on one machine share `/tmp`.
     #[serde(default)]
     pub shared_tmp: bool,
+    /// How many tasks, with indices from 0; instead of `array` and `lines_file`.
     #[serde(default = "one")]
+    #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 1_000_000, default = 1))]
     pub tasks: u32,
+    /// The indices of its tasks: `1-100`, `0-9:2`, `1,5,9-12`; `1-50%4` runs at most 4 at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub array: Option<String>,
+    /// The path of the input file of which each line is a task, with indices from 1; `%4` after it
+    /// is not read: see `at_once`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lines_file: Option<String>,
+    /// How many tasks may run at once; as `%` in `array`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(minimum = 1))]
+    pub at_once: Option<u32>,
+    /// Which files of the task's directory to keep, such as `*.csv` or `results/**`; beside those
+    /// in `$OUTPUT_DIR`, which are always kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schema(max_items = 50))]
+    pub outputs: Vec<String>,
+    /// What must have come how far before it starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schema(max_items = 50))]
+    pub after: Vec<After>,
+    /// How often a task is run again that has failed by its own doing, each time at its price.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(maximum = 10))]
+    pub retries: u8,
+    /// How long before the first of them; twice as long before each that follows.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(maximum = 86_400))]
+    pub backoff_s: u32,
+    /// How long before its time limit a task is sent `SIGUSR1`; 0 for not at all.
+    #[serde(default)]
+    pub warn_s: u32,
+    /// What has not started then is cancelled and refunded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(maximum = 253_402_300_799_999_i64))]
+    pub deadline_at_ms: Option<u64>,
+    /// Among one's own jobs, -100 to 100; higher goes first.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(minimum = -100, maximum = 100))]
+    pub priority: i8,
+    /// Whether it waits until it is released.
+    #[serde(default)]
+    pub hold: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<Notify>,
+    /// Whether it waits for files and `POST jobs/{id}/launch`; nothing is held for it until then.
+    #[serde(default)]
+    pub draft: bool,
     #[serde(default = "one")]
+    #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 1024, default = 1))]
     pub cores: u32,
     #[serde(default = "default_ram_mib")]
+    #[cfg_attr(feature = "schema", schema(minimum = 16, maximum = 4_194_304, default = 512))]
     pub ram_mib: u32,
     /// Scratch space, outputs included.
     #[serde(default = "default_disk_mib")]
+    #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 4_194_304, default = 256))]
     pub disk_mib: u32,
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(maximum = 64))]
     pub gpus: u16,
     /// Memory of each GPU, at least.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(maximum = 4_194_304))]
     pub gpu_memory_mib: u32,
     #[serde(default = "default_time_limit_s")]
+    #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 2_592_000, default = 600))]
     pub time_limit_s: u32,
+}
+
+impl Submit {
+    /// One that says nothing but what to run: all else is as where JSON leaves it out.
+    pub fn of(kind: WorkKind, source: impl Into<String>) -> Self {
+        Self {
+            kind,
+            name: None,
+            source: source.into(),
+            entry: None,
+            arguments: Vec::new(),
+            requirements: Vec::new(),
+            uv_lock: None,
+            flags: Vec::new(),
+            labels: Vec::new(),
+            image: None,
+            isolation: None,
+            shared_tmp: false,
+            tasks: one(),
+            array: None,
+            lines_file: None,
+            at_once: None,
+            outputs: Vec::new(),
+            after: Vec::new(),
+            retries: 0,
+            backoff_s: 0,
+            warn_s: 0,
+            deadline_at_ms: None,
+            priority: 0,
+            hold: false,
+            notify: None,
+            draft: false,
+            cores: one(),
+            ram_mib: default_ram_mib(),
+            disk_mib: default_disk_mib(),
+            gpus: 0,
+            gpu_memory_mib: 0,
+            time_limit_s: default_time_limit_s(),
+        }
+    }
+}
+
+/// What a job waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct After {
+    pub job: u64,
+    pub when: When,
+    /// Whether each task waits for the one at the same place in that job alone; both have as many.
+    #[serde(default)]
+    pub each: bool,
 }
 
 fn one() -> u32 {
@@ -149,40 +250,10 @@ fn default_time_limit_s() -> u32 {
 
 /// Which field of a request is wrong, and what it would take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct FieldError {
     pub field: String,
     pub message: String,
-}
-
-impl Register {
-    /// Checks the name, the password and the e-mail address's form; an invitation is good or not.
-    ///
-    /// # Errors
-    ///
-    /// All fields that are wrong.
-    pub fn check(&self) -> Result<(), Vec<FieldError>> {
-        let mut errors = Vec::new();
-        check_text(&mut errors, "name", check_user_name(&self.name));
-        if let Some(problem) = accounts::password_problem(&self.password, &self.name) {
-            errors.push(field("password", &problem));
-        }
-        if let Some(email) = &self.email
-            && !is_email(email)
-        {
-            errors.push(field("email", "is not an e-mail address"));
-        }
-        if errors.is_empty() { Ok(()) } else { Err(errors) }
-    }
-}
-
-/// The form only; whether it reaches anybody is for a message to show.
-fn is_email(text: &str) -> bool {
-    let parted = text.split_once('@');
-    text.len() <= 254
-        && !text.contains(|c: char| c.is_whitespace() || c.is_control())
-        && parted.is_some_and(|(local, domain)| {
-            !local.is_empty() && !domain.is_empty() && !domain.contains('@')
-        })
 }
 
 fn check_text(errors: &mut Vec<FieldError>, name: &str, result: Result<(), TextError>) {
@@ -203,6 +274,7 @@ fn quoted(text: &str) -> String {
 
 /// Answers `POST jobs`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Submitted {
     pub job: u64,
     /// Held for all tasks together.
@@ -211,10 +283,14 @@ pub struct Submitted {
 
 /// Answers `POST quote`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Quote {
-    /// What one task costs at most: the price of its whole time limit.
+    /// What one run of a task costs at most: the price of its whole time limit.
     pub task_micros: i64,
-    /// What is held for the whole job.
+    pub tasks: u32,
+    /// How often each task may run, its retries included.
+    pub runs: u8,
+    /// What is held for the whole job: every run of every task.
     pub total_micros: i64,
     pub balance_micros: i64,
     /// Workers that could run it, busy or not.
@@ -228,8 +304,11 @@ pub struct Quote {
 
 /// Where a job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
+    /// Waits for files and to be launched.
+    Draft,
     /// No task has started.
     Queued,
     /// Some have, not all have ended.
@@ -244,20 +323,29 @@ pub enum JobState {
 
 /// A job in a list.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Job {
     pub job: u64,
     pub name: String,
     pub owner: String,
     pub kind: WorkKind,
     pub state: JobState,
+    /// 0 for a draft.
     pub tasks: u32,
     pub queued: u32,
     pub running: u32,
     pub succeeded: u32,
     pub failed: u32,
     pub cancelled: u32,
+    /// When it was made, for a draft.
     pub submitted_at_ms: u64,
     pub ended_at_ms: Option<u64>,
+    /// Among one's own jobs.
+    pub priority: i8,
+    /// Whether its submitter keeps it from starting.
+    pub on_hold: bool,
+    /// Until when its files and logs are kept; absent while it has not ended, and when they are gone.
+    pub kept_until_ms: Option<u64>,
     pub held_micros: i64,
     pub charged_micros: i64,
     pub refunded_micros: i64,
@@ -265,10 +353,31 @@ pub struct Job {
 
 /// `GET jobs/{id}`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct JobDetail {
     #[serde(flatten)]
     pub job: Job,
+    /// Empty if `entry` names a file.
     pub source: String,
+    pub entry: Option<String>,
+    pub arguments: Vec<String>,
+    /// The indices of its tasks, as in `array` of a submit.
+    pub array: String,
+    pub lines_file: Option<String>,
+    pub at_once: Option<u32>,
+    pub outputs: Vec<String>,
+    /// What it still waits for.
+    pub after: Vec<After>,
+    pub retries: u8,
+    pub backoff_s: u32,
+    pub warn_s: u32,
+    pub deadline_at_ms: Option<u64>,
+    pub notify: Notify,
+    /// Its input files; `GET jobs/{id}/files` lists them.
+    pub files: u32,
+    pub files_bytes: u64,
+    /// Why something of it was cancelled without its submitter: a broken chain, a deadline.
+    pub note: String,
     /// What it asked to import; absent for what is not Python.
     pub packages: Option<Packages>,
     /// For the compiler, of a C job.
@@ -291,9 +400,12 @@ pub struct JobDetail {
 
 /// Where a task stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TaskState {
     Queued,
+    /// Has failed, and is to be run again after a pause.
+    Pausing,
     /// Given to a worker that makes its environment ready.
     Preparing,
     Running,
@@ -304,7 +416,9 @@ pub enum TaskState {
 
 /// A task that has been started at least once.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Task {
+    /// As its program sees it.
     pub index: u32,
     pub state: TaskState,
     pub attempts: Vec<Attempt>,
@@ -314,6 +428,7 @@ pub struct Task {
 
 /// One run of a task.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Attempt {
     pub number: u32,
     pub worker: u64,
@@ -323,16 +438,35 @@ pub struct Attempt {
     pub leased_at_ms: u64,
     pub started_at_ms: Option<u64>,
     pub ended_at_ms: Option<u64>,
+    /// Absent while it runs.
+    pub end: Option<AttemptEnd>,
     /// How it ended, in words; absent while it runs.
     pub outcome: Option<String>,
+    /// That of its program, 128 and more for a signal, as shells have it; absent where it has none.
+    pub exit_code: Option<i32>,
     pub run_ms: u64,
     pub cpu_ms: u64,
     pub ram_peak_mib: u32,
     pub charged_micros: i64,
 }
 
+/// How a run of a task ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptEnd {
+    Succeeded,
+    /// By its own doing.
+    Failed,
+    /// Because its submitter asked.
+    Cancelled,
+    /// Its worker gave it back, or was lost.
+    Returned,
+}
+
 /// A file that can be downloaded.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct OutputFile {
     pub path: String,
     pub size_bytes: u64,
@@ -341,6 +475,7 @@ pub struct OutputFile {
 
 /// One event of a followed log (`GET jobs/{id}/logs?follow=true`, server-sent).
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LogPiece {
     pub stream: Stream,
     pub offset_bytes: u64,
@@ -350,6 +485,7 @@ pub struct LogPiece {
 
 /// `GET credits`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Credits {
     pub balance_micros: i64,
     pub held_micros: i64,
@@ -363,6 +499,7 @@ pub struct Credits {
 
 /// A row of the ledger, as the user it concerns sees it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Transfer {
     pub transfer: u64,
     pub key: String,
@@ -373,6 +510,7 @@ pub struct Transfer {
 
 /// A row of `GET leaderboard`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Leader {
     pub rank: u32,
     pub user: String,
@@ -380,23 +518,10 @@ pub struct Leader {
     pub workers: u32,
 }
 
-/// `GET stats`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Stats {
-    pub workers_online: u32,
-    pub cpu_millis: u32,
-    pub cpu_free_millis: u32,
-    pub gpus: u32,
-    pub gpus_free: u32,
-    pub tasks_queued: u64,
-    pub tasks_running: u64,
-    pub tasks_ended: u64,
-    pub users: u64,
-}
-
 /// A page of a list; `next` goes into `?before=` (jobs, transfers) or `?from=` (tasks, outputs) for the
 /// page that follows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Page<T> {
     pub items: Vec<T>,
     pub next: Option<u64>,
@@ -404,12 +529,14 @@ pub struct Page<T> {
 
 /// Every error of the API.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ErrorBody {
     pub error: ErrorDetail,
 }
 
 /// A stable code, a sentence, and the fields that are wrong, if it is about fields.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ErrorDetail {
     pub code: String,
     pub message: String,
@@ -418,6 +545,9 @@ pub struct ErrorDetail {
     /// What is missing, where credits are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shortfall_micros: Option<i64>,
+    /// Where the next piece of an upload begins, where one came that begins elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset_bytes: Option<u64>,
 }
 
 #[cfg(test)]

@@ -11,17 +11,37 @@ use crate::resource::{Isolation, Needs};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Work {
-    /// Python source, run as `main.py`.
-    Python { source: String, packages: Packages },
-    /// C source, compiled inside the sandbox with `gcc -O2 -fopenmp`, these flags and `-lm`, then
-    /// run.
-    C { source: String, flags: Vec<String> },
-    /// A command line for `/bin/sh -c`.
-    Shell { command: String },
+    /// Python, run as `python3 PROGRAM ARGUMENTS`; source that came with the job is `main.py`.
+    Python { program: Program, packages: Packages },
+    /// C, compiled inside the sandbox with `gcc -O2 -fopenmp`, these flags and `-lm`, then run as
+    /// `./main ARGUMENTS`; source that came with the job is `main.c`.
+    C { program: Program, flags: Vec<String> },
+    /// `/bin/sh -c COMMAND sh ARGUMENTS`, or `/bin/sh FILE ARGUMENTS`.
+    Shell { program: Program },
+}
+
+/// Where the text to run is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Program {
+    Source(String),
+    /// The path of one of the job's input files.
+    Entry(String),
+}
+
+impl Work {
+    pub fn program(&self) -> &Program {
+        match self {
+            Self::Python { program, .. } | Self::C { program, .. } | Self::Shell { program } => {
+                program
+            }
+        }
+    }
 }
 
 /// What a Python task can import beyond the standard library.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Packages {
     None,
@@ -57,9 +77,37 @@ pub struct TaskSpec {
     /// Tasks of this job that follow each other on one machine may find there what earlier ones left
     /// in `/tmp`.
     pub shared_tmp: bool,
-    /// Number of tasks in the job; the task's index is in its [`AttemptId`].
+    /// Number of tasks in the job.
     pub tasks: u32,
+    /// For the program. In each, `{index}` stands for the task's index and `{line}` for its line of
+    /// `lines`.
+    pub arguments: Vec<String>,
+    /// The manifest of the files that the job brings: [`crate::input::Manifest`].
+    pub inputs: Option<BlobRef>,
+    /// The path of the input file of which each task has a line: that of its index, counted from 1.
+    pub lines: Option<String>,
+    /// Which files of the task's directory are kept, beside those in `$OUTPUT_DIR`:
+    /// [`crate::text::check_pattern`].
+    pub outputs: Vec<String>,
+    /// How long before its time limit the task is sent `SIGUSR1`; 0 for not at all. Seconds.
+    pub warn_s: u32,
 }
+
+impl TaskSpec {
+    /// Whether only machines that offer [`LABEL_4`] can run it: workers of protocol 3 know nothing of
+    /// files, arguments and warnings, and take a task's position for its index.
+    pub fn needs_4(&self) -> bool {
+        let entry = match self.work.program() {
+            Program::Source(_) => false,
+            Program::Entry(_) => true,
+        };
+        let plain = self.arguments.is_empty() && self.outputs.is_empty() && self.warn_s == 0;
+        entry || !plain || self.inputs.is_some() || self.lines.is_some()
+    }
+}
+
+/// What workers from protocol 4 on offer, and jobs that only they can run require.
+pub const LABEL_4: &str = "campusgrid-4";
 
 /// How an attempt ended, sorted by who answers for it, since that decides about money.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,6 +163,10 @@ pub enum Failure {
     Image {
         message: String,
     },
+    /// The job's files or arguments are not what they were said to be: no such line, no manifest.
+    Inputs {
+        message: String,
+    },
 }
 
 impl fmt::Display for Failure {
@@ -167,6 +219,9 @@ impl fmt::Display for Failure {
                 write!(f, "its requirements cannot be installed: {message}")
             }
             Self::Image { message } => write!(f, "its image cannot be run: {message}"),
+            Self::Inputs { message } => {
+                write!(f, "its files or arguments cannot be used: {message}")
+            }
         }
     }
 }
@@ -179,6 +234,7 @@ fn signal_in_words(signal: i32) -> &'static str {
         7 => ": it used memory that is not there",
         8 => ": a division by zero or the like",
         9 => ": it was killed",
+        10 => ": it did nothing about the warning before its time limit",
         11 => ": it used memory that is not its own",
         15 => ": it was asked to end",
         31 => ": it asked the system for something that the sandbox forbids",
@@ -206,6 +262,8 @@ pub enum WorkerFault {
     Leaving,
     /// The worker's disk has no room for the task or for what it left.
     Disk { message: String },
+    /// The job's files could not be had from the manager.
+    Inputs { message: String },
 }
 
 impl WorkerFault {
@@ -221,7 +279,8 @@ impl WorkerFault {
             | Self::Environment { .. }
             | Self::LeaseOver
             | Self::Restarted
-            | Self::Disk { .. } => true,
+            | Self::Disk { .. }
+            | Self::Inputs { .. } => true,
         }
     }
 }
@@ -241,6 +300,9 @@ impl fmt::Display for WorkerFault {
             Self::Restarted => f.write_str("the worker was restarted"),
             Self::Leaving => f.write_str("the owner took the worker back"),
             Self::Disk { message } => write!(f, "the worker's disk is full: {message}"),
+            Self::Inputs { message } => {
+                write!(f, "the worker could not fetch the job's files: {message}")
+            }
         }
     }
 }
@@ -256,6 +318,7 @@ pub struct Usage {
 
 /// One of the two streams of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Stream {
     Stdout,

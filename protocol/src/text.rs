@@ -99,6 +99,18 @@ pub fn check_path(path: &str) -> Result<(), TextError> {
     Ok(())
 }
 
+/// A pattern of paths beneath a task's directory: as a path, but that `*` in a part stands for any
+/// characters of it, `?` for one, and `**` as a part for any parts, or none.
+///
+/// # Errors
+///
+/// `Length` or `Path`.
+pub fn check_pattern(pattern: &str) -> Result<(), TextError> {
+    check_path(pattern)?;
+    let is_odd = |part: &str| part.contains("**") && part != "**";
+    if pattern.split('/').any(is_odd) { Err(TextError::Path) } else { Ok(()) }
+}
+
 /// The image that means the one that the worker's owner has built or named.
 pub const DEFAULT_IMAGE: &str = "default";
 

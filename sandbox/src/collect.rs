@@ -9,8 +9,8 @@ use std::path::Path;
 use campusgrid_protocol::id::BlobHash;
 use nix::fcntl::OFlag;
 
-use crate::plan::{Collected, Limits, SandboxError};
-use crate::walk::{Bounds, Taker, walk};
+use crate::plan::{Collected, Plan, SandboxError};
+use crate::walk::{Bounds, Taker, Wanted, given, walk};
 
 /// Words for people; whoever leaves a thousand strange files does not need each of them named.
 const NAMED_MAX: usize = 8;
@@ -25,16 +25,13 @@ pub(crate) struct Outputs {
     pub(crate) left_behind: String,
 }
 
-/// Copies the regular files beneath `scratch/job/outputs` to `target`, a directory not there yet.
+/// Copies the regular files beneath `scratch/job` that are to be kept to `target`, a directory not there
+/// yet.
 ///
 /// # Errors
 ///
 /// `Host` if our own side fails; what is wrong with the task's files is only told.
-pub(crate) fn collect(
-    scratch: &Path,
-    target: &Path,
-    limits: &Limits,
-) -> Result<Outputs, SandboxError> {
+pub(crate) fn collect(scratch: &Path, target: &Path, plan: &Plan) -> Result<Outputs, SandboxError> {
     let host = |source| SandboxError::Host { operation: "collect the task's outputs", source };
     let root: OwnedFd = OpenOptions::new()
         .read(true)
@@ -42,6 +39,7 @@ pub(crate) fn collect(
         .open(scratch)
         .map_err(host)?
         .into();
+    let limits = &plan.limits;
     let bounds =
         Bounds { files: limits.outputs, bytes: limits.outputs_bytes, entries: ENTRIES_MAX };
     let mut collection = Collection {
@@ -51,7 +49,8 @@ pub(crate) fn collect(
         unnamed: 0,
         buffer: vec![0; BUFFER_BYTES],
     };
-    walk(root, "job/outputs", bounds, &mut collection).map_err(host)?;
+    let wanted = Wanted { patterns: &plan.outputs, except: &given(plan) };
+    walk(root, "job", wanted, bounds, &mut collection).map_err(host)?;
     Ok(collection.finish())
 }
 

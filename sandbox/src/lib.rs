@@ -14,6 +14,7 @@ pub mod helper;
 mod keeper;
 mod lane;
 mod order;
+mod pattern;
 pub mod plan;
 mod probe;
 pub mod sandbox;

@@ -20,6 +20,8 @@ pub(crate) const ORDER: u8 = b'O';
 pub(crate) const TERMINATE: u8 = b'T';
 /// Ends the processes of the task at once; starts no further step.
 pub(crate) const KILL: u8 = b'K';
+/// Tells the processes of the task that its time is soon over; ends nothing by itself.
+pub(crate) const WARN: u8 = b'W';
 /// What the task has left was collected: clears it away and makes ready for the next order.
 pub(crate) const RELEASE: u8 = b'R';
 
@@ -54,6 +56,8 @@ pub(crate) enum Walls {
 pub(crate) struct Order {
     /// Paths beneath the task's directory and lengths in bytes; the contents follow in this order.
     pub(crate) files: Vec<(String, u64)>,
+    /// Names in the task's directory, and where they lead.
+    pub(crate) links: Vec<(String, PathBuf)>,
     pub(crate) steps: Vec<Vec<String>>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) shown: Shown,
@@ -136,6 +140,7 @@ impl Order {
         let files = plan.files.iter().map(|(path, content)| (path.clone(), content.len() as u64));
         let order = Self {
             files: files.collect(),
+            links: plan.links.clone(),
             steps: plan.steps.iter().map(|step| step.argv.clone()).collect(),
             environment: plan.environment.clone(),
             shown: Shown {

@@ -15,6 +15,9 @@ pub struct Plan {
     pub name: String,
     /// Files written into the task's directory before the first step: relative path, content.
     pub files: Vec<(String, Vec<u8>)>,
+    /// Symbolic links made in the task's directory before the first step: name, target. Where there is
+    /// no view of its own for a task, a target beneath what `read_only` shows is that of the host.
+    pub links: Vec<(String, PathBuf)>,
     /// Run one after another in the same directory; a step that fails is the last.
     pub steps: Vec<Step>,
     /// The whole environment of the task; nothing is inherited.
@@ -36,6 +39,9 @@ pub struct Plan {
     /// `/tmp` lasts as long as what is warm, and so reaches later tasks of the family here. It and
     /// the rest of the scratch space then have half each of what the limits grant.
     pub shared_tmp: bool,
+    /// Patterns of what is kept of the task's directory beside all that is in `$OUTPUT_DIR`:
+    /// [`campusgrid_protocol::text::check_pattern`]. Files and links of this plan are left out.
+    pub outputs: Vec<String>,
     pub limits: Limits,
     /// Host directory, empty, made by the caller: logs and outputs are left here.
     pub results: PathBuf,
@@ -56,6 +62,8 @@ pub enum Network {
 pub struct Step {
     pub argv: Vec<String>,
     pub wall: Duration,
+    /// How long before `wall` is over all of the task's processes are sent SIGUSR1, once.
+    pub warn: Option<Duration>,
 }
 
 /// What a task may use. A backend that cannot enforce one of them refuses the plan.
@@ -117,7 +125,8 @@ pub struct Report {
     pub usage: Usage,
     pub stdout: Captured,
     pub stderr: Captured,
-    /// Files beneath `$OUTPUT_DIR`, copied to `results/outputs/`, sorted by path.
+    /// Files beneath `$OUTPUT_DIR`, and those that a pattern of the plan means, copied to
+    /// `results/outputs/`, sorted by path; each path once.
     pub outputs: Vec<Collected>,
     /// What was not collected and why, in words; empty if nothing.
     pub left_behind: String,

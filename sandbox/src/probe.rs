@@ -144,7 +144,12 @@ async fn try_it(sandbox: &Sandbox, scratch: &Path) -> Result<(), SandboxError> {
     let plan = Plan {
         name: "probe".to_owned(),
         files: Vec::new(),
-        steps: vec![Step { argv: vec!["true".to_owned()], wall: Duration::from_secs(20) }],
+        links: Vec::new(),
+        steps: vec![Step {
+            argv: vec!["true".to_owned()],
+            wall: Duration::from_secs(20),
+            warn: None,
+        }],
         environment: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
         read_only: Vec::new(),
         read_write: Vec::new(),
@@ -152,6 +157,7 @@ async fn try_it(sandbox: &Sandbox, scratch: &Path) -> Result<(), SandboxError> {
         network: Network::None,
         family: None,
         shared_tmp: false,
+        outputs: Vec::new(),
         limits: Limits {
             cpu_millis: 500,
             ram_mib: 64,

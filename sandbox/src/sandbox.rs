@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use campusgrid_protocol::resource::Isolation;
 use campusgrid_protocol::task::Usage;
-use campusgrid_protocol::text::check_path;
+use campusgrid_protocol::text::{check_path, check_pattern};
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -82,8 +82,8 @@ impl Sandbox {
     /// Files in `plan.results` are not synced to the disk. Inside, the task's directory is `/job`,
     /// what it leaves in `/job/outputs` is collected. Files in scratch space count as memory, too.
     /// Tasks of one family run faster, since they find warm what an earlier one had made.
-    /// Without namespaces, arguments and variables that begin with `/job`, `/tmp` or a path of
-    /// `plan.read_only` are translated, and restricted tasks get a `TMPDIR`.
+    /// Without namespaces, arguments, variables and targets of links that begin with `/job`, `/tmp` or
+    /// a path of `plan.read_only` are translated, and restricted tasks get a `TMPDIR`.
     ///
     /// # Errors
     ///
@@ -182,7 +182,7 @@ fn report(
     let exit = exit(&course, used.unwrap_or_default())?;
     let failed = |operation| move |source| SandboxError::Host { operation, source };
     let outputs = match course.done {
-        Some(_) => collect(scratch, &plan.results.join("outputs"), &plan.limits)?,
+        Some(_) => collect(scratch, &plan.results.join("outputs"), plan)?,
         None => Outputs {
             left_behind: "all outputs (they were lost when memory ran out)".to_owned(),
             ..Outputs::default()
@@ -263,6 +263,15 @@ fn check(plan: &Plan) -> Result<(), SandboxError> {
     }
     if let Some((path, _)) = plan.files.iter().find(|(path, _)| check_path(path).is_err()) {
         return Err(refuse(format!("{path:?} cannot be a file of the task")));
+    }
+    for (name, target) in &plan.links {
+        let is_name = check_path(name).is_ok() && !name.contains('/');
+        if !is_name || target.to_str().is_none_or(|target| target.contains('\0')) {
+            return Err(refuse(format!("{name:?} cannot be a link of the task")));
+        }
+    }
+    if let Some(pattern) = plan.outputs.iter().find(|pattern| check_pattern(pattern).is_err()) {
+        return Err(refuse(format!("{pattern:?} cannot be a pattern of outputs")));
     }
     let is_name = |name: &str| !name.is_empty() && !name.contains('=');
     if !plan.environment.iter().all(|(name, _)| is_name(name)) {

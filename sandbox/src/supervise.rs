@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::capture::Capture;
 use crate::lane::Streams;
-use crate::order::{Done, Ending, Event, KILL, TERMINATE};
+use crate::order::{Done, Ending, Event, KILL, TERMINATE, WARN};
 use crate::plan::{Plan, Progress, SandboxError};
 
 /// What the helper does by itself (mounting, writing files, killing) is done within this.
@@ -68,6 +68,8 @@ pub(crate) struct Supervision<'a> {
     commands: OwnedWriteHalf,
     stage: Stage,
     deadline: Instant,
+    /// When the task is to hear that its time is soon over.
+    warning: Option<Instant>,
     course: Course,
     /// Bounded by the pipe's size and the number of steps: streams are read only when it is empty.
     untold: VecDeque<Progress>,
@@ -105,6 +107,7 @@ impl<'a> Supervision<'a> {
             commands,
             stage: Stage::Helper,
             deadline: Instant::now() + HELPER_TIME,
+            warning: None,
             course: Course {
                 step: 0,
                 has_begun: false,
@@ -144,6 +147,10 @@ impl<'a> Supervision<'a> {
                         break;
                     }
                     self.on_deadline().await?;
+                }
+                () = due(self.warning), if self.stage == Stage::Step => {
+                    self.warning = None;
+                    let _gone = self.commands.write_all(&[WARN]).await;
                 }
                 line = self.events.next_line(), if alive => {
                     self.on_event(line.ok().flatten().as_deref())?;
@@ -246,8 +253,11 @@ impl<'a> Supervision<'a> {
                 self.tell(Progress::Step(step));
                 if !is_ending {
                     self.stage = Stage::Step;
-                    let wall = self.plan.steps.get(step).map_or(Duration::ZERO, |step| step.wall);
+                    let step = self.plan.steps.get(step);
+                    let wall = step.map_or(Duration::ZERO, |step| step.wall);
                     self.deadline = Instant::now() + wall;
+                    let warn = step.and_then(|step| step.warn);
+                    self.warning = warn.map(|warn| Instant::now() + wall.saturating_sub(warn));
                 }
             }
             Event::Ended { step, ending, run_ms } => {
@@ -285,6 +295,14 @@ impl<'a> Supervision<'a> {
             self.course.cause.get_or_insert(Cause::OutputFlood);
             self.kill().await;
         }
+    }
+}
+
+/// Waits until then; without a time for ever.
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -83,6 +83,8 @@ impl Manager {
             Reply::Refused(refusal) => Some(EnrolAnswer::Refused { reason: refusal.to_string() }),
             Reply::Registered { .. }
             | Reply::Submitted { .. }
+            | Reply::Drafted { .. }
+            | Reply::Cancelled { .. }
             | Reply::Approved { .. }
             | Reply::VoucherMade { .. }
             | Reply::Done => panic!("{reply:?} to a machine"),

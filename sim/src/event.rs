@@ -65,6 +65,8 @@ pub(crate) enum Event {
         machine: usize,
         token: Token,
     },
+    /// People look through what they have on hold: a submit of it may never have been answered.
+    LookedThrough,
     Fault(Fault),
     StormOver,
 }

@@ -18,6 +18,7 @@ mod manager;
 mod model;
 mod network;
 pub mod oracle;
+mod plan;
 mod record;
 mod run;
 pub mod saboteur;

@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use campusgrid_core::effect::Verdict;
+use campusgrid_core::effect::{TaskPause, Verdict};
 use campusgrid_core::ledger::{AccountId, Ledger, TransferKey};
 use campusgrid_core::policy::{Billing, Policy};
 use campusgrid_core::time::Timestamp;
 use campusgrid_protocol::id::{TaskId, UserId, WorkerId};
+use campusgrid_protocol::ranges::Ranges;
 use campusgrid_protocol::resource::Needs;
-use campusgrid_protocol::task::{Failure, Outcome, WorkerFault};
+use campusgrid_protocol::task::{Ended, Failure, Outcome, WorkerFault};
 
 use crate::record::{Record, RecordedAttempt, RecordedEnd, RecordedJob, RecordedTask};
 
@@ -21,7 +22,7 @@ struct Sums {
     spent: i128,
 }
 
-/// What a task costs its submitter, and who gets it.
+/// What a run costs its submitter, and who gets it.
 #[derive(Debug, Clone, Copy)]
 struct Bill {
     charge: i128,
@@ -62,27 +63,34 @@ pub(crate) fn money_is_right(
     let moved = moved(record);
     for (&id, job) in &record.jobs {
         let quote = price(policy, &job.spec.needs, limit_ms(job));
+        let held = quote * i128::from(job.wanted.terms.runs());
         for (index, task) in (0..).zip(&job.tasks) {
             let id = TaskId { job: id, index };
             tries_are_kept(task, policy).map_err(|words| format!("task {id}: {words}"))?;
-            let bill = bill(record, policy, job, task);
+            retries_are_kept(job, task).map_err(|words| format!("task {id}: {words}"))?;
+            let bills = bills(record, policy, job, task);
+            let charged: i128 = bills.iter().map(|bill| bill.charge).sum();
+            let is_paid = |bill: &&Bill| bill.charge - bill.fee > 0;
+            let payments = bills.iter().filter(is_paid).count();
             let expected = Moved {
-                payments: u32::from(bill.charge - bill.fee > 0),
-                paid: bill.charge,
-                refunded: quote - bill.charge,
+                payments: u32::try_from(payments).expect("runs are few"),
+                paid: charged,
+                refunded: held - charged,
             };
             let found = moved.get(&id).copied().unwrap_or_default();
-            if bill.charge > quote || found != expected {
+            if bills.iter().any(|bill| bill.charge > quote) || found != expected {
                 return Err(format!("task {id} of quote {quote}: {found:?}, not {expected:?}"));
             }
             let submitter = people.entry(job.owner).or_default();
-            submitter.balance -= bill.charge;
-            submitter.spent += bill.charge;
-            fees += bill.fee;
-            if let Some(payee) = bill.payee {
-                let owner = people.entry(payee).or_default();
-                owner.balance += bill.charge - bill.fee;
-                owner.earned += bill.charge - bill.fee;
+            submitter.balance -= charged;
+            submitter.spent += charged;
+            for Bill { charge, fee, payee } in bills {
+                fees += fee;
+                if let Some(payee) = payee {
+                    let owner = people.entry(payee).or_default();
+                    owner.balance += charge - fee;
+                    owner.earned += charge - fee;
+                }
             }
         }
     }
@@ -130,10 +138,14 @@ fn moved(record: &Record) -> BTreeMap<TaskId, Moved> {
             }
             TransferKey::Fee(attempt) => moved.entry(attempt.task).or_default().paid += amount,
             TransferKey::Refund(task) => moved.entry(task).or_default().refunded += amount,
-            TransferKey::RefundUntouched { job, from, to } => {
-                for index in from..to {
+            TransferKey::RefundRun(attempt) => {
+                moved.entry(attempt.task).or_default().refunded += amount;
+            }
+            TransferKey::RefundUntouched { job, first, .. } => {
+                let known = record.jobs.get(&job).and_then(|job| job.cancelled.get(&first));
+                for index in known.into_iter().flat_map(Ranges::numbers) {
                     let task = moved.entry(TaskId { job, index }).or_default();
-                    task.refunded += amount / i128::from(to - from);
+                    task.refunded += amount / known.map_or(1, |known| i128::from(known.len()));
                 }
             }
         }
@@ -141,15 +153,35 @@ fn moved(record: &Record) -> BTreeMap<TaskId, Moved> {
     moved
 }
 
-fn bill(record: &Record, policy: &Policy, job: &RecordedJob, task: &RecordedTask) -> Bill {
+/// Of each run that has failed and was followed by another, and of the last.
+fn bills(record: &Record, policy: &Policy, job: &RecordedJob, task: &RecordedTask) -> Vec<Bill> {
+    let bill = |attempt, ended, at| bill((record, policy, job), attempt, ended, at);
+    let mut bills = Vec::new();
+    for attempt in &task.attempts {
+        if let Some(pause) = &attempt.paused {
+            bills.push(bill(attempt, &pause.ended, pause.at));
+        }
+    }
+    if let Some(RecordedEnd::Ended { end, at }) = task.ends.first()
+        && let (Some(result), Some(attempt)) = (&end.attempt, task.attempts.last())
+    {
+        bills.push(bill(attempt, &result.ended, *at));
+    }
+    bills
+}
+
+fn bill(
+    (record, policy, job): (&Record, &Policy, &RecordedJob),
+    attempt: &RecordedAttempt,
+    ended: &Ended,
+    at: Timestamp,
+) -> Bill {
     let nothing = Bill { charge: 0, fee: 0, payee: None };
-    let Some(RecordedEnd::Ended { end, at }) = task.ends.first() else { return nothing };
-    let (Some(result), Some(attempt)) = (&end.attempt, task.attempts.last()) else {
-        return nothing;
-    };
-    let is_billed = match result.ended.outcome {
+    let is_billed = match ended.outcome {
         // Nothing ran.
-        Outcome::Failed(Failure::Requirements { .. } | Failure::Image { .. }) => false,
+        Outcome::Failed(
+            Failure::Requirements { .. } | Failure::Image { .. } | Failure::Inputs { .. },
+        ) => false,
         Outcome::Succeeded | Outcome::Failed(_) => true,
         Outcome::Cancelled => attempt.started,
         Outcome::Returned(_) => false,
@@ -158,7 +190,7 @@ fn bill(record: &Record, policy: &Policy, job: &RecordedJob, task: &RecordedTask
     if !is_billed || owner == Some(job.owner) {
         return nothing;
     }
-    let ms = billed_ms(policy, job, result.ended.usage.run_ms, [attempt.leased_at, *at]);
+    let ms = billed_ms(policy, job, ended.usage.run_ms, [attempt.leased_at, at]);
     let charge = price(policy, &job.spec.needs, ms);
     let fee = charge * i128::from(policy.fee_permille) / 1000;
     Bill { charge, fee, payee: owner }
@@ -171,8 +203,46 @@ fn billed_ms(policy: &Policy, job: &RecordedJob, run_ms: u64, [from, to]: [Times
     }
 }
 
-/// The grid gives up after as many costly returns as it has tries, or after the third machine that was
-/// lost while it ran the task, and not before.
+/// A task that fails by its own doing is run as often as its submitter asked, unless it would fail
+/// again anyhow, was cancelled, or would be too late.
+fn retries_are_kept(job: &RecordedJob, task: &RecordedTask) -> Result<(), String> {
+    let terms = &job.wanted.terms;
+    let pauses: Vec<&TaskPause> =
+        task.attempts.iter().filter_map(|attempt| attempt.paused.as_deref()).collect();
+    if pauses.len() > usize::from(terms.retries) {
+        return Err(format!("runs {} times, of {} retries", pauses.len() + 1, terms.retries));
+    }
+    for (doubled, pause) in pauses.iter().enumerate() {
+        let pause_ms = (u64::from(terms.backoff_s) << doubled) * 1000;
+        if pause.until.since_ms(pause.at) != pause_ms || !may_pass(&pause.ended.outcome) {
+            return Err(format!("pauses after {:?} until {:?}", pause.ended.outcome, pause.until));
+        }
+    }
+    let Some(RecordedEnd::Ended { end, at }) = task.ends.first() else { return Ok(()) };
+    let Some(result) = &end.attempt else { return Ok(()) };
+    let is_unwanted = task.attempts.last().is_some_and(|attempt| attempt.cancelling);
+    let next = at.plus_ms((u64::from(terms.backoff_s) << pauses.len()) * 1000);
+    let is_late = terms.deadline_at_ms.is_some_and(|deadline| deadline <= next.0);
+    let fails = may_pass(&result.ended.outcome);
+    if fails && pauses.len() < usize::from(terms.retries) && !is_unwanted && !is_late {
+        return Err(format!("is given up after {} of {} retries", pauses.len(), terms.retries));
+    }
+    Ok(())
+}
+
+fn may_pass(outcome: &Outcome) -> bool {
+    let Outcome::Failed(failure) = outcome else { return false };
+    !matches!(
+        failure,
+        Failure::CompileError { .. }
+            | Failure::Requirements { .. }
+            | Failure::Image { .. }
+            | Failure::Inputs { .. }
+    )
+}
+
+/// The grid gives a run up after as many costly returns as it has tries, or after the third machine
+/// that was lost while it ran the task, and not before.
 fn tries_are_kept(task: &RecordedTask, policy: &Policy) -> Result<(), String> {
     // No world is long enough for an engine or a GPU to fail as often as it may for nothing.
     let message = String::new;
@@ -185,15 +255,21 @@ fn tries_are_kept(task: &RecordedTask, policy: &Policy) -> Result<(), String> {
         "lost over an outage of the manager".to_owned(),
     ];
     let costly = |reason: &&str| !free.iter().any(|free| reason.starts_with(free));
-    let reasons = task.attempts.iter().filter_map(|attempt| attempt.requeued.as_deref());
-    let returns = reasons.filter(costly).count();
+    let returns_of = |run: &[RecordedAttempt]| {
+        run.iter().filter_map(|attempt| attempt.requeued.as_deref()).filter(costly).count()
+    };
+    let runs = task.attempts.split_inclusive(|attempt| attempt.paused.is_some());
+    let last_is_over = task.attempts.last().is_some_and(|attempt| attempt.paused.is_some());
+    let mut returns: Vec<usize> = runs.map(returns_of).collect();
+    let returns_before = returns.iter().copied().max().unwrap_or(0);
+    let returns = if last_is_over { 0 } else { returns.pop().unwrap_or(0) };
     let tries = usize::try_from(policy.tries).expect("a usize holds every u32");
     let given_up = task.ends.first().and_then(given_up);
     let lost = lost(task, given_up);
     let is_poison = lost.len() == 3;
     let fits = match given_up {
-        None => returns < tries && lost.len() < 3,
-        Some(_) => returns < tries && (is_poison || returns + 1 == tries),
+        None => returns_before < tries && lost.len() < 3,
+        Some(_) => returns_before < tries && (is_poison || returns + 1 == tries),
     };
     if fits {
         return Ok(());

@@ -1,21 +1,25 @@
 //! Judges the world while it runs. The first thing that must not be is kept and ends it.
 
 mod doors;
+mod machines;
+mod results;
+mod terms;
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use campusgrid_core::durable::Durable;
-use campusgrid_core::effect::{Change, TaskEnd, TaskResult, Verdict};
+use campusgrid_core::effect::{Change, TaskResult};
 use campusgrid_core::policy::Policy;
 use campusgrid_core::time::Timestamp;
 use campusgrid_manager::store::{Store, StoreError};
-use campusgrid_protocol::id::{AttemptId, JobId, TaskId, UserId, VoucherId, WorkerId};
-use campusgrid_protocol::task::{Ended, Outcome, WorkerFault};
+use campusgrid_protocol::id::{AttemptId, JobId, UserId, VoucherId, WorkerId};
+use campusgrid_protocol::ranges::Ranges;
+use campusgrid_protocol::task::{Ended, Outcome};
 
 use crate::model;
-use crate::record::{Record, RecordedAttempt};
+use crate::record::Record;
 
 /// What must always hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +57,21 @@ pub enum Oracle {
     AttemptsEnd,
     /// Once a person knows that a job is cancelled, it starts nothing more.
     CancelledStays,
+    /// What is to follow something starts once that has come so far and not before, and is given up
+    /// only when it can never start.
+    ChainsHold,
+    /// No more tasks of a job run at once than may.
+    AtOnceHolds,
+    /// Nothing starts after its deadline.
+    DeadlinesHold,
+    /// A task that has failed does not run again before its pause is over.
+    PausesLast,
+    /// Once a person knows that a job is on hold, it starts nothing until they release it.
+    HoldsHold,
+    /// No job or draft has the number of another; a draft is launched as it is on disk.
+    NumbersAreNew,
+    /// A program is told the index of its task.
+    IndexIsTrue,
     /// Once the faults are over, everything comes to its end.
     EverythingEnds,
     /// Every task ends once.
@@ -114,7 +133,7 @@ pub(crate) struct Batch {
     pub(crate) after_ms: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Oracles {
     pub(crate) now_ms: u64,
     pub(crate) record: Record,
@@ -134,6 +153,12 @@ pub(crate) struct Oracles {
     promised: BTreeMap<JobId, String>,
     known_users: BTreeSet<UserId>,
     cancelled: BTreeSet<JobId>,
+    tasks_cancelled: BTreeMap<JobId, Ranges>,
+    held: BTreeSet<JobId>,
+    /// Whoever has asked for a release does not know any more whether it is held.
+    unheld: BTreeSet<JobId>,
+    promised_drafts: BTreeSet<JobId>,
+    last_number: JobId,
     revoked: BTreeSet<VoucherId>,
     releases: BTreeSet<WorkerId>,
     /// Workers that were set aside since somebody looked.
@@ -143,7 +168,29 @@ pub(crate) struct Oracles {
 impl Oracles {
     /// Judges who have seen nothing yet; `labels` are what each machine offers.
     pub(crate) fn new(labels: Vec<Vec<String>>) -> Self {
-        Self { labels, ..Self::default() }
+        Self {
+            now_ms: 0,
+            record: Record::default(),
+            report: Report::new(),
+            finding: None,
+            truths: BTreeMap::new(),
+            written: BTreeMap::new(),
+            ran: BTreeSet::new(),
+            granted: BTreeMap::new(),
+            installed: BTreeMap::new(),
+            labels,
+            promised: BTreeMap::new(),
+            known_users: BTreeSet::new(),
+            cancelled: BTreeSet::new(),
+            tasks_cancelled: BTreeMap::new(),
+            held: BTreeSet::new(),
+            unheld: BTreeSet::new(),
+            promised_drafts: BTreeSet::new(),
+            last_number: JobId(0),
+            revoked: BTreeSet::new(),
+            releases: BTreeSet::new(),
+            set_aside: Vec::new(),
+        }
     }
 
     pub(crate) fn count(&mut self, what: &'static str) {
@@ -175,8 +222,27 @@ impl Oracles {
             self.record.take(change, batch.at);
             self.shut_is_shut(change, batch);
             match change {
-                Change::JobSubmitted(job) => self.one_job_per_key(job.id),
-                Change::TaskLeased { attempt, worker, .. } => self.leased(*attempt, *worker),
+                Change::JobSubmitted(job) => {
+                    self.one_job_per_key(job.id);
+                    self.number_is_new(job);
+                }
+                Change::TaskLeased { attempt, worker, .. } => {
+                    self.leased(*attempt, *worker);
+                    self.keeps_terms(*attempt, batch.at);
+                }
+                Change::TaskPausing(pause) => self.pauses(pause),
+                Change::UntouchedCancelled { job, tasks, reason, .. } => {
+                    self.count("untouched cancelled");
+                    self.can_never_start((*job, tasks), reason.as_ref(), batch.at);
+                }
+                Change::Drafted { draft, .. } => self.draft_is_new(draft.id),
+                Change::DraftChanged { .. } => self.count("draft changed"),
+                Change::DraftDiscarded { .. } => self.count("draft discarded"),
+                Change::TaskRoused { .. } => self.count("task roused"),
+                Change::AfterMet { .. } => self.count("chain met"),
+                Change::JobHoldSet { .. } => self.count("hold set"),
+                Change::JobPrioritySet { .. } => self.count("priority set"),
+                Change::NoticeDue { .. } => self.count("notice due"),
                 Change::TaskEnded(end) => {
                     self.result_is_true(end);
                     if let Some(TaskResult { attempt, ended }) = &end.attempt
@@ -201,7 +267,6 @@ impl Oracles {
                 Change::WorkerRemoved { .. } => self.count("worker removed"),
                 Change::WorkerRenamed { .. } => self.count("worker renamed"),
                 Change::SubmitKeyForgotten { .. } => self.count("submit key forgotten"),
-                Change::UntouchedCancelled { .. } => self.count("untouched cancelled"),
                 Change::UserRegistered { .. }
                 | Change::LoginOpened { .. }
                 | Change::LoginClosed { .. }
@@ -221,6 +286,9 @@ impl Oracles {
                 | Change::AttemptStarted { .. }
                 | Change::TaskCancelling { .. }
                 | Change::JobEnded { .. }
+                | Change::JobEmptied { .. }
+                | Change::NoticeTried { .. }
+                | Change::WebhookSecretSet { .. }
                 | Change::WorkerApproved { .. } => {}
             }
         }
@@ -266,75 +334,21 @@ impl Oracles {
             disk.jobs.contains_key(job) || self.record.jobs.get(job).is_some_and(|job| job.ended)
         };
         let lost = self.promised.keys().find(|job| !exists(job)).copied();
+        let is_kept = |draft: &JobId| {
+            let known = self.record.drafts.get(draft);
+            disk.drafts.contains_key(draft) || known.is_some_and(|draft| draft.over)
+        };
+        let lost_draft = self.promised_drafts.iter().find(|draft| !is_kept(draft)).copied();
         let forgotten = self.known_users.iter().find(|id| !disk.users.contains_key(id)).copied();
         if let Some(job) = lost {
             self.find(Oracle::PromisesKept, format!("job {job} was acknowledged and is gone"));
         }
+        if let Some(draft) = lost_draft {
+            let words = format!("draft {draft} was acknowledged and is gone");
+            self.find(Oracle::PromisesKept, words);
+        }
         if let Some(user) = forgotten {
             self.find(Oracle::PromisesKept, format!("user {user} was registered and is gone"));
-        }
-    }
-
-    /// A machine starts a process, and has in words too much of something, or nothing.
-    pub(crate) fn ran(&mut self, believer: Believer, too_much: Option<String>) {
-        if let Some(words) = too_much {
-            self.find(Oracle::NeverOverfilled, words);
-        }
-        if !self.ran.insert(believer.attempt) {
-            let words = format!("{believer} runs for the second time");
-            self.find(Oracle::NeverTwice, words);
-        }
-    }
-
-    /// All that runs on machines that believe in their leases. One that its owner has removed from
-    /// the grid has not heard of it yet, and is not the grid's any more.
-    pub(crate) fn never_twice(&mut self, believers: &[Believer]) {
-        let mut by_task: BTreeMap<TaskId, Believer> = BTreeMap::new();
-        for &believer in believers {
-            let worker = self.record.attempt(believer.attempt).map(|attempt| attempt.worker);
-            let known = worker.and_then(|worker| self.record.workers.get(&worker));
-            if known.is_some_and(|worker| worker.removed) {
-                continue;
-            }
-            if let Some(other) = by_task.insert(believer.attempt.task, believer) {
-                let words = format!("{other} and {believer} run at once");
-                self.find(Oracle::NeverTwice, words);
-            }
-        }
-    }
-
-    /// An end is on a machine's disk and its agent is told.
-    pub(crate) fn finished(&mut self, ended: &Ended) {
-        self.truths.entry(ended.attempt).or_default().push(ended.clone());
-    }
-
-    /// A machine that starts finds an end in its spool.
-    pub(crate) fn recovered(&mut self, ended: &Ended) {
-        if !self.written.get(&ended.attempt).is_some_and(|written| written.contains(ended)) {
-            let words = format!("the end of {} is not what was written", ended.attempt);
-            self.find(Oracle::SpoolIsTrue, words);
-        }
-        self.finished(ended);
-    }
-
-    /// An end is being written to a machine's spool.
-    pub(crate) fn spooled(&mut self, ended: &Ended) {
-        self.written.entry(ended.attempt).or_default().push(ended.clone());
-    }
-
-    /// A machine sends an end.
-    pub(crate) fn reported(&mut self, attempt: AttemptId, synced: bool) {
-        if !synced {
-            let words = format!("the end of {attempt} is sent and would not survive the machine");
-            self.find(Oracle::ReportedIsSynced, words);
-        }
-    }
-
-    /// An end leaves a machine's disk.
-    pub(crate) fn unspooled(&mut self, attempt: AttemptId) {
-        if !self.record.is_settled(attempt) {
-            let words = format!("the end of {attempt} is deleted and the manager does not have it");
-            self.find(Oracle::ResultsSurvive, words);
         }
     }
 
@@ -360,62 +374,6 @@ impl Oracles {
         if jobs > 1 {
             self.find(Oracle::OneJobPerKey, format!("the submit {name} made {jobs} jobs"));
         }
-    }
-
-    fn leased(&mut self, attempt: AttemptId, worker: WorkerId) {
-        self.count("attempt leased");
-        self.may_have_tasks(attempt, worker);
-        let last = attempt.number.saturating_sub(1);
-        let before = AttemptId { number: last, ..attempt };
-        let ended = |before: &RecordedAttempt| before.requeued.is_some();
-        if last > 0 && !self.record.attempt(before).is_some_and(ended) {
-            self.find(Oracle::AttemptsEnd, format!("{attempt} begins while {before} goes on"));
-        }
-        if self.cancelled.contains(&attempt.task.job) {
-            self.find(Oracle::CancelledStays, format!("{attempt} starts after its job's cancel"));
-        }
-    }
-
-    fn result_is_true(&mut self, end: &TaskEnd) {
-        self.count(match end.verdict {
-            Verdict::Succeeded => "task succeeded",
-            Verdict::Failed { .. } => "task failed",
-            Verdict::Cancelled => "task cancelled",
-        });
-        let Some(result) = &end.attempt else { return };
-        let newest = self.record.task(end.task).map_or(0, |task| task.attempts.len());
-        if result.attempt.number as usize != newest || result.attempt != result.ended.attempt {
-            let words = format!("{} ends its task, which is at {newest}", result.attempt);
-            return self.find(Oracle::ResultIsTrue, words);
-        }
-        let told = self.truths.get(&result.attempt);
-        let is_told = told.is_some_and(|told| told.contains(&result.ended));
-        let fits = match (&result.ended.outcome, &end.verdict) {
-            (Outcome::Succeeded, Verdict::Succeeded)
-            | (Outcome::Failed(_), Verdict::Failed { .. })
-            | (Outcome::Cancelled, Verdict::Cancelled) => is_told,
-            (Outcome::Returned(fault), Verdict::Failed { .. } | Verdict::Cancelled) => {
-                is_told || is_the_managers(fault)
-            }
-            (Outcome::Succeeded | Outcome::Failed(_) | Outcome::Cancelled, _)
-            | (Outcome::Returned(_), Verdict::Succeeded) => false,
-        };
-        if !fits {
-            let words = format!("{end:?} is not what its machine reported: {told:?}");
-            self.find(Oracle::ResultIsTrue, words);
-        }
-    }
-}
-
-/// Faults that the manager concludes itself.
-fn is_the_managers(fault: &WorkerFault) -> bool {
-    match fault {
-        WorkerFault::LeaseOver | WorkerFault::Restarted | WorkerFault::Leaving => true,
-        WorkerFault::Sandbox { .. }
-        | WorkerFault::Environment { .. }
-        | WorkerFault::Engine { .. }
-        | WorkerFault::Gpu { .. }
-        | WorkerFault::Disk { .. } => false,
     }
 }
 

@@ -4,23 +4,49 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use campusgrid_core::effect::{Change, NewJob, TaskEnd};
+use campusgrid_core::effect::{Change, NewJob, TaskEnd, TaskPause, Verdict};
+use campusgrid_core::input::{FilesOf, Submission};
+use campusgrid_core::job::{After, EndedTasks};
 use campusgrid_core::ledger::Transfer;
 use campusgrid_core::time::Timestamp;
 use campusgrid_core::voucher::Voucher;
 use campusgrid_core::worker::KeyHash;
 use campusgrid_protocol::id::{AttemptId, JobId, TaskId, UserId, VoucherId, WorkerId};
+use campusgrid_protocol::input::InputFile;
+use campusgrid_protocol::ranges::Ranges;
 use campusgrid_protocol::task::TaskSpec;
+use campusgrid_protocol::terms::{Terms, When};
 
 #[derive(Debug, Default)]
 pub(crate) struct Record {
     pub(crate) users: BTreeMap<UserId, String>,
     pub(crate) workers: BTreeMap<WorkerId, RecordedWorker>,
     pub(crate) jobs: BTreeMap<JobId, RecordedJob>,
+    pub(crate) drafts: BTreeMap<JobId, RecordedDraft>,
+    /// What people asked for, by the name of the job.
+    pub(crate) wanted: BTreeMap<String, Wanted>,
     pub(crate) transfers: Vec<Transfer>,
     pub(crate) vouchers: BTreeMap<VoucherId, RecordedVoucher>,
     /// The time of the newest batch.
     pub(crate) newest: Timestamp,
+}
+
+/// A draft that was made at some time.
+#[derive(Debug)]
+pub(crate) struct RecordedDraft {
+    pub(crate) owner: UserId,
+    pub(crate) name: String,
+    pub(crate) revision: u64,
+    pub(crate) files: BTreeMap<String, InputFile>,
+    /// Launched, discarded, or too old.
+    pub(crate) over: bool,
+}
+
+/// The terms of a job as its submitter asked for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) terms: Terms,
+    pub(crate) after: Vec<After>,
 }
 
 /// A voucher as it was made.
@@ -51,8 +77,12 @@ pub(crate) struct RecordedJob {
     pub(crate) owner: UserId,
     pub(crate) name: String,
     pub(crate) spec: Arc<TaskSpec>,
+    pub(crate) wanted: Wanted,
+    /// Those that were cancelled at once before they ever started, under the lowest of them.
+    pub(crate) cancelled: BTreeMap<u32, Ranges>,
     pub(crate) tasks: Vec<RecordedTask>,
     pub(crate) lock: Option<Arc<str>>,
+    pub(crate) on_hold: bool,
     pub(crate) ended: bool,
 }
 
@@ -69,8 +99,19 @@ pub(crate) struct RecordedAttempt {
     pub(crate) worker: WorkerId,
     pub(crate) leased_at: Timestamp,
     pub(crate) started: bool,
+    /// Its submitter wants it no more.
+    pub(crate) cancelling: bool,
     /// Why it was taken back, in words.
     pub(crate) requeued: Option<String>,
+    /// It has failed and is to be followed by another run.
+    pub(crate) paused: Option<Box<TaskPause>>,
+}
+
+impl RecordedAttempt {
+    /// Whether it is over, and its task is not.
+    pub(crate) fn is_followed(&self) -> bool {
+        self.requeued.is_some() || self.paused.is_some()
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -93,7 +134,36 @@ impl Record {
             }
             Change::Transferred(transfer) => self.transfers.push(transfer.clone()),
             Change::JobSubmitted(job) => {
-                self.jobs.insert(job.id, RecordedJob::new(job));
+                if let FilesOf::Draft { job, .. } = job.files
+                    && let Some(draft) = self.drafts.get_mut(&job)
+                {
+                    draft.over = true;
+                }
+                let wanted = self.wanted.get(&job.name).cloned();
+                self.jobs.insert(job.id, RecordedJob::new(job, wanted));
+            }
+            Change::JobHoldSet { job, on_hold, .. } => {
+                if let Some(job) = self.jobs.get_mut(job) {
+                    job.on_hold = *on_hold;
+                }
+            }
+            Change::Drafted { draft, .. } => {
+                let (owner, name, revision) = (draft.owner, draft.name.clone(), draft.revision);
+                let files = BTreeMap::new();
+                let made = RecordedDraft { owner, name, revision, files, over: false };
+                self.drafts.insert(draft.id, made);
+            }
+            Change::DraftChanged { job, put, removed, revision, .. } => {
+                if let Some(draft) = self.drafts.get_mut(job) {
+                    draft.revision = *revision;
+                    draft.files.retain(|path, _| !removed.contains(path));
+                    draft.files.extend(put.iter().map(|file| (file.path.clone(), file.clone())));
+                }
+            }
+            Change::DraftDiscarded { job, .. } => {
+                if let Some(draft) = self.drafts.get_mut(job) {
+                    draft.over = true;
+                }
             }
             Change::TaskLeased { attempt, worker, .. } => {
                 self.change_task(attempt.task, |task| {
@@ -101,7 +171,9 @@ impl Record {
                         worker: *worker,
                         leased_at: now,
                         started: false,
+                        cancelling: false,
                         requeued: None,
+                        paused: None,
                     });
                 });
             }
@@ -113,6 +185,12 @@ impl Record {
             Change::AttemptStarted { attempt, .. } => {
                 self.change_attempt(*attempt, |known| known.started = true);
             }
+            Change::TaskCancelling { attempt } => {
+                self.change_attempt(*attempt, |known| known.cancelling = true);
+            }
+            Change::TaskPausing(pause) => {
+                self.change_attempt(pause.attempt, |known| known.paused = Some(pause.clone()));
+            }
             Change::TaskRequeued { attempt, reason, .. } => {
                 self.change_attempt(*attempt, |known| known.requeued = Some(reason.clone()));
             }
@@ -120,10 +198,14 @@ impl Record {
                 let ended = RecordedEnd::Ended { end: end.clone(), at: now };
                 self.change_task(end.task, |task| task.ends.push(ended));
             }
-            Change::UntouchedCancelled { job, from, to, .. } => {
-                for index in *from..*to {
+            Change::UntouchedCancelled { job, tasks, .. } => {
+                for index in tasks.numbers() {
                     let task = TaskId { job: *job, index };
                     self.change_task(task, |task| task.ends.push(RecordedEnd::Untouched));
+                }
+                let first = tasks.first().zip(self.jobs.get_mut(job));
+                if let Some((first, job)) = first {
+                    job.cancelled.insert(first, tasks.clone());
                 }
             }
             Change::JobEnded { job, .. } => {
@@ -167,7 +249,13 @@ impl Record {
             | Change::Account { .. }
             | Change::SubmitKeyKept { .. }
             | Change::SubmitKeyForgotten { .. }
-            | Change::TaskCancelling { .. }
+            | Change::TaskRoused { .. }
+            | Change::AfterMet { .. }
+            | Change::JobPrioritySet { .. }
+            | Change::JobEmptied { .. }
+            | Change::NoticeDue { .. }
+            | Change::NoticeTried { .. }
+            | Change::WebhookSecretSet { .. }
             | Change::WorkerRenamed { .. } => {}
         }
     }
@@ -185,8 +273,57 @@ impl Record {
     pub(crate) fn is_settled(&self, id: AttemptId) -> bool {
         let Some(task) = self.task(id.task) else { return false };
         let newer = task.attempts.len() > index_of(id.number);
-        let taken_back = self.attempt(id).is_some_and(|attempt| attempt.requeued.is_some());
-        newer || taken_back || !task.ends.is_empty()
+        let is_followed = self.attempt(id).is_some_and(RecordedAttempt::is_followed);
+        newer || is_followed || !task.ends.is_empty()
+    }
+
+    /// A person asks for a job.
+    pub(crate) fn want(&mut self, new: &Submission) {
+        let wanted = Wanted { terms: new.terms.clone(), after: new.after.clone() };
+        self.wanted.entry(new.name.clone()).or_insert(wanted);
+    }
+
+    /// How the tasks of a job ended, if it is over.
+    pub(crate) fn ended(&self, id: JobId) -> Option<EndedTasks> {
+        let job = self.jobs.get(&id).filter(|job| job.ended)?;
+        let mut ended = EndedTasks::default();
+        for (index, task) in (0..).zip(&job.tasks) {
+            match task.verdict() {
+                Some(Verdict::Succeeded) => ended.succeeded.insert(index),
+                Some(Verdict::Failed { .. }) => ended.failed.insert(index),
+                Some(Verdict::Cancelled) | None => ended.cancelled.insert(index),
+            };
+        }
+        Some(ended)
+    }
+
+    /// The jobs of a user that are not over.
+    pub(crate) fn open_jobs_of(&self, user: UserId) -> Vec<JobId> {
+        let open = self.jobs.iter().filter(|(_, job)| job.owner == user && !job.ended);
+        open.map(|(&id, _)| id).collect()
+    }
+
+    /// Whether what is waited for, by the task of this position, has come so far; none while that is
+    /// undecided.
+    pub(crate) fn has_come(&self, after: After, index: u32) -> Option<bool> {
+        let Some(job) = self.jobs.get(&after.job) else { return Some(false) };
+        let tasks: Vec<&RecordedTask> = if after.each {
+            job.tasks.get(index_of(index)).into_iter().collect()
+        } else {
+            job.tasks.iter().collect()
+        };
+        let started = tasks.iter().any(|task| !task.attempts.is_empty());
+        let bad = |task: &&RecordedTask| {
+            task.verdict().is_some_and(|verdict| verdict != Verdict::Succeeded)
+        };
+        let bad = tasks.iter().any(bad);
+        let over = tasks.iter().all(|task| !task.ends.is_empty());
+        match after.when {
+            When::Started => (started || over).then_some(true),
+            When::Ok => (over || bad).then_some(!bad),
+            When::Any => over.then_some(true),
+            When::Failed => over.then_some(bad),
+        }
     }
 
     /// The machine of this key while somebody owns it.
@@ -217,14 +354,33 @@ impl Record {
     }
 }
 
+impl RecordedTask {
+    fn verdict(&self) -> Option<Verdict> {
+        Some(match self.ends.first()? {
+            RecordedEnd::Untouched => Verdict::Cancelled,
+            RecordedEnd::Ended { end, .. } => end.verdict.clone(),
+        })
+    }
+
+    /// Whether an attempt of it has not ended.
+    pub(crate) fn is_running(&self) -> bool {
+        let last = self.attempts.last();
+        self.ends.is_empty() && last.is_some_and(|attempt| !attempt.is_followed())
+    }
+}
+
 impl RecordedJob {
-    fn new(job: &NewJob) -> Self {
+    fn new(job: &NewJob, wanted: Option<Wanted>) -> Self {
+        let as_made = || Wanted { terms: Terms::clone(&job.terms), after: job.after.clone() };
         Self {
+            wanted: wanted.unwrap_or_else(as_made),
+            cancelled: BTreeMap::new(),
             owner: job.owner,
             name: job.name.clone(),
             spec: Arc::clone(&job.spec),
             tasks: vec![RecordedTask::default(); index_of(job.spec.tasks)],
             lock: None,
+            on_hold: job.on_hold,
             ended: false,
         }
     }

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use campusgrid_protocol::id::{AttemptId, BlobHash};
 use campusgrid_protocol::resource::{Capacity, Needs};
 use campusgrid_protocol::task::{
-    BlobRef, Content, Ended, Failure, Log, Outcome, Output, Packages, TaskSpec, Usage, Work,
-    WorkerFault,
+    BlobRef, Content, Ended, Failure, Log, Outcome, Output, Packages, Program, TaskSpec, Usage,
+    Work, WorkerFault,
 };
 use campusgrid_worker::agent::effect::{AgentInput, Order, Progress, StopOrder};
 
@@ -60,7 +60,7 @@ impl Run {
 impl Machine {
     pub(super) fn start(&mut self, attempt: AttemptId, order: Order, stage: &mut Stage<'_>) {
         let Some(life) = &mut self.life else { return };
-        let Order { spec, gpus, lock } = order;
+        let Order { spec, gpus, lock, .. } = order;
         let is_broken = stage.agenda.now_ms() < self.broken_until_ms;
         let fate = if is_broken {
             stage.oracles.count("returned by a broken machine");
@@ -253,7 +253,7 @@ impl Fate {
     fn draw(spec: &TaskSpec, agenda: &mut Agenda) -> Self {
         let limit_ms = u64::from(spec.time_limit_s) * 1000;
         let leaves_output = agenda.chance(150);
-        let is_poison = matches!(&spec.work, Work::Shell { command } if command == POISON);
+        let is_poison = *spec.work.program() == Program::Source(POISON.to_owned());
         if agenda.chance(90) {
             let outcome = if agenda.chance(333) {
                 let message = "there is no such package".to_owned();

@@ -2,17 +2,16 @@
 //! plants one bug there, so that tests can show which oracle catches it.
 
 mod kinds;
+mod recovery;
+mod submits;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use campusgrid_core::durable::Durable;
 use campusgrid_core::effect::{Change, Effects, Reply};
-use campusgrid_core::gpus::GpuSet;
 use campusgrid_core::input::{Enrolment, EnrolmentProof, Input, Request, Ticket, WorkerEvent};
-use campusgrid_core::job::TaskState;
 use campusgrid_core::ledger::{Transfer, TransferKey};
-use campusgrid_core::losses::Losses;
 use campusgrid_core::money::Micros;
 use campusgrid_core::policy::{Billing, Policy};
 use campusgrid_core::user::LOCAL;
@@ -94,6 +93,32 @@ pub enum Bug {
     RecoveryForgetsUses,
     /// The worker takes an end that is torn for a whole one.
     TakesTornEnds,
+    /// Jobs wait for nothing.
+    IgnoresChains,
+    /// As many tasks run at once as there is room for.
+    IgnoresAtOnce,
+    /// No job has a deadline.
+    IgnoresDeadlines,
+    /// What has failed is run again at once.
+    IgnoresBackoff,
+    /// What has failed is run once more than its submitter asked for.
+    RetriesOnceMore,
+    /// People are told that their jobs are on hold, and they are not.
+    IgnoresHolds,
+    /// Programs are told the position of their task for its index.
+    TellsPositions,
+    /// After recovery nothing pauses any more.
+    RecoveryForgetsPauses,
+    /// After recovery every task that has started has one more run.
+    RecoveryForgetsRuns,
+    /// After recovery no job waits for another.
+    RecoveryForgetsChains,
+    /// After recovery no job is on hold.
+    RecoveryForgetsHolds,
+    /// After recovery there are no drafts.
+    RecoveryForgetsDrafts,
+    /// After recovery the numbers of drafts that are over are given out again.
+    RecoveryForgetsNumbers,
 }
 
 /// Does nothing unless there is a bug to plant.
@@ -123,10 +148,14 @@ impl Saboteur {
             changes.retain(|change| kind(change) != forgotten);
         }
         for change in &mut changes {
-            if let Change::TaskEnded(end) = change
-                && self.has(Bug::WritesNoCharge)
-            {
+            if !self.has(Bug::WritesNoCharge) {
+                break;
+            }
+            if let Change::TaskEnded(end) = change {
                 end.charged = Micros::ZERO;
+            }
+            if let Change::TaskPausing(pause) = change {
+                pause.charged = Micros::ZERO;
             }
         }
         if self.has(Bug::PaysTwice) {
@@ -141,45 +170,6 @@ impl Saboteur {
             return Arc::new(Policy { billing: Billing::Quoted, ..Policy::clone(policy) });
         }
         Arc::clone(policy)
-    }
-
-    /// Between the store and the core, at recovery.
-    pub(crate) fn loaded(&self, mut durable: Durable, policy: &Policy) -> Durable {
-        if self.has(Bug::RecoveryForgetsSubmitKeys) {
-            durable.submit_keys.clear();
-        }
-        for worker in durable.workers.values_mut() {
-            if self.has(Bug::RecoveryForgetsSetAside) {
-                worker.set_aside = None;
-            }
-        }
-        for voucher in durable.vouchers.values_mut() {
-            voucher.uses_left += u32::from(self.has(Bug::RecoveryForgetsUses));
-        }
-        for job in durable.jobs.values_mut() {
-            for (&index, task) in &mut job.tasks {
-                if self.has(Bug::RecoveryForgetsLosses) {
-                    task.losses = Losses::None;
-                }
-                if self.has(Bug::RecoveryForgetsTries) {
-                    task.tries_left = policy.tries;
-                }
-                if self.has(Bug::RecoveryForgetsLeases) {
-                    task.state = TaskState::Queued;
-                    job.requeued.insert(index);
-                }
-                if let TaskState::Leased(lease) = &mut task.state {
-                    lease.cancelling &= !self.has(Bug::RecoveryForgetsCancels);
-                    if self.has(Bug::RecoveryForgetsGpus) {
-                        lease.gpus = GpuSet::NONE;
-                    }
-                }
-            }
-            if self.has(Bug::RecoveryForgetsLocks) {
-                job.lock = None;
-            }
-        }
-        durable
     }
 
     /// Between the network and the core; `keys` are those of the machines in session.
@@ -198,10 +188,20 @@ impl Saboteur {
                     tampered.effects.replies.push((*ticket, Reply::Done));
                     continue;
                 }
-                Input::Request { request: Request::Submit(submission), .. }
-                    if self.has(Bug::IgnoresSubmitKeys) =>
+                Input::Request { ticket, request: Request::CancelAll { .. } }
+                    if self.has(Bug::IgnoresCancels) =>
                 {
-                    submission.key = None;
+                    tampered.effects.replies.push((*ticket, Reply::Cancelled { jobs: 0 }));
+                    continue;
+                }
+                Input::Request { ticket, request: Request::SetHold { on_hold: true, .. } }
+                    if self.has(Bug::IgnoresHolds) =>
+                {
+                    tampered.effects.replies.push((*ticket, Reply::Done));
+                    continue;
+                }
+                Input::Request { request: Request::Submit(submission), .. } => {
+                    self.submits(submission);
                 }
                 Input::Request { request: Request::Enrol(enrolment), .. } => {
                     self.accept(enrolment, disk);
@@ -237,6 +237,11 @@ impl Saboteur {
             && self.has(Bug::GrantsByCount)
         {
             *gpus = (0..).take(gpus.len()).collect();
+        }
+        if let ToWorker::Start { attempt, index, .. } = &mut message
+            && self.has(Bug::TellsPositions)
+        {
+            *index = attempt.task.index;
         }
         if let ToWorker::Locked { attempt, lock } = &mut message
             && self.has(Bug::LocksEachForItself)

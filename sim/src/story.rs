@@ -7,8 +7,7 @@ use campusgrid_core::money::Micros;
 use campusgrid_core::policy::{Admission, Billing, Policy};
 use campusgrid_core::pricing::Prices;
 use campusgrid_core::user::Role;
-use campusgrid_protocol::resource::{Capacity, Gpu, Isolation, Needs};
-use campusgrid_protocol::task::{Packages, TaskSpec, Work};
+use campusgrid_protocol::resource::{Capacity, Gpu, Isolation};
 use campusgrid_worker::agent::AgentConfig;
 
 use crate::agenda::Agenda;
@@ -16,12 +15,15 @@ use crate::event::{Event, Inside};
 use crate::fault::{Fault, SET_FORTH_MAX_MS};
 use crate::identity::Identity;
 use crate::machine::Machine;
-use crate::run::POISON;
+use crate::plan::Plan;
 use crate::users::{PATIENCE_MS, Users};
 use crate::want::{Want, secret};
 
 /// How long faults strike and people want things.
 pub(crate) const STORM_MS: u64 = 15 * 60_000;
+
+/// When nobody waits for the answer to a submit any more.
+const LOOKED_THROUGH_MS: u64 = STORM_MS + 40 * 60_000;
 
 /// What can go wrong in one world; in most it is less.
 const FAULTS_MAX: u32 = 80;
@@ -35,14 +37,10 @@ const LARGEST: [u32; 3] = [4000, 8192, 10_000];
 /// What laptops offer by name; the largest one offers all.
 const LABELS: [&str; 4] = ["R", "python3.11", "image:lab/*", "octave"];
 
-/// What jobs require by name.
-const REQUIRED: [&[&str]; 4] =
-    [&["R"], &["image:lab/gcc"], &["R", "python3.11"], &["image:lab/r", "octave"]];
-
 pub(crate) fn policy(agenda: &mut Agenda) -> Policy {
     Policy {
         admission: if agenda.chance(700) { Admission::Open } else { Admission::Invitation },
-        starting_credits: Micros::from_credits(agenda.dice.u32(40..300)),
+        starting_credits: Micros::from_credits(agenda.dice.u32(40..1500)),
         prices: Prices {
             base: Micros::from_credits(5),
             core: Micros::from_credits(2),
@@ -56,7 +54,8 @@ pub(crate) fn policy(agenda: &mut Agenda) -> Policy {
         tries: agenda.dice.u32(2..5),
         lease_ms: 90_000,
         heartbeat_ms: 10_000,
-        active_jobs_max: 6,
+        active_jobs_max: 8,
+        draft_ms: agenda.dice.u64(30_000..600_000),
         // Where the clock may be set, a client would else be forgotten before it gives up.
         submit_key_ms: PATIENCE_MS + if agenda.chance(500) { 60_000 } else { CLOCKS_MS },
     }
@@ -113,9 +112,18 @@ pub(crate) fn plan(policy: &Policy, machines: &[Machine], users: &Users, agenda:
         }
         for job in 0..agenda.dice.u32(2..6) {
             let name = format!("job {job} of user-{person}");
-            let want = Want::Submit { name, spec: Arc::new(spec(agenda)) };
+            let plan = Arc::new(Plan::draw(agenda));
+            let want = if agenda.chance(250) {
+                Want::Draft { name, plan }
+            } else {
+                Want::Submit { name, plan, draft: None }
+            };
             agenda.within(1000..STORM_MS, Event::Wants { person, want });
         }
+    }
+    if agenda.chance(150) {
+        let person = agenda.dice.usize(0..users.people.len());
+        agenda.within(STORM_MS / 4..STORM_MS, Event::Wants { person, want: Want::CancelAll });
     }
     for machine in machines {
         if agenda.chance(200) {
@@ -133,6 +141,7 @@ pub(crate) fn plan(policy: &Policy, machines: &[Machine], users: &Users, agenda:
         agenda.within(20_000..STORM_MS, Event::Fault(fault));
     }
     agenda.at(STORM_MS, Event::StormOver);
+    agenda.at(LOOKED_THROUGH_MS, Event::LookedThrough);
 }
 
 /// Tokens for a person's machines, some for fewer of them than they are handed to.
@@ -145,35 +154,5 @@ fn tokens(person: usize, machines: &[Machine], agenda: &mut Agenda) {
         let for_ms = agenda.dice.u64(10_000..600_000);
         let want = Want::Token { secret, uses, for_ms, machines };
         agenda.within(1000..STORM_MS / 2, Event::Wants { person, want });
-    }
-}
-
-fn spec(agenda: &mut Agenda) -> TaskSpec {
-    let gpus = u16::from(agenda.chance(200));
-    let labels =
-        if agenda.chance(200) { REQUIRED[agenda.dice.usize(0..REQUIRED.len())] } else { &[] };
-    let work = if agenda.chance(400) {
-        let (requirements, requires_python) = (vec!["numpy".to_owned()], None);
-        let packages = Packages::Names { requirements, requires_python };
-        Work::Python { source: "1".to_owned(), packages }
-    } else {
-        let command = if agenda.chance(60) { POISON } else { "true" };
-        Work::Shell { command: command.to_owned() }
-    };
-    TaskSpec {
-        work,
-        needs: Needs {
-            cpu_millis: agenda.dice.u32(1..8) * 500,
-            ram_mib: agenda.dice.u32(1..16) * 256,
-            disk_mib: agenda.dice.u32(1..10) * 100,
-            gpus,
-            gpu_memory_mib: u32::from(gpus) * 4096,
-        },
-        time_limit_s: agenda.dice.u32(1..150),
-        isolation: if agenda.chance(800) { Isolation::Full } else { Isolation::None },
-        labels: labels.iter().copied().map(str::to_owned).collect(),
-        image: None,
-        shared_tmp: false,
-        tasks: agenda.dice.u32(1..5),
     }
 }

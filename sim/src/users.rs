@@ -1,15 +1,20 @@
 //! People: they register, submit, cancel, hand out tokens, approve, remove and release machines, and
 //! like every client repeat what was not answered, a submit under its own key.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use campusgrid_core::effect::{Refusal, Reply};
 use campusgrid_core::input::Request;
 use campusgrid_core::voucher::Shown;
-use campusgrid_protocol::id::{UserId, VoucherId, VoucherSecret, WorkerId};
+use campusgrid_protocol::id::{JobId, UserId, VoucherId, VoucherSecret, WorkerId};
+use campusgrid_protocol::ranges::Ranges;
 
 use crate::agenda::Agenda;
 use crate::event::Event;
 use crate::identity::Token;
 use crate::oracle::Oracles;
+use crate::plan::Plan;
 use crate::record::Record;
 use crate::want::Want;
 
@@ -46,6 +51,10 @@ struct Ask {
     tries: u32,
     give_up_ms: u64,
     open: bool,
+    /// Of a job to submit, the same at every try.
+    deadline_at_ms: Option<u64>,
+    /// The jobs of the person that were open at the first try.
+    jobs: Option<Vec<JobId>>,
 }
 
 impl Users {
@@ -78,7 +87,9 @@ impl Users {
     pub(crate) fn want(&mut self, person: usize, want: Want, agenda: &mut Agenda) {
         let gives_up = !want.is_stubborn();
         let give_up_ms = if gives_up { agenda.now_ms() + PATIENCE_MS } else { u64::MAX };
-        self.asks.push(Ask { person, want, tries: 0, give_up_ms, open: true });
+        let (deadline_at_ms, jobs) = (None, None);
+        let ask = Ask { person, want, tries: 0, give_up_ms, open: true, deadline_at_ms, jobs };
+        self.asks.push(ask);
         self.try_now(AskId(self.asks.len() - 1), agenda);
     }
 
@@ -96,11 +107,17 @@ impl Users {
     /// The request of a try as it reaches the manager; none while the person has no account or no
     /// such machine.
     pub(crate) fn request(&mut self, id: AskId, record: &Record) -> Option<Request> {
-        let ask = &self.asks[id.0];
+        let ask = &mut self.asks[id.0];
         let person = &mut self.people[ask.person];
         // Whoever was registered and not told so can log in all the same.
         person.id = person.id.or_else(|| record.user_of_name(&person.name));
-        ask.want.request(person, record)
+        if ask.jobs.is_none() {
+            ask.jobs = Some(person.id.map(|id| record.open_jobs_of(id)).unwrap_or_default());
+            if let Want::Submit { plan, .. } = &ask.want {
+                ask.deadline_at_ms = plan.deadline_in_ms.map(|ms| record.newest.plus_ms(ms).0);
+            }
+        }
+        ask.want.request(person, ask.deadline_at_ms, record)
     }
 
     pub(crate) fn on_answered(
@@ -118,8 +135,22 @@ impl Users {
             oracles.registered(user.id);
             oracles.invited(user.id, self.people[ask.person].invitation);
         }
-        if let (Want::Cancel { job }, Reply::Done) = (&ask.want, reply) {
-            oracles.cancelled(*job);
+        match (&ask.want, reply) {
+            (Want::Cancel { job }, Reply::Done) => oracles.cancelled(*job),
+            (Want::CancelTasks { job, tasks }, Reply::Done) => {
+                oracles.tasks_cancelled(*job, tasks);
+            }
+            (Want::CancelAll, Reply::Cancelled { .. }) => {
+                ask.jobs.iter().flatten().for_each(|job| oracles.cancelled(*job));
+            }
+            (Want::Hold { job }, Reply::Done) => oracles.held(*job),
+            (Want::Submit { plan, .. }, Reply::Submitted { job, .. }) if plan.on_hold => {
+                oracles.held(*job);
+            }
+            (Want::Draft { name, .. }, Reply::Drafted { job }) => {
+                oracles.draft_promised(*job, name)
+            }
+            (_, _) => {}
         }
         if let (Want::Revoke { voucher }, Reply::Done) = (&ask.want, reply) {
             oracles.revoked(*voucher);
@@ -139,11 +170,16 @@ impl Users {
     fn go_on(&mut self, person: usize, want: &Want, reply: &Reply, agenda: &mut Agenda) {
         match reply {
             Reply::Submitted { job, .. } => {
-                if agenda.chance(250) {
-                    let want = Want::Cancel { job: *job };
-                    agenda.within(100..200_000, Event::Wants { person, want });
+                if let Want::Submit { name, plan, .. } = want {
+                    submitted(person, (name, plan), *job, agenda);
                 }
             }
+            Reply::Drafted { job } => {
+                if let Want::Draft { name, plan } = want {
+                    drafted(person, (name, plan), *job, agenda);
+                }
+            }
+            Reply::Cancelled { .. } => {}
             Reply::Registered { user } => self.people[person].id = Some(user.id),
             Reply::Refused(refusal) => {
                 if let (Want::Register, Refusal::VoucherUnknown) = (want, refusal) {
@@ -178,7 +214,16 @@ impl Users {
             }
             Want::Register
             | Want::Submit { .. }
+            | Want::Draft { .. }
+            | Want::Put { .. }
+            | Want::RemoveFile { .. }
+            | Want::Discard { .. }
             | Want::Cancel { .. }
+            | Want::CancelTasks { .. }
+            | Want::CancelAll
+            | Want::Hold { .. }
+            | Want::Unhold { .. }
+            | Want::Prefer { .. }
             | Want::Revoke { .. }
             | Want::Approve { .. }
             | Want::Remove { .. }
@@ -205,6 +250,64 @@ impl Users {
     }
 }
 
+/// What a person does with a job that is under way.
+fn submitted(person: usize, (name, plan): (&str, &Plan), job: JobId, agenda: &mut Agenda) {
+    let wants = |ms: Range<u64>, want, agenda: &mut Agenda| {
+        agenda.within(ms, Event::Wants { person, want });
+    };
+    if agenda.chance(200) {
+        wants(100..200_000, Want::Cancel { job }, agenda);
+    }
+    if agenda.chance(200) {
+        let mut tasks = Ranges::one(agenda.dice.u32(0..3));
+        tasks.insert(agenda.dice.u32(0..5));
+        wants(100..100_000, Want::CancelTasks { job, tasks }, agenda);
+    }
+    if agenda.chance(150) {
+        let priority = agenda.dice.i8(-3..4);
+        wants(100..100_000, Want::Prefer { job, priority }, agenda);
+    }
+    if agenda.chance(100) {
+        // Not before the last time that the manager may be asked to hold it.
+        wants(100..60_000, Want::Hold { job }, agenda);
+        let later_ms = 60_000 + 3 * PATIENCE_MS;
+        wants(later_ms..later_ms + 60_000, Want::Unhold { job }, agenda);
+    } else if plan.on_hold {
+        wants(5000..300_000, Want::Unhold { job }, agenda);
+    }
+    for follower in 0..2 {
+        if agenda.chance(250)
+            && let Some(plan) = plan.follower(job, agenda).map(Arc::new)
+        {
+            let name = format!("{name}, then {follower}");
+            wants(100..60_000, Want::Submit { name, plan, draft: None }, agenda);
+        }
+    }
+}
+
+/// What a person does with a draft.
+fn drafted(person: usize, (name, plan): (&str, &Arc<Plan>), job: JobId, agenda: &mut Agenda) {
+    let wants = |ms: Range<u64>, want, agenda: &mut Agenda| {
+        agenda.within(ms, Event::Wants { person, want });
+    };
+    for path in ["a", "a/b", "c/d"] {
+        let path = || path.to_owned();
+        if agenda.chance(600) {
+            wants(100..60_000, Want::Put { job, path: path() }, agenda);
+        }
+        if agenda.chance(200) {
+            wants(30_000..90_000, Want::RemoveFile { job, path: path() }, agenda);
+        }
+    }
+    if agenda.chance(150) {
+        wants(100..100_000, Want::Discard { job }, agenda);
+    }
+    if agenda.chance(850) {
+        let (name, plan, draft) = (name.to_owned(), Arc::clone(plan), Some(job));
+        wants(100..120_000, Want::Submit { name, plan, draft }, agenda);
+    }
+}
+
 /// A voucher as somebody shows it.
 pub(crate) fn shown(id: VoucherId, secret: VoucherSecret) -> Shown {
     Shown { id, secret_hash: *blake3::hash(&secret.0).as_bytes() }
@@ -213,12 +316,14 @@ pub(crate) fn shown(id: VoucherId, secret: VoucherSecret) -> Shown {
 /// Whether a client tries again though it was answered.
 fn is_for_later(reply: &Reply) -> bool {
     match reply {
-        Reply::Refused(Refusal::TooManyJobs { .. } | Refusal::DiskFull | Refusal::BooksBroken) => {
-            true
-        }
+        Reply::Refused(
+            Refusal::TooManyJobs { .. } | Refusal::DiskFull | Refusal::BooksBroken | Refusal::Moved,
+        ) => true,
         Reply::Refused(_) => false,
         Reply::Registered { .. }
         | Reply::Submitted { .. }
+        | Reply::Drafted { .. }
+        | Reply::Cancelled { .. }
         | Reply::Approved { .. }
         | Reply::Enrolled { .. }
         | Reply::VoucherMade { .. }

@@ -1,16 +1,21 @@
 //! What a person can want, and how they ask for it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use campusgrid_core::input::{Registration, Request, Submission, VoucherWish};
+use campusgrid_core::input::{FilesOf, NewDraft, Registration, Request, Submission, VoucherWish};
 use campusgrid_core::time::Timestamp;
 use campusgrid_core::user::Role;
 use campusgrid_core::voucher::Purpose;
 use campusgrid_core::worker::KeyHash;
-use campusgrid_protocol::id::{JobId, UserId, VoucherId, VoucherSecret, WorkerId};
-use campusgrid_protocol::task::TaskSpec;
+use campusgrid_protocol::id::{BlobHash, JobId, UserId, VoucherId, VoucherSecret, WorkerId};
+use campusgrid_protocol::input::{InputFile, Manifest};
+use campusgrid_protocol::ranges::Ranges;
+use campusgrid_protocol::task::BlobRef;
+use campusgrid_protocol::terms::Terms;
 
 use crate::agenda::Agenda;
+use crate::plan::Plan;
 use crate::record::Record;
 use crate::users::Person;
 
@@ -22,13 +27,46 @@ pub(crate) enum Want {
         secret: VoucherSecret,
         uses: u32,
     },
-    /// The name is also the key.
+    /// The name is also the key. Of a draft, if that is to be launched.
     Submit {
         name: String,
-        spec: Arc<TaskSpec>,
+        plan: Arc<Plan>,
+        draft: Option<JobId>,
+    },
+    /// A job that is to get files first. Its name with a dot is the key.
+    Draft {
+        name: String,
+        plan: Arc<Plan>,
+    },
+    Put {
+        job: JobId,
+        path: String,
+    },
+    RemoveFile {
+        job: JobId,
+        path: String,
+    },
+    Discard {
+        job: JobId,
     },
     Cancel {
         job: JobId,
+    },
+    /// Some of its tasks, by position.
+    CancelTasks {
+        job: JobId,
+        tasks: Ranges,
+    },
+    CancelAll,
+    Hold {
+        job: JobId,
+    },
+    Unhold {
+        job: JobId,
+    },
+    Prefer {
+        job: JobId,
+        priority: i8,
     },
     /// To join these machines by, good for so long after it is asked for.
     Token {
@@ -67,9 +105,19 @@ impl Want {
     /// Whether they never give it up, since without it nothing would ever end.
     pub(crate) fn is_stubborn(&self) -> bool {
         match self {
-            Self::Register | Self::Invite { .. } | Self::Release { .. } => true,
+            Self::Register | Self::Invite { .. } | Self::Release { .. } | Self::Unhold { .. } => {
+                true
+            }
             Self::Submit { .. }
+            | Self::Draft { .. }
+            | Self::Put { .. }
+            | Self::RemoveFile { .. }
+            | Self::Discard { .. }
             | Self::Cancel { .. }
+            | Self::CancelTasks { .. }
+            | Self::CancelAll
+            | Self::Hold { .. }
+            | Self::Prefer { .. }
             | Self::Token { .. }
             | Self::Revoke { .. }
             | Self::Approve { .. }
@@ -78,8 +126,14 @@ impl Want {
         }
     }
 
-    /// None while the person has no account or no such machine.
-    pub(crate) fn request(&self, person: &Person, record: &Record) -> Option<Request> {
+    /// None while the person has no account or no such machine. The deadline is that of a job to
+    /// submit.
+    pub(crate) fn request(
+        &self,
+        person: &Person,
+        deadline_at_ms: Option<u64>,
+        record: &Record,
+    ) -> Option<Request> {
         if let Self::Register = self {
             return Some(Request::Register(Registration {
                 name: person.name.clone(),
@@ -99,13 +153,36 @@ impl Want {
                 let purpose = Purpose::Join { owner: user };
                 voucher(user, purpose, *secret, (*uses, *for_ms), record)
             }
-            Self::Submit { name, spec } => Request::Submit(Submission {
+            Self::Submit { name, plan, draft } => {
+                let terms = Terms { deadline_at_ms, ..plan.terms.clone() };
+                submission((user, name), (plan, terms), *draft, record)
+            }
+            Self::Draft { name, .. } => Request::Draft(NewDraft {
                 user,
-                key: Some(name.clone()),
+                key: Some(format!("{name}.")),
                 name: name.clone(),
-                spec: (**spec).clone(),
+                submit: "{}".to_owned(),
             }),
-            Self::Cancel { job } => Request::Cancel { user, job: *job },
+            Self::Put { job, path } => {
+                let hash = BlobHash(*blake3::hash(path.as_bytes()).as_bytes());
+                let blob = BlobRef { hash, size_bytes: path.len() as u64 };
+                let file = InputFile { path: path.clone(), blob, executable: false };
+                Request::PutFiles { user, job: *job, files: vec![file] }
+            }
+            Self::RemoveFile { job, path } => {
+                Request::RemoveFile { user, job: *job, path: path.clone() }
+            }
+            Self::Discard { job } => Request::DiscardDraft { user, job: *job },
+            Self::Cancel { job } => Request::Cancel { user, job: *job, tasks: None },
+            Self::CancelTasks { job, tasks } => {
+                Request::Cancel { user, job: *job, tasks: Some(tasks.clone()) }
+            }
+            Self::CancelAll => Request::CancelAll { user },
+            Self::Hold { job } => Request::SetHold { user, job: *job, on_hold: true },
+            Self::Unhold { job } => Request::SetHold { user, job: *job, on_hold: false },
+            Self::Prefer { job, priority } => {
+                Request::SetPriority { user, job: *job, priority: *priority }
+            }
             Self::Revoke { voucher } => Request::RevokeVoucher { user, voucher: *voucher },
             Self::Approve { code } => Request::ApproveWorker { user, code: code.clone() },
             Self::Remove { key_hash } => {
@@ -118,6 +195,43 @@ impl Want {
             Self::Release { worker } => Request::ReleaseWorker { user, worker: *worker },
         })
     }
+}
+
+/// As the web makes it: with how those jobs ended that it waits for, as far as the disk knows.
+fn submission(
+    (user, name): (UserId, &str),
+    (plan, terms): (&Plan, Terms),
+    draft: Option<JobId>,
+    record: &Record,
+) -> Request {
+    let mut spec = plan.spec.clone();
+    let mut files = FilesOf::None;
+    if let Some(job) = draft {
+        let known = record.drafts.get(&job);
+        files = FilesOf::Draft { job, revision: known.map_or(0, |draft| draft.revision) };
+        spec.inputs = known.and_then(|draft| manifest(&draft.files));
+    }
+    let over = plan.after.iter().filter_map(|after| Some((after.job, record.ended(after.job)?)));
+    Request::Submit(Box::new(Submission {
+        user,
+        key: Some(name.to_owned()),
+        name: name.to_owned(),
+        spec,
+        terms,
+        priority: plan.priority,
+        on_hold: plan.on_hold,
+        after: plan.after.clone(),
+        ended: over.collect(),
+        files,
+    }))
+}
+
+/// Of all files of a draft, if it has any.
+fn manifest(files: &BTreeMap<String, InputFile>) -> Option<BlobRef> {
+    let manifest = Manifest::check(files.values().cloned().collect());
+    let bytes = manifest.expect("the grid took no paths that collide").encode();
+    let hash = BlobHash(*blake3::hash(&bytes).as_bytes());
+    (!files.is_empty()).then_some(BlobRef { hash, size_bytes: bytes.len() as u64 })
 }
 
 pub(crate) fn secret(agenda: &mut Agenda) -> VoucherSecret {

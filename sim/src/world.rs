@@ -12,6 +12,7 @@ use crate::oracle::{Finding, Oracle, Oracles, Report};
 use crate::saboteur::{Bug, Saboteur};
 use crate::story;
 use crate::users::{AskId, Users};
+use crate::want::Want;
 
 /// After the storm everything must have ended within this time.
 const CALM_MS: u64 = 4 * 3_600_000;
@@ -159,8 +160,19 @@ impl World {
                 self.users.on_unanswered(ask, tries, &mut self.agenda);
             }
             Event::Handed { machine, token } => self.machines[machine].identity.token = Some(token),
+            Event::LookedThrough => self.release_all(),
             Event::Fault(fault) => self.strike(fault),
             Event::StormOver => self.storm = false,
+        }
+    }
+
+    fn release_all(&mut self) {
+        let record = &self.oracles.record;
+        let on_hold = record.jobs.iter().filter(|(_, job)| job.on_hold && !job.ended);
+        for (&job, known) in on_hold {
+            if let Some(person) = self.users.person_of(known.owner, record) {
+                self.users.want(person, Want::Unhold { job }, &mut self.agenda);
+            }
         }
     }
 
@@ -168,6 +180,12 @@ impl World {
         if let Some(request) = self.users.request(ask, &self.oracles.record) {
             if let Request::ReleaseWorker { worker, .. } = &request {
                 self.oracles.release_asked(*worker);
+            }
+            if let Request::SetHold { job, on_hold: false, .. } = &request {
+                self.oracles.unhold_asked(*job);
+            }
+            if let Request::Submit(new) = &request {
+                self.oracles.record.want(new);
             }
             // One that finds no manager is repeated like one whose answer is lost.
             self.manager.ask(ask, request, &mut self.agenda);
@@ -206,6 +224,7 @@ fn is_for_the_manager(event: &Event) -> bool {
         | Event::Answered { .. }
         | Event::Unanswered { .. }
         | Event::Handed { .. }
+        | Event::LookedThrough
         | Event::Fault(_)
         | Event::StormOver => false,
     }

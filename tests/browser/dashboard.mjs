@@ -4,8 +4,10 @@
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 
+import { jobSteps } from './jobs.mjs';
 import {
-  approveWorker, expect, logIn, openBrowser, openContext, owner, register, runSteps, send, sendJob, submitJob, url,
+  approveWorker, expect, logIn, openBrowser, openContext, openPart, owner, pictures, register, runSteps, send, sendJob,
+  submitJob, textOf, url,
 } from './steps.mjs';
 
 const axe = await readFile(createRequire(import.meta.url).resolve('axe-core'), 'utf8');
@@ -50,19 +52,18 @@ watch(page);
 
 let job;
 let headedJob;
+const more = [];
 
 // Whatever the page complains of in its console is a fault, above all of the content policy.
 function watch(page) {
   page.on('pageerror', (error) => complaints.push(`${page.url()}: ${error.message}`));
   page.on('console', (message) => {
-    if (message.type() === 'error') {
+    // A page that is left breaks off what it has just asked for, and htmx says so.
+    const isLeft = /^htmx:(sendAbort|afterRequest)/.test(message.text());
+    if (message.type() === 'error' && !isLeft) {
       complaints.push(`${page.url()}: ${message.text()}`);
     }
   });
-}
-
-async function textOf(page, selector) {
-  return (await page.locator(selector).first().innerText()).trim();
 }
 
 async function hasEnded(page) {
@@ -72,7 +73,7 @@ async function hasEnded(page) {
 // Every page that a logged-in user can reach, and the two that nobody else sees.
 function pages() {
   return ['/', '/submit', '/submit?example=heat-flags', '/submit?example=word-lengths-node', '/jobs',
-    `/jobs/${job}`, `/jobs/${headedJob}`, '/workers', '/workers/add', '/workers/approve', '/leaderboard', '/credits', '/account', '/users'];
+    `/jobs/${job}`, `/jobs/${headedJob}`, ...more, '/workers', '/workers/add', '/workers/approve', '/leaderboard', '/credits', '/account', '/users'];
 }
 
 async function sidewaysOverflow(page) {
@@ -111,7 +112,7 @@ const steps = [
   ['a visitor registers and has credits', async () => {
     await register(page, owner);
     const balance = await textOf(page, '#balance');
-    expect(/\b100\b/.test(balance), `balance: ${balance}`);
+    expect(/\b1000\b/.test(balance), `balance: ${balance}`);
   }],
 
   ['the owner approves the machine by its code', async () => {
@@ -305,6 +306,8 @@ const steps = [
     await page.waitForSelector('#notice');
     expect((await page.locator('#invitations').count()) === 0, 'the invitation is still there');
   }],
+
+  ...jobSteps({ browser, context, page, complaints, made: (...paths) => more.push(...paths) }),
 
   ['an unknown job is a page, not a stack trace', async () => {
     const answer = await page.goto('/jobs/999999');

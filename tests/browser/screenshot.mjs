@@ -1,14 +1,14 @@
 // Takes the README's picture: the overview of a grid on which something happens.
 
 import {
-  approveWorker, openBrowser, openContext, owner, register, runSteps, sendJob, submitJob,
+  approveWorker, openBrowser, openContext, openPart, owner, register, runSteps, sendJob, submitJob,
 } from './steps.mjs';
 
 const student = { name: 'sam', password: owner.password };
 const JOBS = [
   { kind: 'python', name: 'Sum of squares', source: 'print(sum(i**2 for i in range(1_000_000)))' },
   { kind: 'c', name: 'Hello in C', source: '#include <stdio.h>\nint main(void) { puts("hello"); }' },
-  { kind: 'shell', name: 'Monte Carlo, 4 parts', source: 'seq 1000000 | wc -l', needs: { tasks: 4 } },
+  { kind: 'shell', name: 'Monte Carlo, 4 parts', source: 'seq 1000000 | wc -l', array: '1-4' },
   { kind: 'shell', name: 'Wrong on purpose', source: 'exit 3' },
   { kind: 'python', name: 'Heat equation', source: 'import time\ntime.sleep(50)' },
   { kind: 'python', name: 'Night sky', source: 'import time\ntime.sleep(50)', needs: { cores: 2 } },
@@ -26,8 +26,12 @@ const steps = [
   }],
   ['jobs of a student', async () => {
     await register(studentPage, student);
-    for (const { needs, ...job } of JOBS) {
+    for (const { needs, array, ...job } of JOBS) {
       await submitJob(studentPage, { ...job, needs: { time_limit_s: 60, ...needs } });
+      if (array) {
+        await openPart(studentPage, 'array-part');
+        await studentPage.fill('#array', array);
+      }
       await sendJob(studentPage);
       // The last two stay: one runs, and the other waits for it.
       if (!job.source.includes('sleep')) {

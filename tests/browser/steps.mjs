@@ -8,7 +8,7 @@ import { chromium } from 'playwright-core';
 export const url = process.env.DASHBOARD_URL;
 export const owner = { name: process.env.OWNER_NAME, password: process.env.OWNER_PASSWORD };
 export const code = process.env.APPROVAL_CODE;
-const pictures = process.env.PICTURES;
+export const pictures = process.env.PICTURES;
 
 // Long enough for a busy machine; a step ends as soon as what it waits for is there.
 const LIMIT_MS = 30_000;
@@ -66,6 +66,18 @@ async function showWhereItStands(page) {
 export function expect(condition, message) {
   if (!condition) {
     throw new Error(message);
+  }
+}
+
+export async function textOf(page, selector) {
+  return (await page.locator(selector).first().innerText()).trim();
+}
+
+// Opens a part of a page that is folded away, by its id.
+export async function openPart(page, id) {
+  const part = page.locator(`#${id}`);
+  if ((await part.getAttribute('open')) === null) {
+    await part.locator('summary').first().click();
   }
 }
 

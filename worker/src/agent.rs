@@ -169,8 +169,8 @@ impl Agent {
                 effects.push(AgentEffect::Welcomed { owner });
                 self.repeat_progress(effects);
             }
-            ToWorker::Start { attempt, spec, gpus, lock } => {
-                self.on_start(attempt, Order { spec, gpus, lock }, effects);
+            ToWorker::Start { attempt, index, spec, gpus, lock } => {
+                self.on_start(attempt, Order { index, spec, gpus, lock }, effects);
             }
             ToWorker::Locked { attempt, lock } => self.on_locked(attempt, lock, effects),
             ToWorker::Cancel { attempt } => self.stop(attempt, Outcome::Cancelled, effects),

@@ -79,6 +79,18 @@ pub(crate) struct Settings {
     /// Without a token: the user who owns this machine, and who approves it in the dashboard
     #[arg(short, long, value_name = "USER", global = true)]
     user: Option<String>,
+    /// Cores to share, at most [default: all]
+    #[arg(long, value_name = "NUMBER", global = true)]
+    cores: Option<String>,
+    /// Memory to share, scratch space included [default: 80 % of what there is]
+    #[arg(long, value_name = "MIB", global = true)]
+    ram: Option<String>,
+    /// What this machine is, for jobs to ask for, such as type/laptop; may be given several times
+    #[arg(long = "label", value_name = "LABEL", global = true)]
+    labels: Vec<String>,
+    /// Stop sharing after this time, such as 90m, 8h or 2d; what runs then is given back
+    #[arg(long = "for", value_name = "TIME", global = true)]
+    share_for: Option<String>,
     /// Use neither Docker nor Podman
     #[arg(long, global = true)]
     no_docker: bool,
@@ -109,6 +121,7 @@ impl Settings {
         let switch = |name: &str, key: &str, is_set: bool, value: &str| {
             text(name, key, &is_set.then(|| value.to_owned()))
         };
+        let labels = (!self.labels.is_empty()).then(|| self.labels.join(","));
         [
             text("--manager", "worker.manager_host", &self.manager),
             text("--port", "worker.manager_port", &self.port),
@@ -117,6 +130,10 @@ impl Settings {
             text("--token", "worker.token", &self.token),
             text("--token-file", "worker.token_file", &self.token_file),
             text("--data-dir", "worker.data_dir", &self.data_dir),
+            text("--cores", "worker.cores", &self.cores),
+            text("--ram", "worker.ram_mib", &self.ram),
+            text("--label", "worker.labels", &labels),
+            text("--for", "worker.share_for", &self.share_for),
             switch("--no-docker", "worker.use_docker", self.no_docker, "false"),
             switch("--allow-restricted", "worker.allow_restricted", self.allow_restricted, "true"),
             switch(

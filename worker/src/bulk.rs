@@ -1,5 +1,5 @@
-//! Brings the blobs of an ended attempt to the manager, on a connection of their own so that a
-//! heartbeat never waits behind one.
+//! Connections of their own for blobs, so that a heartbeat never waits behind one; and how those of an
+//! ended attempt are brought to the manager.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub(crate) struct LocalBlob {
     pub(crate) file: PathBuf,
 }
 
-/// Why blobs are not with the manager.
+/// Why blobs are not with the manager, or not here.
 #[derive(Debug)]
 pub(crate) enum UploadError {
     /// For now: they are to be offered again.
@@ -53,14 +53,7 @@ pub(crate) async fn upload(
     attempt: AttemptId,
     blobs: &[LocalBlob],
 ) -> Result<(), UploadError> {
-    let (frames, _) = dial(door, ConnectionKind::Bulk).await?;
-    let mut bulk = Bulk { frames, manager: &door.manager };
-    bulk.send(&BulkToManager::Open { attempt }).await?;
-    match bulk.answer().await? {
-        Answer::Ready => {}
-        Answer::Received => return Err(WorkerError::UploadAnswer.into()),
-        Answer::Refused { reason } => return Err(UploadError::Refused { blob: None, reason }),
-    }
+    let mut bulk = Bulk::open(door, attempt).await?;
     for local in blobs {
         let refused = |reason| UploadError::Refused { blob: Some(local.blob.hash), reason };
         bulk.send(&BulkToManager::Blob(local.blob)).await?;
@@ -84,28 +77,55 @@ enum Answer {
     Refused { reason: String },
 }
 
-struct Bulk<'a> {
+/// A bulk connection on which an attempt is open.
+pub(crate) struct Bulk<'a> {
     frames: Frames,
     manager: &'a ManagerAddress,
 }
 
-impl Bulk<'_> {
-    async fn send(&mut self, message: &BulkToManager) -> Result<(), WorkerError> {
+impl<'a> Bulk<'a> {
+    /// Dials, and says for which attempt.
+    ///
+    /// # Errors
+    ///
+    /// `Failed` with those of the connection, `UploadPutOff` and `UploadAnswer`; `Refused`.
+    pub(crate) async fn open(door: &'a Door, attempt: AttemptId) -> Result<Self, UploadError> {
+        let (frames, _) = dial(door, ConnectionKind::Bulk).await?;
+        let mut bulk = Self { frames, manager: &door.manager };
+        bulk.send(&BulkToManager::Open { attempt }).await?;
+        match bulk.answer().await? {
+            Answer::Ready => Ok(bulk),
+            Answer::Received => Err(WorkerError::UploadAnswer.into()),
+            Answer::Refused { reason } => Err(UploadError::Refused { blob: None, reason }),
+        }
+    }
+
+    pub(crate) async fn send(&mut self, message: &BulkToManager) -> Result<(), WorkerError> {
         let payload = frame::encode(message).map_err(|source| WorkerError::Frame { source })?;
         let sent = timeout(LIMIT, self.frames.send(payload)).await;
         sent.map_err(|_| self.silence())?.map_err(|source| WorkerError::Send { source })
     }
 
     async fn answer(&mut self) -> Result<Answer, WorkerError> {
-        let next = timeout(LIMIT, self.frames.next()).await.map_err(|_| self.silence())?;
-        let payload = next.ok_or(WorkerError::Closed)?;
-        let payload = payload.map_err(|source| WorkerError::Receive { source })?;
-        match frame::decode(&payload).map_err(|source| WorkerError::Frame { source })? {
+        match self.receive().await? {
             BulkToWorker::Ready => Ok(Answer::Ready),
             BulkToWorker::Received => Ok(Answer::Received),
             BulkToWorker::Refused { reason } => Ok(Answer::Refused { reason }),
             BulkToWorker::Later { reason } => Err(WorkerError::UploadPutOff { reason }),
+            BulkToWorker::Chunk(_) => Err(WorkerError::UploadAnswer),
         }
+    }
+
+    /// The next message, whatever it is.
+    ///
+    /// # Errors
+    ///
+    /// `Silence`, `Closed`, `Receive`, `Frame`.
+    pub(crate) async fn receive(&mut self) -> Result<BulkToWorker, WorkerError> {
+        let next = timeout(LIMIT, self.frames.next()).await.map_err(|_| self.silence())?;
+        let payload = next.ok_or(WorkerError::Closed)?;
+        let payload = payload.map_err(|source| WorkerError::Receive { source })?;
+        frame::decode(&payload).map_err(|source| WorkerError::Frame { source })
     }
 
     async fn send_content(&mut self, local: &LocalBlob) -> Result<(), WorkerError> {

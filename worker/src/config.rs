@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use campusgrid_identity::token::JoinToken;
-use campusgrid_protocol::text::{check_label, check_user_name};
+use campusgrid_protocol::text::{check_feature, check_label, check_user_name};
 use campusgrid_settings::file::ConfigFile;
 use campusgrid_settings::problem::Problems;
 use campusgrid_settings::reader::{Flag, Reader};
@@ -38,6 +38,12 @@ pub struct Config {
     pub environment_fresh: Duration,
     /// The most that environments and what they are made of may take up on the disk.
     pub environments_max_mib: u64,
+    /// The most that files which jobs bring may take up on the disk.
+    pub inputs_mib: u64,
+    /// What the owner says of this machine, for jobs to ask for.
+    pub labels: Vec<String>,
+    /// How long this machine is shared before its worker leaves; none: until it is asked to.
+    pub share_for: Option<Duration>,
     /// Where the worker is root: tasks run as this user and some hundreds after it.
     pub first_job_uid: u32,
     pub task: TaskLimits,
@@ -188,6 +194,11 @@ impl Config {
                 10_240,
                 512..=16 << 20,
             ),
+            inputs_mib: reader.integer("worker.inputs_mib", 20_480, 64..=16 << 20),
+            labels: words(&reader.text("worker.labels", "", check_labels))
+                .map(str::to_owned)
+                .collect(),
+            share_for: share_for(&mut reader),
             first_job_uid: reader.integer("worker.first_job_uid", 60_000, 1000..=2_000_000_000),
             task: task_limits(&mut reader),
         };
@@ -213,6 +224,54 @@ fn engine(reader: &mut Reader) -> Option<EngineSettings> {
     let images = reader.text("worker.docker_images", "", check_images);
     let pull = if reader.switch("worker.docker_pull", false) { Pull::Listed } else { Pull::Never };
     is_used.then(|| EngineSettings { images: words(&images).map(str::to_owned).collect(), pull })
+}
+
+/// Labels that say of a machine what its worker finds out by itself.
+const OWN_LABELS: [&str; 3] = ["image:", "campusgrid-", "docker"];
+
+/// The most labels that an owner may give.
+const LABELS_MAX: usize = 20;
+
+fn check_labels(list: &str) -> Result<(), String> {
+    if words(list).count() > LABELS_MAX {
+        return Err(format!("must be at most {LABELS_MAX}"));
+    }
+    for label in words(list) {
+        if let Err(error) = check_feature(label) {
+            return Err(format!("{label} {error}"));
+        }
+        if OWN_LABELS.iter().any(|own| label.starts_with(own)) {
+            return Err(format!("{label} is for the worker itself to say"));
+        }
+    }
+    Ok(())
+}
+
+/// Longest time for which a machine can be said to be shared: a year.
+const SHARE_FOR_MAX: Duration = Duration::from_secs(365 * 86_400);
+
+fn share_for(reader: &mut Reader) -> Option<Duration> {
+    let text = reader.optional_text("worker.share_for", |text| period(text).map(drop))?;
+    period(&text).ok()
+}
+
+/// A number and its unit: `90m`, `8h`, `2d`.
+fn period(text: &str) -> Result<Duration, &'static str> {
+    let split = text.len() - text.chars().next_back().map_or(0, char::len_utf8);
+    let (number, unit) = text.split_at(split);
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => 0,
+    };
+    let number: u64 = number.parse().unwrap_or(0);
+    let period = Duration::from_secs(number.saturating_mul(seconds));
+    if period.is_zero() || period > SHARE_FOR_MAX {
+        return Err("must be a time such as 90m, 8h or 2d, a year at most");
+    }
+    Ok(period)
 }
 
 fn task_limits(reader: &mut Reader) -> TaskLimits {
@@ -251,7 +310,7 @@ fn absolute(path: PathBuf) -> PathBuf {
 }
 
 /// Sections of `config.toml` that are the manager's business.
-const MANAGER_SECTIONS: [&str; 4] = ["manager", "dashboard", "credits", "jobs"];
+const MANAGER_SECTIONS: [&str; 6] = ["manager", "dashboard", "credits", "jobs", "mail", "notify"];
 
 fn check_host(host: &str) -> Result<(), &'static str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%');
@@ -313,6 +372,25 @@ mod tests {
         for bad in ["*", "a b", "a*b", "ok, $x"] {
             let problems = read(&format!("[worker]\ndocker_images = '{bad}'"), &[]).unwrap_err();
             assert!(problems.to_string().contains("neither an image"), "{problems}");
+        }
+    }
+
+    #[test]
+    fn an_owner_says_what_the_machine_is_and_for_how_long() {
+        let file =
+            "[worker]\nmanager_host = 'm'\nlabels = 'type/laptop, room:E12'\nshare_for = '8h'";
+        let config = read(file, &[]).unwrap();
+        assert_eq!(config.labels, ["type/laptop", "room:E12"]);
+        assert_eq!(config.share_for, Some(Duration::from_secs(8 * 3600)));
+        for bad in ["type=laptop", "image:default", "campusgrid-4", "docker"] {
+            let problems = read(&format!("[worker]\nlabels = '{bad}'"), &[]).unwrap_err();
+            assert!(problems.to_string().contains("worker.labels"), "{problems}");
+        }
+        let seconds = |text: &str| period(text).ok().map(|period| period.as_secs());
+        assert_eq!(["90m", "45s", "2d"].map(seconds), [Some(5400), Some(45), Some(172_800)]);
+        for bad in ["", "8", "h", "0h", "8 h", "1.5h", "-1h", "366d", "8é", "99999999999999999999s"]
+        {
+            assert_eq!(seconds(bad), None, "{bad}");
         }
     }
 

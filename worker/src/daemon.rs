@@ -2,7 +2,7 @@
 
 mod live;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -12,15 +12,17 @@ use campusgrid_identity::fingerprint::Fingerprint;
 use campusgrid_identity::token::JoinToken;
 use campusgrid_protocol::message::LABELS_MAX;
 use campusgrid_protocol::resource::{Capacity, Isolation};
+use campusgrid_protocol::task::LABEL_4;
 use campusgrid_sandbox::plan::{Check, Holds};
 use nix::fcntl::{Flock, FlockArg};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use self::live::{Daemon, Incoming};
 use crate::agent::{Agent, AgentConfig};
+use crate::clock::boot_ms;
 use crate::config::{Config, Weaker};
 use crate::connection::{Link, ManagerAddress};
 use crate::disk::make_private;
@@ -30,6 +32,7 @@ use crate::error::WorkerError;
 use crate::features::{self, Version};
 use crate::gpu::Gpus;
 use crate::identity::Identity;
+use crate::inputs::Inputs;
 use crate::probe::{LoadMeter, Machine};
 use crate::run::Runner;
 use crate::run::backend::Backends;
@@ -93,7 +96,8 @@ pub async fn run(
     let (walls, tools) = tokio::join!(walls, features::probe(features::SYSTEM.as_ref()));
     let (gpus, withheld) = gpus.behind_walls(walls.isolation);
     let machine = Machine::probe(&config.data_dir, &gpus)?;
-    let mut offer = Offer::new(machine.capacity(config.caps), &walls, tools, gpus.cuda());
+    let capacity = machine.capacity(config.caps);
+    let mut offer = Offer::new(capacity, &walls, config.labels, tools, gpus.cuda());
     if walls.sandbox.is_none() && offer.isolation < Isolation::Docker {
         return Ok(Exit::NoSandbox { notes: offer.notes });
     }
@@ -112,6 +116,9 @@ pub async fn run(
         variables,
     })
     .map_err(|source| WorkerError::MakeDirectory { path: config.data_dir.clone(), source })?;
+    let (door, way) = watch::channel(None);
+    let inputs = Inputs::open(&config.data_dir, config.inputs_mib, config.without_sandbox, way)
+        .map_err(|source| WorkerError::MakeDirectory { path: config.data_dir.clone(), source })?;
     let name = config.name.unwrap_or(machine.name);
     let agent = Agent::new(AgentConfig {
         name: name.clone(),
@@ -125,6 +132,7 @@ pub async fn run(
         backends: Backends::new(walls.sandbox, walls.engine.clone()),
         gpus,
         environments,
+        inputs,
         spool,
         runs_dir,
         limits: config.task,
@@ -142,7 +150,7 @@ pub async fn run(
         runner: Arc::new(runner),
         inputs,
         outbox: None,
-        door: None,
+        door,
         runs: BTreeMap::new(),
         uploads: JoinSet::new(),
         load,
@@ -152,7 +160,8 @@ pub async fn run(
         hang_up: CancellationToken::new(),
         stop: None,
     };
-    let stop = daemon.live(recovered, Incoming { input, event }, link, shutdown).await;
+    let end = config.share_for.map(|time| boot_ms().saturating_add(time.as_millis() as u64));
+    let stop = daemon.live(recovered, Incoming { input, event, end_ms: end }, link, shutdown).await;
     if let Some(engine) = walls.engine {
         engine.close().await;
     }
@@ -169,9 +178,16 @@ struct Offer {
 }
 
 impl Offer {
-    fn new(capacity: Capacity, walls: &Walls, tools: Vec<String>, cuda: Option<&str>) -> Self {
+    fn new(
+        capacity: Capacity,
+        walls: &Walls,
+        own: Vec<String>,
+        tools: Vec<String>,
+        cuda: Option<&str>,
+    ) -> Self {
         let mut notes = walls.notes.clone();
-        let mut labels = Vec::new();
+        let mut labels = vec![LABEL_4.to_owned()];
+        labels.extend(own);
         // In a container a task sees the image's tools and not the machine's.
         if walls.sandbox.is_some() {
             labels.extend(tools);
@@ -188,6 +204,8 @@ impl Offer {
                  worker.docker_images, or end what it names with a star and allow worker.docker_pull"
             ));
         }
+        let mut seen = BTreeSet::new();
+        labels.retain(|label| seen.insert(label.clone()));
         labels.truncate(LABELS_MAX);
         Self { capacity, isolation: walls.isolation, notes, labels }
     }
@@ -257,23 +275,26 @@ mod tests {
         let (isolation, notes) = (Isolation::Docker, vec!["held".to_owned()]);
         let (sandbox, engine, checks) = (None, None, Vec::new());
         let walls = Walls { sandbox, engine, isolation, notes, checks, labels };
-        Offer::new(capacity, &walls, vec!["R".to_owned()], Some("12.4"))
+        let own = vec!["type/laptop".to_owned()];
+        Offer::new(capacity, &walls, own, vec!["R".to_owned()], Some("12.4"))
     }
 
     #[test]
     fn a_machine_of_containers_offers_no_tools_of_its_own() {
         let offer = offer(vec!["docker".to_owned()]);
-        assert_eq!(offer.labels, ["cuda", "cuda/12", "cuda/12.4", "docker"]);
+        let own = [LABEL_4, "type/laptop", "cuda", "cuda/12", "cuda/12.4", "docker"];
+        assert_eq!(offer.labels, own);
         assert_eq!(offer.notes, ["held"]);
     }
 
     #[test]
     fn many_images_displace_nothing_else_and_the_owner_is_told() {
         let offer = offer((0..LABELS_MAX).map(|number| format!("image:{number}")).collect());
-        assert_eq!(offer.labels[..4], ["cuda", "cuda/12", "cuda/12.4", "image:0"]);
+        let own = [LABEL_4, "type/laptop", "cuda", "cuda/12", "cuda/12.4", "image:0"];
+        assert_eq!(offer.labels[..6], own);
         assert_eq!(offer.labels.len(), LABELS_MAX);
         assert!(
-            offer.notes[1].starts_with("labels: 200 are the most, so 3 images are not offered")
+            offer.notes[1].starts_with("labels: 200 are the most, so 5 images are not offered")
         );
     }
 

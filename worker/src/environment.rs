@@ -15,7 +15,6 @@ mod answers;
 pub mod asked;
 mod building;
 mod disk;
-pub mod flights;
 pub mod index;
 pub mod interpreter;
 mod refusals;
@@ -42,7 +41,6 @@ use tracing::info;
 use self::answers::Answers;
 use self::asked::Question;
 use self::building::{BUILDING, Building, Packages, sweep};
-use self::flights::{Flights, Steps};
 use self::interpreter::{Interpreter, Interpreters, Wanted};
 use self::refusals::Refusals;
 use self::requirements::Requirements;
@@ -51,6 +49,7 @@ use self::shelf::{Cache, Environment, Shelf};
 use self::tools::Tools;
 use self::uv::{Bench, Uv};
 use self::workshop::Workshop;
+use crate::flights::{Flights, Steps};
 
 /// Requirements are resolved for this minor version of Python 3 and all later ones where that works,
 /// so that one lock serves all machines of a campus. Older ones have seen their last release.
@@ -84,8 +83,8 @@ pub struct Environments {
     interpreters: Interpreters,
     shelf: Shelf,
     room: Room,
-    resolutions: Flights<Lock>,
-    builds: Flights<Arc<Environment>>,
+    resolutions: Flights<Lock, EnvironmentError>,
+    builds: Flights<Arc<Environment>, EnvironmentError>,
 }
 
 /// What [`Environments`] are made of.

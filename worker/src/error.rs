@@ -69,6 +69,10 @@ pub enum WorkerError {
     UploadPutOff { reason: String },
     #[error("the manager's answer to an upload makes no sense")]
     UploadAnswer,
+    #[error("the manager puts off giving a file: {reason}")]
+    FetchPutOff { reason: String },
+    #[error("the manager's answer to a request for a file makes no sense")]
+    FetchAnswer,
     #[error("failed to read the blob {path}")]
     ReadBlob { path: PathBuf, source: std::io::Error },
     #[error("the system tells nothing of its memory")]

@@ -264,6 +264,13 @@ fn configuration(config: &Config) -> String {
     for (key, value) in named.into_iter().filter_map(|(key, value)| Some((key, value.as_ref()?))) {
         text += &format!("{key} = {}\n", quote(value));
     }
+    let caps = [("cores", config.caps.cores), ("ram_mib", config.caps.ram_mib)];
+    for (key, value) in caps.into_iter().filter_map(|(key, value)| Some((key, value?))) {
+        text += &format!("{key} = {value}\n");
+    }
+    if !config.labels.is_empty() {
+        text += &format!("labels = {}\n", quote(&config.labels.join(", ")));
+    }
     text
 }
 
@@ -296,7 +303,8 @@ mod tests {
     fn everything_is_put_in_its_place_once() {
         let root = tempfile::tempdir().unwrap();
         make(root.path(), &["run/systemd/system"]);
-        let flags = "manager_host = 'grid.example'\nowner = 'ada'\nname = 'ada\"s \\ laptop'";
+        let flags = "manager_host = 'grid.example'\nowner = 'ada'\nname = 'ada\"s \\ laptop'\n\
+                     cores = 2\nlabels = 'type/laptop,room/1'";
         check(
             root.path(),
             Mode::Do,
@@ -322,6 +330,8 @@ mod tests {
             manager_port = 9999
             name = "ada\"s \\ laptop"
             owner = "ada"
+            cores = 2
+            labels = "type/laptop, room/1"
         "##]]
         .assert_eq(&read("etc/campusgrid/config.toml"));
         // What was written is what is read.

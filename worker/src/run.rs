@@ -6,6 +6,7 @@ mod equip;
 mod live_log;
 mod outcome;
 mod plan;
+mod program;
 mod settle;
 pub(crate) mod words;
 
@@ -27,6 +28,7 @@ use crate::config::TaskLimits;
 use crate::environment::Environments;
 use crate::error::WorkerError;
 use crate::gpu::Gpus;
+use crate::inputs::Inputs;
 use crate::spool::{NewBlob, Spool};
 
 /// What every run needs.
@@ -35,6 +37,7 @@ pub(crate) struct Runner {
     pub(crate) backends: Backends,
     pub(crate) gpus: Gpus,
     pub(crate) environments: Environments,
+    pub(crate) inputs: Inputs,
     pub(crate) spool: Spool,
     /// Where logs and outputs are collected, on the spool's file system.
     pub(crate) runs_dir: PathBuf,

@@ -20,11 +20,11 @@ use campusgrid_protocol::lock::Lock;
 use campusgrid_protocol::task::Packages;
 use campusgrid_sandbox::sandbox::{Confinement, Sandbox, SandboxConfig};
 use campusgrid_worker::environment::asked::{Asked, Question};
-use campusgrid_worker::environment::flights::Steps;
 use campusgrid_worker::environment::interpreter::{Interpreter, Wanted};
 use campusgrid_worker::environment::shelf::Environment;
 use campusgrid_worker::environment::workshop::Workshop;
 use campusgrid_worker::environment::{EnvironmentError, Environments, EnvironmentsConfig};
+use campusgrid_worker::flights::Steps;
 use campusgrid_worker::run::backend::{Backends, Surroundings};
 use tempfile::TempDir;
 

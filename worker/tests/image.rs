@@ -19,10 +19,10 @@ use campusgrid_container::image::ImagePolicy;
 use campusgrid_protocol::task::{Packages, Stream};
 use campusgrid_sandbox::plan::{Exit, Limits, Network, Plan, Progress, Step};
 use campusgrid_worker::environment::asked::Asked;
-use campusgrid_worker::environment::flights::Steps;
 use campusgrid_worker::environment::interpreter::Wanted;
 use campusgrid_worker::environment::workshop::Workshop;
 use campusgrid_worker::environment::{EnvironmentError, Environments, EnvironmentsConfig};
+use campusgrid_worker::flights::Steps;
 use campusgrid_worker::run::backend::{Backends, Surroundings};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Uid;
@@ -175,7 +175,8 @@ async fn print_of(backends: &Backends, image: &str, environment: &Path, program:
     let plan = Plan {
         name: "task".to_owned(),
         files: Vec::new(),
-        steps: vec![Step { argv, wall: Duration::from_secs(20) }],
+        links: Vec::new(),
+        steps: vec![Step { argv, wall: Duration::from_secs(20), warn: None }],
         environment: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
         read_only: vec![(environment.to_owned(), "/env".into())],
         read_write: Vec::new(),
@@ -183,6 +184,7 @@ async fn print_of(backends: &Backends, image: &str, environment: &Path, program:
         network: Network::None,
         family: None,
         shared_tmp: false,
+        outputs: Vec::new(),
         limits: Limits {
             cpu_millis: 1000,
             ram_mib: 128,

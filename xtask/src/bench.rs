@@ -1,8 +1,12 @@
 //! `cargo xtask bench`: what the system reaches on this machine, measured on release binaries.
 
+mod array;
+
+pub(crate) use array::array;
+
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -31,16 +35,22 @@ struct Bench {
     manager: Manager,
     worker: Worker,
     submitter: Client,
+    owner: Client,
     daemons: Daemons,
     // The last field: the folder goes when the daemons have ended.
-    _folder: ShortLived,
+    folder: ShortLived,
 }
 
 impl Bench {
     fn start(places: &Places) -> Result<Self> {
+        Self::start_with(places, &[])
+    }
+
+    /// The same, with the binaries of more packages.
+    fn start_with(places: &Places, packages: &[&str]) -> Result<Self> {
         let daemons = Daemons::watched()?;
         setup::run(places, Purpose::Demo)?;
-        grid::build(places, Profile::Release)?;
+        grid::build_with(places, Profile::Release, packages)?;
         let folder = ShortLived::make("bench")?;
         let plan = Plan {
             profile: Profile::Release,
@@ -56,7 +66,11 @@ impl Bench {
         let token = manager.join_token(&owner)?;
         let worker = manager.start_worker(places, Door::Token(&token), &daemons)?;
         worker.wait_until_joined(&manager, &owner)?;
-        Ok(Self { manager, worker, submitter, daemons, _folder: folder })
+        Ok(Self { manager, worker, submitter, owner, daemons, folder })
+    }
+
+    fn folder(&self) -> &Path {
+        self.folder.path()
     }
 }
 

@@ -89,7 +89,8 @@ fn drive(
         profile: Profile::Debug,
         folder: folder.path().to_owned(),
         ports: Ports::free()?,
-        starting_credits: None,
+        // What a new user usually has is too little for an array.
+        starting_credits: Some(1000),
         worker_name: "library-pc-7".to_owned(),
     };
     let manager = grid::start_manager(places, plan, daemons)?;

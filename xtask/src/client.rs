@@ -38,6 +38,11 @@ impl Client {
         Self { token: Some(token.to_owned()), ..self.clone() }
     }
 
+    /// By which its user is known, once they are logged in.
+    pub(crate) fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
     pub(crate) fn is_healthy(&self) -> bool {
         let answer = self.agent.get(format!("{}/health", self.base)).call();
         answer.is_ok_and(|answer| answer.status().is_success())
@@ -80,6 +85,20 @@ impl Client {
         let success = answer.status().is_success();
         let body = body_of(answer).with_context(|| format!("POST {path}"))?;
         Ok(if success { Ok(body) } else { Err(Refused(body)) })
+    }
+
+    /// Sends a small text file.
+    ///
+    /// # Errors
+    ///
+    /// As `get`.
+    pub(crate) fn put(&self, path: &str, text: &str) -> Result<Value> {
+        let mut request = self.agent.put(self.url(path));
+        if let Some(token) = &self.token {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        read_json(request.send(text).with_context(|| format!("PUT {path}"))?)
+            .with_context(|| format!("PUT {path}"))
     }
 
     /// Submits a job and yields its number.

@@ -1,5 +1,6 @@
 //! `cargo xtask demo`: a whole grid on this machine that runs the example jobs and then serves.
 
+mod batch;
 mod examples;
 mod logins;
 mod receipt;
@@ -13,8 +14,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 
 use crate::account::register_fresh;
-use crate::client::{Client, has_ended, state};
+use crate::client::{Client, has_ended, number, state};
 use crate::clock::Stopwatch;
+use crate::command::{self, Shell};
 use crate::demo::examples::{EXAMPLES, Example};
 use crate::demo::logins::Logins;
 use crate::grid::{self, Door, Manager, Plan, Ports, Worker, make_private};
@@ -109,9 +111,11 @@ fn run_with(
     logins.save(&folder)?;
     println!("User {} has registered and submits {} jobs\n", student.name, EXAMPLES.len());
     let before = receipt::Balances::ask(&user, &owner)?;
-    let mut jobs = submit(places, &user)?;
+    let shell = Shell::open(places, &manager, &user, &folder.join("home"))?;
+    let mut jobs = submit(places, &shell)?;
     follow(&user, &mut jobs, &worker, clock)?;
-    let wrong = receipt::show(&user, &owner, &jobs)?;
+    let mut wrong = receipt::show(&user, &owner, &jobs)?;
+    wrong.extend(batch::run(places, &shell, &manager, &folder)?);
     before.show_change(&user, &owner, &student.name, &logins.owner.name)?;
     println!("\nDashboard   {}", manager.url);
     println!("Submitter   {} / {}", student.name, student.password);
@@ -133,7 +137,7 @@ fn prepare(places: &Places) -> Result<()> {
     thread::scope(|scope| {
         let setup = scope.spawn(|| setup::run(places, setup::Purpose::Demo));
         println!("Building release binaries");
-        let built = grid::build(places, Profile::Release);
+        let built = grid::build_with(places, Profile::Release, &[command::PACKAGE]);
         setup.join().map_err(|_| anyhow!("the set-up broke down"))??;
         built
     })?;
@@ -167,13 +171,21 @@ fn start_manager(places: &Places, folder: &Path, daemons: &Daemons) -> Result<Ma
     Ok(manager)
 }
 
-fn submit(places: &Places, user: &Client) -> Result<Vec<Submitted>> {
+/// Submits the examples by the command, as a student at a shell would.
+fn submit(places: &Places, shell: &Shell) -> Result<Vec<Submitted>> {
     let mut jobs = Vec::new();
     for example in &EXAMPLES {
-        let body = example.body(&places.root.join("examples"))?;
-        let job = user.submit(&body).with_context(|| format!("submitting {}", example.name))?;
+        let words = example.words(&places.root.join("examples"))?;
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let quoted = words
+            .iter()
+            .map(|word| if word.contains(' ') { format!("'{word}'") } else { (*word).to_owned() });
+        println!("$ campusgrid {}", quoted.collect::<Vec<_>>().join(" "));
+        let submitted = shell.object(&words)?;
+        let job = number(&submitted, "job")?;
         jobs.push(Submitted { example, job, shown: String::new(), ended: None });
     }
+    println!();
     Ok(jobs)
 }
 

@@ -10,10 +10,12 @@ mod browser;
 mod chaos;
 mod client;
 mod clock;
+mod command;
 mod daemon;
 mod demo;
 mod fuzz;
 mod grid;
+mod images;
 mod interrupt;
 mod places;
 mod program;
@@ -41,12 +43,15 @@ Usage: cargo xtask COMMAND
   flood [--workers N]             let N workers return at once to a manager that was killed
   sim [--seeds N] [--from S]      play N made-up worlds from seed S on, with faults, on all cores
   browser                         run the browser test alone
+  schemathesis                    try the API against its description alone
   tidy                            check the rules of style that no other tool knows
   setup                           install what the demo needs
   setup test                      install what the tests need as well
   bench latency                   time from submitting a job to seeing its result
   bench sandbox                   what a sandboxed task costs over a plain process
+  bench array                     100,000 tasks by the command, cancelled on the way, to the micro-credit
   bench idle                      processor and memory that idle daemons use
+  images                          build container images of the manager and the worker
   screenshot                      take docs/pictures/dashboard.png anew";
 
 fn main() -> ExitCode {
@@ -73,12 +78,15 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["chaos", options @ ..] => chaos::run(&places, "storm", options),
         ["flood", options @ ..] => chaos::run(&places, "flood", options),
         ["browser"] => browser::run(&places),
+        ["schemathesis"] => test::run_schemathesis(&places),
         ["tidy"] => tidy::run(&places),
         ["setup"] => setup::run(&places, setup::Purpose::Demo).map(|()| ExitCode::SUCCESS),
         ["setup", "test"] => setup::run(&places, setup::Purpose::Test).map(|()| ExitCode::SUCCESS),
         ["bench", "latency"] => bench::latency(&places).map(|()| ExitCode::SUCCESS),
         ["bench", "sandbox"] => bench::sandbox(&places).map(|()| ExitCode::SUCCESS),
+        ["bench", "array"] => bench::array(&places).map(|()| ExitCode::SUCCESS),
         ["bench", "idle"] => bench::idle(&places).map(|()| ExitCode::SUCCESS),
+        ["images"] => images::build(&places).map(|()| ExitCode::SUCCESS),
         ["screenshot"] => browser::screenshot(&places).map(|()| ExitCode::SUCCESS),
         [] | ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

@@ -4,7 +4,7 @@ mod packages;
 mod tools;
 
 pub(crate) use packages::{CHROMIUMS, install as install_packages, install_extra};
-pub(crate) use tools::{cargo_deny, cargo_fuzz, cargo_nextest, uv};
+pub(crate) use tools::{cargo_deny, cargo_fuzz, cargo_nextest, schemathesis, uv};
 
 use anyhow::Result;
 

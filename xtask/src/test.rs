@@ -2,6 +2,7 @@
 
 mod deny;
 mod runner;
+mod schemathesis;
 mod vm;
 
 pub(crate) use vm::Trial;
@@ -48,9 +49,23 @@ pub(crate) fn run(places: &Places) -> Result<ExitCode> {
     });
     summary.part("nextest", || runner::nextest(places, &nextest));
     summary.part("doctests", || runner::doctests(places));
+    summary.part("schemathesis", || schemathesis::run(places, &daemons));
     summary.part("browser", || browser::test(places, &daemons));
 
     println!("\n{:.0} s in all\n{summary}", clock.elapsed().as_secs_f32());
+    Ok(if summary.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The API against its description alone.
+///
+/// # Errors
+///
+/// When it cannot be tried; failed checks are told by the exit status.
+pub(crate) fn run_schemathesis(places: &Places) -> Result<ExitCode> {
+    let daemons = Daemons::watched()?;
+    let mut summary = Summary::default();
+    summary.part("schemathesis", || schemathesis::run(places, &daemons));
+    println!("\n{summary}");
     Ok(if summary.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

@@ -99,7 +99,7 @@ fn check_fate(
         TaskState::Succeeded => expected.fate == Fate::Succeeds,
         TaskState::Failed => expected.fate == Fate::Fails || is_rightly_given_up(task),
         TaskState::Cancelled => may_be_cancelled,
-        TaskState::Queued | TaskState::Preparing | TaskState::Running => {
+        TaskState::Queued | TaskState::Pausing | TaskState::Preparing | TaskState::Running => {
             find(Rule::Ends, format!("is {:?}", task.state));
             true
         }

@@ -49,6 +49,8 @@ fn attempt(number: u32, charged_micros: i64) -> Attempt {
         started_at_ms: Some(1),
         ended_at_ms: Some(2),
         outcome: Some("words".to_owned()),
+        end: None,
+        exit_code: None,
         run_ms: 1,
         cpu_ms: 1,
         ram_peak_mib: 1,
@@ -127,6 +129,7 @@ impl Story {
                 TaskState::Cancelled => JobState::Cancelled,
                 TaskState::Succeeded
                 | TaskState::Queued
+                | TaskState::Pausing
                 | TaskState::Preparing
                 | TaskState::Running => JobState::Succeeded,
             },
@@ -138,6 +141,9 @@ impl Story {
             cancelled: is(TaskState::Cancelled),
             submitted_at_ms: 1,
             ended_at_ms: Some(2),
+            priority: 0,
+            on_hold: false,
+            kept_until_ms: Some(3),
             held_micros: HELD,
             charged_micros: CHARGED,
             refunded_micros: HELD - CHARGED,

@@ -1,11 +1,11 @@
-//! Sends what a task leaves in its outputs directory, when nothing of it is alive.
+//! Sends what is to be kept of a task's directory, when nothing of it is alive.
 //!
 //! The worker checks all that the walk has bounded again.
 
 use std::fs::File;
 use std::io::{self, Read};
 
-use campusgrid_sandbox::walk::{Bounds, Taker, walk};
+use campusgrid_sandbox::walk::{Bounds, Taker, Wanted, walk};
 
 use super::link::Link;
 use crate::event::{Event, JOB, NAMED_MAX, Order};
@@ -27,7 +27,8 @@ struct Sending<'a> {
 pub(super) fn send(link: &mut Link, order: &Order) -> io::Result<()> {
     let bounds = Bounds { files: order.outputs, bytes: order.outputs_bytes, entries: ENTRIES_MAX };
     let mut sending = Sending { link, left: 0 };
-    walk(File::open(JOB)?.into(), "outputs", bounds, &mut sending)?;
+    let wanted = Wanted { patterns: &order.patterns, except: &order.given };
+    walk(File::open(JOB)?.into(), "", wanted, bounds, &mut sending)?;
     let unnamed = sending.left.saturating_sub(NAMED_MAX);
     link.tell(&Event::Collected { unnamed: u32::try_from(unnamed).unwrap_or(u32::MAX) })
 }

@@ -144,6 +144,7 @@ fn obey(link: &mut Link) {
         let signal = match frame.kind {
             Kind::Terminate => Signal::SIGTERM,
             Kind::Kill => Signal::SIGKILL,
+            Kind::Warn => Signal::SIGUSR1,
             Kind::Order
             | Kind::Content
             | Kind::Ping

@@ -26,7 +26,11 @@ async fn follow(told: &[(Kind, &str)]) -> Result<(), String> {
     });
     let mut plan = probe_plan();
     plan.limits.log_flood_bytes = 100;
-    plan.steps.push(Step { argv: vec!["true".to_owned()], wall: Duration::from_secs(10) });
+    plan.steps.push(Step {
+        argv: vec!["true".to_owned()],
+        wall: Duration::from_secs(10),
+        warn: None,
+    });
     let directory = tempfile::tempdir().unwrap();
     let unpacker = Unpacker::start(directory.path().join("outputs"), &plan.limits);
     let supervision = Supervision::new(&plan, &mut channel, &unpacker);

@@ -5,6 +5,7 @@ mod builder;
 mod endings;
 mod engine;
 mod hostile;
+mod inputs;
 mod limits;
 mod podman;
 mod rig;

@@ -273,8 +273,9 @@ impl Task {
             [("PATH", "/usr/bin:/bin"), ("HOME", "/job"), ("OUTPUT_DIR", "/job/outputs")];
         let plan = Plan {
             name: "test".to_owned(),
-            steps: vec![Step { argv, wall: Duration::from_secs(20) }],
+            steps: vec![Step { argv, wall: Duration::from_secs(20), warn: None }],
             files: Vec::new(),
+            links: Vec::new(),
             environment: environment.map(|(name, value)| (name.into(), value.into())).to_vec(),
             read_only: vec![("/usr".into(), "/usr".into())],
             read_write: Vec::new(),
@@ -282,6 +283,7 @@ impl Task {
             network: Network::None,
             family: None,
             shared_tmp: false,
+            outputs: Vec::new(),
             limits: Limits {
                 cpu_millis: 1000,
                 ram_mib: 128,

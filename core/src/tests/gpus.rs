@@ -36,7 +36,7 @@ fn the_smallest_that_is_large_enough_is_granted_and_the_lowest_number_of_equals(
         pay:1.0:1: escrow -> bob 18
         refund:1.0: escrow -> ada 1
         1.0 succeeded; charged 18
-        job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+        job 1 is over
         to session 1: stored 1.0#1
         hold:4: ada -> escrow 19
         4.0#1 -> worker-1 with GPU 1
@@ -77,7 +77,7 @@ fn a_restarted_manager_knows_who_has_which() {
         pay:1.0:1: escrow -> bob 18
         refund:1.0: escrow -> ada 10
         1.0 succeeded; charged 18
-        job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+        job 1 is over
         to session 1: stored 1.0#1
         to session 2: welcome, worker-1 of bob
         hold:3: ada -> escrow 28
@@ -116,7 +116,7 @@ fn a_machine_that_comes_back_with_fewer_breaks_nothing() {
         pay:1.0:1: escrow -> bob 18
         refund:1.0: escrow -> ada 1
         1.0 succeeded; charged 18
-        job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+        job 1 is over
         3.0#2 -> worker-1 with GPU 0
         to session 2: stored 1.0#1
         waits: 1 worker can run it, and it is busy; one has room in 60 s at the latest
@@ -240,7 +240,7 @@ fn a_gpu_that_its_owner_uses_is_passed_over_until_he_is_done() {
         pay:1.0:1: escrow -> bob 18
         refund:1.0: escrow -> ada 1
         1.0 succeeded; charged 18
-        job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+        job 1 is over
         2.0#1 -> worker-1 with GPU 1
         to session 1: stored 1.0#1
         # he takes the other as well, on which the next has just been started

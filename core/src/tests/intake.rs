@@ -150,8 +150,8 @@ fn a_cancel_is_noted_and_carried_out_later() {
         done
         done
         # even after a restart
-        1.1 to 1.2 cancelled
-        refund:1.1-3: escrow -> ada 36
+        1.1-2 cancelled
+        refund:1.1-2: escrow -> ada 36
     "#]]
     .assert_eq(&world.log);
 }
@@ -169,9 +169,9 @@ fn a_cancelled_job_that_waits_starts_no_more() {
         what waits of job 1 is to be cancelled
         done
         # open again
-        1.0 to 1.0 cancelled
-        refund:1.0-1: escrow -> ada 18
-        job 1 is over: 0 succeeded, 0 failed, 1 cancelled
+        1.0 cancelled
+        refund:1.0-0: escrow -> ada 18
+        job 1 is over
     "#]]
     .assert_eq(&world.log);
 }

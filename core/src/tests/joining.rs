@@ -32,8 +32,34 @@ fn the_newer_session_of_a_machine_wins() {
         pay:1.0:1: escrow -> bob 8
         refund:1.0: escrow -> ada 10
         1.0 succeeded; charged 8
-        job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+        job 1 is over
         to session 2: stored 1.0#1
+    "#]]
+    .assert_eq(&world.log);
+}
+
+/// As the one below, but the newer connection is cut before the old join comes in.
+#[test]
+fn a_join_that_a_newer_one_had_overtaken_changes_nothing_either() {
+    let mut world = World::new();
+    world.own(2, &worker(1, 1));
+    world.submit(&job(1, 1));
+    world.own(3, &worker(1, 1));
+    world.log.clear();
+    world.hear(2, WorkerEvent::Gone);
+    world.join(1, join(2, &worker(1, 1), Vec::new()));
+    world.note("its machine comes back with what it runs");
+    world.join(4, join(2, &worker(1, 1), attempts(&["1.0#1"])));
+    world.end(4, "1.0#1", Outcome::Succeeded, 1);
+    expect![[r#"
+        session 1 ends: a newer connection of this worker came in first
+        # its machine comes back with what it runs
+        to session 4: welcome, worker-1 of bob
+        pay:1.0:1: escrow -> bob 8
+        refund:1.0: escrow -> ada 10
+        1.0 succeeded; charged 8
+        job 1 is over
+        to session 4: stored 1.0#1
     "#]]
     .assert_eq(&world.log);
 }
@@ -56,7 +82,7 @@ fn a_join_that_a_newer_one_has_overtaken_changes_nothing() {
         pay:1.0:1: escrow -> bob 8
         refund:1.0: escrow -> ada 10
         1.0 succeeded; charged 8
-        job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+        job 1 is over
         to session 2: stored 1.0#1
     "#]]
     .assert_eq(&world.log);
@@ -124,7 +150,7 @@ fn a_machine_that_returns_keeps_what_it_runs() {
         1.1 cancelled; charged 0
         refund:1.2: escrow -> ada 9
         1.2 cancelled; charged 0
-        job 1 is over: 0 succeeded, 0 failed, 3 cancelled
+        job 1 is over
         2.0#1 waits again, 3 tries left: the worker was lost before it said a word of it
     "#]]
     .assert_eq(&world.log);
@@ -294,7 +320,7 @@ fn a_manager_that_stood_still_gives_every_lease_its_full_time() {
         pay:1.0:1: escrow -> bob 9
         refund:1.0: escrow -> ada 9
         1.0 succeeded; charged 9
-        job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+        job 1 is over
         2.0#1 -> worker-1
         to session 1: stored 1.0#1
         2.0#1 waits again, 3 tries left: the worker was lost before it said a word of it

@@ -2,7 +2,7 @@
 
 use campusgrid_protocol::id::SessionId;
 use campusgrid_protocol::message::{LOCK_MAX_BYTES, ToWorker};
-use campusgrid_protocol::task::{Failure, Outcome, Packages, Work, WorkerFault};
+use campusgrid_protocol::task::{Failure, Outcome, Packages, Program, Work, WorkerFault};
 use expect_test::expect;
 
 use crate::input::{Input, WorkerEvent};
@@ -84,8 +84,8 @@ fn a_lock_of_an_attempt_that_is_not_current_counts_for_nothing() {
         # of a job that has ended
         1.0#2 is to stop
         1.1#1 is to stop
-        1.2 to 1.2 cancelled
-        refund:1.2-3: escrow -> ada 18
+        1.2 cancelled
+        refund:1.2-2: escrow -> ada 18
         to session 1: cancel 1.0#2
         to session 2: cancel 1.1#1
         done
@@ -94,7 +94,7 @@ fn a_lock_of_an_attempt_that_is_not_current_counts_for_nothing() {
         to session 1: stored 1.0#2
         refund:1.1: escrow -> ada 18
         1.1 cancelled; charged 0
-        job 1 is over: 0 succeeded, 0 failed, 3 cancelled
+        job 1 is over
         to session 2: stored 1.1#1
         to session 2: drop 1.1#1
     "#]]
@@ -106,7 +106,7 @@ fn first_lock(packages: Packages, lock: &str) -> String {
     let mut world = World::new();
     world.own(1, &worker(1, 1));
     let mut wish = job(1, 1);
-    wish.spec.work = Work::Python { source: "pass".to_owned(), packages };
+    wish.spec.work = Work::Python { program: Program::Source("pass".to_owned()), packages };
     world.submit(&wish);
     world.log.clear();
     let event = WorkerEvent::Locked { attempt: "1.0#1".parse().unwrap(), lock: lock.to_owned() };

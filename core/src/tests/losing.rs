@@ -121,7 +121,7 @@ fn a_task_that_three_machines_were_lost_with_ends() {
         done
         refund:1.0: escrow -> ada 18
         1.0 failed: given up by the grid and refunded: three different workers were lost while they ran it: worker 1 (laptop-1) in attempt 1, worker 2 (a removed one) in attempt 3 and worker 4 (laptop-4) in attempt 5; charged 0
-        job 1 is over: 0 succeeded, 1 failed, 0 cancelled
+        job 1 is over
         to session 44: welcome, worker-4 of bob
         session 4 ends for good: another process uses this machine's identity, as if its directory had been copied, and its newer connection has taken over: on the copy run campusgrid-worker forget, the original is just started again
         ada 100, bob 100, eve 100, escrow 0

@@ -1,20 +1,20 @@
-//! Naive twins of what the grid does cleverly: its disk, its books and its scheduler.
+//! Naive twins of what the grid does cleverly: its disk and its books.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use campusgrid_protocol::id::{AttemptId, JobId, TaskId, UserId, VoucherId, WorkerId};
+use campusgrid_protocol::ranges::Ranges;
 
+use crate::draft::Draft;
 use crate::durable::{Durable, SubmitKey};
 use crate::effect::{Change, Verdict};
-use crate::grid::Grid;
-use crate::input::Intake;
+use crate::input::FilesOf;
 use crate::job::{EndedTasks, Job, Lease, Task, TaskState};
 use crate::ledger::{Account, AccountId, Ledger, Transfer, TransferKey, chain};
 use crate::losses::Losses;
 use crate::money::Micros;
-use crate::snapshot::{Shape, admits};
 use crate::voucher::Voucher;
-use crate::worker::{Grant, Link, Worker};
+use crate::worker::Worker;
 
 /// What is on disk, by nothing but the changes; and the books, by nothing but the transfers.
 #[derive(Default)]
@@ -22,6 +22,9 @@ pub(super) struct Disk {
     users: BTreeMap<UserId, crate::user::User>,
     workers: BTreeMap<WorkerId, Worker>,
     jobs: BTreeMap<JobId, Job>,
+    drafts: BTreeMap<JobId, Draft>,
+    /// The highest number that a job or a draft ever had.
+    last_job: u64,
     submit_keys: BTreeMap<(UserId, String), SubmitKey>,
     accounts: BTreeMap<AccountId, Account>,
     transfers: Vec<Transfer>,
@@ -30,8 +33,14 @@ pub(super) struct Disk {
     last_worker: u64,
     vouchers: BTreeMap<VoucherId, Voucher>,
     last_voucher: u64,
-    /// What left escrow for a task, until that ends.
+    /// What left escrow for a task, until that ends or its run does.
     released: BTreeMap<TaskId, Micros>,
+    /// What is to leave escrow for tasks that never started and have just been cancelled.
+    due: BTreeMap<String, Micros>,
+    /// How jobs that are over ended.
+    pub(super) over: BTreeMap<JobId, EndedTasks>,
+    /// Which tasks of which job ever started.
+    pub(super) started: BTreeMap<JobId, Ranges>,
 }
 
 impl Disk {
@@ -55,7 +64,33 @@ impl Disk {
             | Change::PasswordRehashed { .. }
             | Change::ApiTokenOpened { .. }
             | Change::ApiTokenRevoked { .. }
-            | Change::Used { .. } => {}
+            | Change::Used { .. }
+            | Change::NoticeTried { .. }
+            | Change::WebhookSecretSet { .. } => {}
+            Change::NoticeDue { job, .. } => {
+                assert!(self.jobs.contains_key(&job) || self.over.contains_key(&job));
+            }
+            Change::JobEmptied { job, .. } => {
+                assert!(job.0 <= self.last_job && !self.jobs.contains_key(&job));
+                assert!(!self.drafts.contains_key(&job), "a draft is discarded, not emptied");
+            }
+            Change::Drafted { draft, submit: _ } => {
+                assert_eq!((draft.id.0, draft.revision), (self.last_job + 1, 0));
+                self.last_job = draft.id.0;
+                self.drafts.insert(draft.id, draft);
+            }
+            Change::DraftChanged { job, put, removed, revision, at } => {
+                let draft = self.drafts.get_mut(&job).unwrap();
+                assert_eq!(revision, draft.revision + 1);
+                (draft.revision, draft.touched_at) = (revision, at);
+                for path in removed {
+                    assert!(draft.files.remove(&path).is_some());
+                }
+                draft.files.extend(put.into_iter().map(|file| (file.path, file.blob.size_bytes)));
+            }
+            Change::DraftDiscarded { job, .. } => {
+                assert!(self.drafts.remove(&job).is_some());
+            }
             Change::RoleSet { user, role, .. } => {
                 let old = std::mem::replace(&mut self.users.get_mut(&user).unwrap().role, role);
                 assert_ne!(old, role);
@@ -107,8 +142,13 @@ impl Disk {
             | Change::AttemptStarted { .. }
             | Change::TaskCancelling { .. }
             | Change::TaskRequeued { .. }
+            | Change::TaskPausing(_)
+            | Change::TaskRoused { .. }
             | Change::TaskEnded(_)
             | Change::UntouchedCancelled { .. }
+            | Change::AfterMet { .. }
+            | Change::JobHoldSet { .. }
+            | Change::JobPrioritySet { .. }
             | Change::JobCancelling { .. }
             | Change::JobEnded { .. }) => self.write_job(of_job),
         }
@@ -118,15 +158,31 @@ impl Disk {
     fn write_job(&mut self, change: Change) {
         match change {
             Change::JobSubmitted(new) => {
+                match new.files {
+                    FilesOf::Draft { job, revision } => {
+                        let draft = self.drafts.remove(&job).unwrap();
+                        assert_eq!((draft.id, draft.owner), (new.id, new.owner));
+                        assert_eq!(draft.revision, revision);
+                    }
+                    FilesOf::None | FilesOf::Job(_) => {
+                        assert_eq!(new.id.0, self.last_job + 1);
+                        self.last_job = new.id.0;
+                    }
+                }
+                assert!(new.after.iter().all(|after| self.jobs.contains_key(&after.job)));
                 self.owners.insert(new.id, new.owner);
                 let job = Job {
                     id: new.id,
                     owner: new.owner,
                     name: new.name,
+                    untouched: Ranges::below(new.spec.tasks),
                     spec: new.spec,
+                    terms: new.terms,
                     quote: new.quote,
                     submitted_at: new.at,
-                    untouched_from: 0,
+                    priority: new.priority,
+                    on_hold: new.on_hold,
+                    after: new.after,
                     tasks: BTreeMap::new(),
                     requeued: BTreeSet::new(),
                     ended: EndedTasks::default(),
@@ -139,17 +195,20 @@ impl Disk {
                 let AttemptId { task: TaskId { job, index }, number } = attempt;
                 let job = self.jobs.get_mut(&job).unwrap();
                 if !job.requeued.remove(&index) {
-                    assert_eq!((job.untouched_from, number), (index, 1));
-                    job.untouched_from += 1;
+                    assert!(job.untouched.remove(index) && number == 1);
+                    self.started.entry(job.id).or_default().insert(index);
                 }
                 let before = job.tasks.get(&index);
-                let (attempts, losses) =
-                    before.map_or((0, Losses::None), |task| (task.attempts, task.losses));
+                let (attempts, losses, runs_left) = before
+                    .map_or((0, Losses::None, job.terms.runs()), |task| {
+                        (task.attempts, task.losses, task.runs_left)
+                    });
                 assert_eq!(number, attempts + 1, "attempts are counted without gaps");
                 let lease =
                     Lease { worker, leased_at: at, started_at: None, cancelling: false, gpus };
                 let state = TaskState::Leased(lease);
-                job.tasks.insert(index, Task { attempts: number, tries_left, losses, state });
+                let task = Task { attempts: number, tries_left, runs_left, losses, state };
+                job.tasks.insert(index, task);
             }
             Change::JobLocked { job, lock, at: _ } => {
                 assert!(self.jobs.get_mut(&job).unwrap().lock.replace(lock).is_none());
@@ -164,31 +223,70 @@ impl Disk {
                 (task.tries_left, task.state) = (tries_left, TaskState::Queued);
                 task.losses = losses;
             }
+            Change::TaskPausing(pause) => {
+                self.lease(pause.attempt);
+                let job = self.jobs.get_mut(&pause.attempt.task.job).unwrap();
+                let task = job.tasks.get_mut(&pause.attempt.task.index).unwrap();
+                assert!(pause.runs_left + 1 == task.runs_left && pause.runs_left > 0);
+                task.state = TaskState::Pausing { until: pause.until };
+                (task.tries_left, task.runs_left) = (pause.tries_left, pause.runs_left);
+                let released = self.released.remove(&pause.attempt.task).unwrap_or_default();
+                assert_eq!(released, job.quote, "pay + fee + refund of the run {}", pause.attempt);
+            }
+            Change::TaskRoused { task: TaskId { job, index } } => {
+                let job = self.jobs.get_mut(&job).unwrap();
+                let task = job.tasks.get_mut(&index).unwrap();
+                assert!(matches!(task.state, TaskState::Pausing { .. }));
+                task.state = TaskState::Queued;
+                assert!(job.requeued.insert(index));
+            }
             Change::TaskEnded(end) => {
                 let job = self.jobs.get_mut(&end.task.job).unwrap();
-                assert!(job.tasks.remove(&end.task.index).is_some(), "a task ends once");
+                let task = job.tasks.remove(&end.task.index).expect("a task ends once");
                 job.requeued.remove(&end.task.index);
-                match end.verdict {
-                    Verdict::Succeeded => job.ended.succeeded += 1,
-                    Verdict::Failed { .. } => job.ended.failed += 1,
-                    Verdict::Cancelled => job.ended.cancelled += 1,
-                }
+                let ended = match end.verdict {
+                    Verdict::Succeeded => &mut job.ended.succeeded,
+                    Verdict::Failed { .. } => &mut job.ended.failed,
+                    Verdict::Cancelled => &mut job.ended.cancelled,
+                };
+                assert!(ended.insert(end.task.index));
                 let released = self.released.remove(&end.task).unwrap_or_default();
-                assert_eq!(released, job.quote, "pay + fee + refund = hold of {}", end.task);
+                let held = job.quote.checked_times(task.runs_left.into()).unwrap();
+                assert_eq!(released, held, "pay + fee + refund = hold of {}", end.task);
             }
-            Change::UntouchedCancelled { job, from, to, .. } => {
+            Change::UntouchedCancelled { job, tasks, .. } => {
                 let job = self.jobs.get_mut(&job).unwrap();
-                assert_eq!((job.untouched_from, job.spec.tasks), (from, to));
-                job.untouched_from = to;
-                job.ended.cancelled += to - from;
+                assert!(!tasks.is_empty() && job.untouched.common(&tasks) == tasks);
+                job.untouched.remove_all(&tasks);
+                job.ended.cancelled.insert_all(&tasks);
+                let (first, last) = (tasks.first().unwrap(), tasks.last().unwrap());
+                let key = TransferKey::RefundUntouched { job: job.id, first, last };
+                let runs = tasks.len() * u32::from(job.terms.runs());
+                self.due.insert(key.to_string(), job.quote.checked_times(runs).unwrap());
+            }
+            Change::AfterMet { job, after } => {
+                let waits = &mut self.jobs.get_mut(&job).unwrap().after;
+                let before = waits.len();
+                waits.retain(|other| *other != after);
+                assert_eq!(waits.len() + 1, before);
+            }
+            Change::JobHoldSet { job, on_hold, .. } => {
+                let job = self.jobs.get_mut(&job).unwrap();
+                assert_ne!(std::mem::replace(&mut job.on_hold, on_hold), on_hold);
+            }
+            Change::JobPrioritySet { job, priority, .. } => {
+                let job = self.jobs.get_mut(&job).unwrap();
+                assert_ne!(std::mem::replace(&mut job.priority, priority), priority);
             }
             Change::JobCancelling { job, .. } => {
                 let job = self.jobs.get_mut(&job).unwrap();
                 assert!(!std::mem::replace(&mut job.cancelling, true));
             }
-            Change::JobEnded { job, ended, .. } => {
+            Change::JobEnded { job, .. } => {
                 let job = self.jobs.remove(&job).unwrap();
-                assert_eq!((job.ended, job.open_tasks()), (ended, 0));
+                assert_eq!((job.ended.len(), job.open_tasks()), (job.spec.tasks, 0));
+                assert!(self.due.values().all(|due| *due == Micros::ZERO), "{:?}", self.due);
+                self.over.insert(job.id, job.ended);
             }
             other => unreachable!("not of a job: {other:?}"),
         }
@@ -209,7 +307,14 @@ impl Disk {
             TransferKey::Refund(task) => {
                 *self.released.entry(task).or_default() += transfer.amount;
             }
-            TransferKey::Grant(_) | TransferKey::Hold(_) | TransferKey::RefundUntouched { .. } => {}
+            TransferKey::RefundRun(attempt) => {
+                *self.released.entry(attempt.task).or_default() += transfer.amount;
+            }
+            TransferKey::RefundUntouched { .. } => {
+                let due = self.due.remove(&transfer.key.to_string());
+                assert_eq!(due, Some(transfer.amount), "{}", transfer.key);
+            }
+            TransferKey::Grant(_) | TransferKey::Hold(_) => {}
         }
         self.transfers.push(transfer);
     }
@@ -222,10 +327,11 @@ impl Disk {
             users: self.users.clone(),
             workers: self.workers.clone(),
             jobs: self.jobs.clone(),
+            drafts: self.drafts.clone(),
             submit_keys: self.submit_keys.clone(),
             vouchers: self.vouchers.clone(),
             ledger: Ledger::from_books(self.accounts.clone(), transfers, head),
-            last_job: self.owners.last_key_value().map_or(JobId(0), |(&job, _)| job),
+            last_job: JobId(self.last_job),
             last_worker: WorkerId(self.last_worker),
             last_voucher: VoucherId(self.last_voucher),
         }
@@ -247,6 +353,7 @@ impl Disk {
                 | TransferKey::Hold(_)
                 | TransferKey::Fee(_)
                 | TransferKey::Refund(_)
+                | TransferKey::RefundRun(_)
                 | TransferKey::RefundUntouched { .. } => {}
             }
             match key {
@@ -257,46 +364,10 @@ impl Disk {
                 TransferKey::Grant(_)
                 | TransferKey::Hold(_)
                 | TransferKey::Refund(_)
+                | TransferKey::RefundRun(_)
                 | TransferKey::RefundUntouched { .. } => {}
             }
         }
         accounts
     }
-}
-
-/// What dispatch has to do, found the slow way: every waiting task in order of job and index, each
-/// on the machine that it fits most tightly, if it fits any.
-pub(super) fn placements(grid: &Grid) -> Vec<(TaskId, WorkerId)> {
-    let mut links = grid.links.clone();
-    let mut placed = Vec::new();
-    for job in grid.jobs.values() {
-        let shape = Shape::of(job.owner, &job.spec);
-        let untouched = job.untouched_from..job.spec.tasks;
-        let waiting: BTreeSet<u32> = job.requeued.iter().copied().chain(untouched).collect();
-        for index in waiting {
-            let takes = |(id, link): &(&WorkerId, &mut Link)| is_room(grid, **id, link, &shape);
-            let tightness = |(id, link): &(&WorkerId, &mut Link)| {
-                let free = &link.free;
-                let room = (free.gpus.len(), free.cpu_millis, free.ram_mib);
-                (room, link.connected_at, **id)
-            };
-            let best = links.iter_mut().filter(takes).min_by_key(tightness);
-            let Some((&worker, link)) = best else { break };
-            let (needs, gpus) = (shape.needs, link.free.choose(&shape.needs));
-            link.free.take(&Grant::new(needs, gpus));
-            placed.push((TaskId { job: job.id, index }, worker));
-        }
-    }
-    placed
-}
-
-pub(super) fn is_room(grid: &Grid, id: WorkerId, link: &Link, shape: &Shape) -> bool {
-    let silence_ms = grid.now.since_ms(link.heard_at);
-    silence_ms <= 3 * u64::from(grid.policy.heartbeat_ms)
-        && !link.leaving
-        && grid.intake == Intake::Open
-        && grid.workers[&id].set_aside.is_none()
-        && admits((link.isolation, &link.offer), grid.workers[&id].owner, shape)
-        && link.free.fits(&shape.needs)
-        && grid.pauses.end(&(id, shape.clone())).is_none()
 }

@@ -51,7 +51,7 @@ fn exit_0_is_charged_by_the_minutes_used() {
             pay:1.0:1: escrow -> bob 9
             refund:1.0: escrow -> ada 9
             1.0 succeeded; charged 9
-            job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+            job 1 is over
             to session 1: stored 1.0#1
             ada 91, bob 109, eve 100, escrow 0
         "#]],
@@ -66,7 +66,7 @@ fn a_failure_of_its_own_is_charged() {
             pay:1.0:1: escrow -> bob 8.5
             refund:1.0: escrow -> ada 9.5
             1.0 failed: ended with exit code 1; charged 8.5
-            job 1 is over: 0 succeeded, 1 failed, 0 cancelled
+            job 1 is over
             to session 1: stored 1.0#1
             ada 91.5, bob 108.5, eve 100, escrow 0
         "#]],
@@ -77,7 +77,7 @@ fn a_failure_of_its_own_is_charged() {
             pay:1.0:1: escrow -> bob 8.5
             refund:1.0: escrow -> ada 9.5
             1.0 failed: used more than its 1024 MiB of memory, the disk included that is held there; ask for more RAM; charged 8.5
-            job 1 is over: 0 succeeded, 1 failed, 0 cancelled
+            job 1 is over
             to session 1: stored 1.0#1
             ada 91.5, bob 108.5, eve 100, escrow 0
         "#]],
@@ -88,7 +88,7 @@ fn a_failure_of_its_own_is_charged() {
             pay:1.0:1: escrow -> bob 9
             refund:1.0: escrow -> ada 9
             1.0 failed: ran longer than its limit of 600 s; ask for more time; charged 9
-            job 1 is over: 0 succeeded, 1 failed, 0 cancelled
+            job 1 is over
             to session 1: stored 1.0#1
             ada 91, bob 109, eve 100, escrow 0
         "#]],
@@ -103,7 +103,7 @@ fn a_worker_is_paid_for_no_more_time_than_there_was() {
             pay:1.0:1: escrow -> bob 9
             refund:1.0: escrow -> ada 9
             1.0 succeeded; charged 9
-            job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+            job 1 is over
             to session 1: stored 1.0#1
             ada 91, bob 109, eve 100, escrow 0
         "#]],
@@ -114,7 +114,7 @@ fn a_worker_is_paid_for_no_more_time_than_there_was() {
             pay:1.0:1: escrow -> bob 9
             refund:1.0: escrow -> ada 9
             1.0 succeeded; charged 9
-            job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+            job 1 is over
             to session 1: stored 1.0#1
             ada 91, bob 109, eve 100, escrow 0
         "#]],
@@ -131,7 +131,7 @@ fn a_worker_is_paid_for_no_more_time_than_there_was() {
         &expect![[r#"
             pay:1.0:1: escrow -> bob 18
             1.0 succeeded; charged 18
-            job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+            job 1 is over
             to session 1: stored 1.0#1
             ada 82, bob 118, eve 100, escrow 0
         "#]],
@@ -148,9 +148,9 @@ fn a_cancelled_job_that_waits_is_refunded_whole() {
         &expect![[r#"
             hold:1: ada -> escrow 90
             job 1, 90 held
-            1.0 to 1.4 cancelled
-            refund:1.0-5: escrow -> ada 90
-            job 1 is over: 0 succeeded, 0 failed, 5 cancelled
+            1.0-4 cancelled
+            refund:1.0-4: escrow -> ada 90
+            job 1 is over
             done
             ada 100, bob 100, eve 100, escrow 0
         "#]],
@@ -174,7 +174,7 @@ fn a_cancelled_task_that_runs_is_charged_so_far() {
             pay:1.0:1: escrow -> bob 9
             refund:1.0: escrow -> ada 9
             1.0 cancelled; charged 9
-            job 1 is over: 0 succeeded, 0 failed, 1 cancelled
+            job 1 is over
             to session 1: stored 1.0#1
             ada 91, bob 109, eve 100, escrow 0
         "#]],
@@ -200,7 +200,7 @@ fn a_task_cancelled_before_its_clock_began_costs_nothing() {
             done
             refund:1.0: escrow -> ada 18
             1.0 cancelled; charged 0
-            job 1 is over: 0 succeeded, 0 failed, 1 cancelled
+            job 1 is over
             to session 1: stored 1.0#1
             ada 100, bob 100, eve 100, escrow 0
         "#]],
@@ -213,12 +213,12 @@ fn packages_that_do_not_exist_cost_nothing() {
     check(
         ends(Outcome::Failed(Failure::Requirements { message }), 0),
         &expect![[r#"
-        refund:1.0: escrow -> ada 18
-        1.0 failed: its requirements cannot be installed: no such package; charged 0
-        job 1 is over: 0 succeeded, 1 failed, 0 cancelled
-        to session 1: stored 1.0#1
-        ada 100, bob 100, eve 100, escrow 0
-    "#]],
+            refund:1.0: escrow -> ada 18
+            1.0 failed: its requirements cannot be installed: no such package; charged 0
+            job 1 is over
+            to session 1: stored 1.0#1
+            ada 100, bob 100, eve 100, escrow 0
+        "#]],
     );
 }
 
@@ -250,7 +250,7 @@ fn a_task_that_ends_before_it_hears_of_the_cancel_is_charged() {
             pay:1.0:1: escrow -> bob 9
             refund:1.0: escrow -> ada 9
             1.0 succeeded; charged 9
-            job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+            job 1 is over
             to session 1: stored 1.0#1
             ada 91, bob 109, eve 100, escrow 0
         "#]],
@@ -271,7 +271,7 @@ fn a_cancelled_task_on_a_lost_worker_is_refunded() {
             done
             refund:1.0: escrow -> ada 18
             1.0 cancelled; charged 0
-            job 1 is over: 0 succeeded, 0 failed, 1 cancelled
+            job 1 is over
             ada 100, bob 100, eve 100, escrow 0
         "#]],
     );
@@ -330,7 +330,7 @@ fn tries_that_are_used_up_are_the_grids_fault() {
             to session 1: stored 1.0#2
             refund:1.0: escrow -> ada 18
             1.0 failed: given up by the grid and refunded: the worker's sandbox failed: no user namespaces; charged 0
-            job 1 is over: 0 succeeded, 1 failed, 0 cancelled
+            job 1 is over
             to session 1: stored 1.0#3
             ada 100, bob 100, eve 100, escrow 0
         "#]],
@@ -368,7 +368,7 @@ fn a_stale_result_is_confirmed_and_unpaid() {
             pay:1.0:2: escrow -> bob 8
             refund:1.0: escrow -> ada 10
             1.0 succeeded; charged 8
-            job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+            job 1 is over
             to session 1: stored 1.0#2
             to session 1: stored 1.0#2
             ada 92, bob 108, eve 100, escrow 0
@@ -409,7 +409,7 @@ fn own_jobs_on_own_machines_cost_nothing() {
             job 1, 18 held
             refund:1.0: escrow -> ada 18
             1.0 succeeded; charged 0
-            job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+            job 1 is over
             to session 1: stored 1.0#1
             ada 100, bob 100, eve 100, escrow 0
         "#]],
@@ -426,7 +426,7 @@ fn under_quoted_billing_the_quote_is_charged() {
         &expect![[r#"
             pay:1.0:1: escrow -> bob 18
             1.0 succeeded; charged 18
-            job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+            job 1 is over
             to session 1: stored 1.0#1
             ada 82, bob 118, eve 100, escrow 0
         "#]],
@@ -443,7 +443,7 @@ fn the_fee_comes_out_of_the_charge() {
                 fee:1.0:1: escrow -> fee 0.008016
                 refund:1.0: escrow -> ada 9.983333
                 1.0 succeeded; charged 8.016667
-                job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+                job 1 is over
                 to session 1: stored 1.0#1
                 ada 91.983333, bob 108.008651, eve 100, escrow 0, fee 0.008016
             "#]],
@@ -455,7 +455,7 @@ fn the_fee_comes_out_of_the_charge() {
                 fee:1.0:1: escrow -> fee 0.801666
                 refund:1.0: escrow -> ada 9.983333
                 1.0 succeeded; charged 8.016667
-                job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+                job 1 is over
                 to session 1: stored 1.0#1
                 ada 91.983333, bob 107.215001, eve 100, escrow 0, fee 0.801666
             "#]],
@@ -466,7 +466,7 @@ fn the_fee_comes_out_of_the_charge() {
                 fee:1.0:1: escrow -> fee 8.016667
                 refund:1.0: escrow -> ada 9.983333
                 1.0 succeeded; charged 8.016667
-                job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+                job 1 is over
                 to session 1: stored 1.0#1
                 ada 91.983333, bob 100, eve 100, escrow 0, fee 8.016667
             "#]],
@@ -492,7 +492,7 @@ fn a_free_grid_keeps_no_books() {
             1.0#1 -> worker-1
             job 1, 0 held
             1.0 succeeded; charged 0
-            job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+            job 1 is over
             to session 1: stored 1.0#1
             ada 0, bob 0, eve 0, escrow 0
         "#]],
@@ -562,8 +562,8 @@ fn every_task_of_an_array_is_settled_by_itself() {
             1.0#2 is to stop
             1.3#1 is to stop
             1.4#1 is to stop
-            1.5 to 1.5 cancelled
-            refund:1.5-6: escrow -> ada 9
+            1.5 cancelled
+            refund:1.5-5: escrow -> ada 9
             to session 1: cancel 1.0#2
             to session 1: cancel 1.3#1
             to session 1: cancel 1.4#1
@@ -577,7 +577,7 @@ fn every_task_of_an_array_is_settled_by_itself() {
             pay:1.4:1: escrow -> bob 8
             refund:1.4: escrow -> ada 1
             1.4 succeeded; charged 8
-            job 1 is over: 2 succeeded, 1 failed, 3 cancelled
+            job 1 is over
             to session 1: stored 1.4#1
             ada 75, bob 125, eve 100, escrow 0
         "#]],

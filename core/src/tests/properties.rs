@@ -5,13 +5,15 @@
 use campusgrid_protocol::id::{AttemptId, JobId, SessionId, TaskId, UserId, VoucherId, WorkerId};
 use campusgrid_protocol::resource::Isolation;
 use campusgrid_protocol::task::{Failure, Outcome, WorkerFault};
+use campusgrid_protocol::terms::{Notify, When};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::RngSeed;
 
 use crate::input::{
-    Enrolment, EnrolmentProof, Input, Intake, Request, Shut, VoucherWish, WorkerEvent,
+    Enrolment, EnrolmentProof, FilesOf, Input, Intake, Request, Shut, VoucherWish, WorkerEvent,
 };
+use crate::job::After;
 use crate::ledger::AccountId;
 use crate::money::Micros;
 use crate::policy::{Billing, Policy};
@@ -30,6 +32,46 @@ enum Act {
     Cancel {
         user: u64,
         job: u64,
+    },
+    /// Some of the tasks, by position.
+    CancelTasks {
+        user: u64,
+        job: u64,
+        tasks: &'static str,
+    },
+    CancelAll {
+        user: u64,
+    },
+    Hold {
+        user: u64,
+        job: u64,
+        on_hold: bool,
+    },
+    Prefer {
+        user: u64,
+        job: u64,
+        priority: i8,
+    },
+    Draft {
+        user: u64,
+        key: Option<String>,
+    },
+    Put {
+        user: u64,
+        job: u64,
+        paths: Vec<&'static str>,
+    },
+    RemoveFile {
+        user: u64,
+        job: u64,
+        path: &'static str,
+    },
+    Discard {
+        user: u64,
+        job: u64,
+    },
+    Empty {
+        jobs: Vec<u64>,
     },
     Join {
         session: u64,
@@ -138,7 +180,8 @@ fn labels() -> impl Strategy<Value = Vec<&'static str>> {
 fn outcomes() -> impl Strategy<Value = Outcome> {
     prop_oneof![
         4 => Just(Outcome::Succeeded),
-        1 => Just(Outcome::Failed(Failure::ExitCode(1))),
+        2 => Just(Outcome::Failed(Failure::ExitCode(1))),
+        1 => Just(Outcome::Failed(Failure::CompileError { code: 1 })),
         1 => Just(Outcome::Cancelled),
         1 => Just(Outcome::Returned(WorkerFault::Leaving)),
         2 => Just(Outcome::Returned(WorkerFault::Sandbox { message: "?".to_owned() })),
@@ -164,15 +207,55 @@ fn intakes() -> impl Strategy<Value = Intake> {
 }
 
 fn wishes() -> impl Strategy<Value = Wish> {
-    let sizes = (1..4_u32, 1..4_u32, 0..3_u16, 0..3_u32, 1..5_u32, 1..200_u32);
-    (1..4_u64, sizes, isolations(), labels(), any::<bool>(), prop::option::of("[ab]")).prop_map(
-        |(owner, (cores, gib, gpus, gpu_gib, tasks, limit_s), isolation, labels, python, key)| {
-            let gpus = gpus.saturating_sub(1); // Half of the jobs need none.
-            let wish = job(cores, gib).gpus(gpus, 8 * gpu_gib).tasks(tasks).limit_s(limit_s);
-            let wish = if python { wish.python() } else { wish }.requires(&labels);
-            Wish { key, ..wish.confined(isolation).by(UserId(owner)) }
+    let tasks = prop_oneof![2 => Just(3), 1 => 1..6_u32];
+    let sizes = (1..4_u32, 1..4_u32, 0..3_u16, 0..3_u32, tasks, 1..200_u32);
+    let plain = (1..4_u64, sizes, isolations(), labels(), any::<bool>(), prop::option::of("[ab]"))
+        .prop_map(
+            |(
+                owner,
+                (cores, gib, gpus, gpu_gib, tasks, limit_s),
+                isolation,
+                labels,
+                python,
+                key,
+            )| {
+                let gpus = gpus.saturating_sub(1); // Half of the jobs need none.
+                let wish = job(cores, gib).gpus(gpus, 8 * gpu_gib).tasks(tasks).limit_s(limit_s);
+                let wish = if python { wish.python() } else { wish }.requires(&labels);
+                Wish { key, ..wish.confined(isolation).by(UserId(owner)) }
+            },
+        );
+    let run = (0..3_u8, prop::sample::select(vec![0, 0, 15]), prop::option::of(1..4_u32));
+    let deadline = prop::option::weighted(0.2, 0..1500_u64);
+    let files = prop_oneof![
+        9 => Just(FilesOf::None),
+        1 => (1..9_u64, 0..2_u64)
+            .prop_map(|(job, revision)| FilesOf::Draft { job: JobId(job), revision }),
+    ];
+    let after = prop::collection::vec(afters(), 0..3);
+    (plain, run, deadline, after, -1..2_i8, prop::bool::weighted(0.1), files).prop_map(
+        |(wish, (retries, backoff_s, at_once), deadline, after, priority, on_hold, files)| {
+            let mut wish = wish.retries(retries, backoff_s).priority(priority);
+            wish.terms.at_once = at_once;
+            wish.terms.notify = Notify { start: true, failure: true, end: true, ..mail() };
+            wish = deadline.into_iter().fold(wish, Wish::deadline_s);
+            Wish { after, on_hold, files, ..wish }
         },
     )
+}
+
+fn mail() -> Notify {
+    Notify { mail: true, ..Notify::default() }
+}
+
+/// Mostly of the first jobs, so that chains of chains come up.
+pub(super) fn afters() -> impl Strategy<Value = After> {
+    let when = prop::sample::select(vec![When::Started, When::Ok, When::Any, When::Failed]);
+    (1..9_u64, when, any::<bool>()).prop_map(|(job, when, each)| After {
+        job: JobId(job),
+        when,
+        each,
+    })
 }
 
 fn machines() -> impl Strategy<Value = Machine> {
@@ -194,6 +277,13 @@ fn acts() -> impl Strategy<Value = Act> {
     prop_oneof![
         4 => wishes().prop_map(|wish| Act::Submit(Box::new(wish))),
         1 => (1..5_u64, 0..6_u64).prop_map(|(user, job)| Act::Cancel { user, job }),
+        1 => (1..4_u64, 1..6_u64, prop::sample::select(vec!["0", "1-2", "0,2-3", "4-9"]))
+            .prop_map(|(user, job, tasks)| Act::CancelTasks { user, job, tasks }),
+        1 => (1..4_u64, 1..6_u64, any::<bool>())
+            .prop_map(|(user, job, on_hold)| Act::Hold { user, job, on_hold }),
+        1 => (1..4_u64, 1..6_u64, -2..3_i8)
+            .prop_map(|(user, job, priority)| Act::Prefer { user, job, priority }),
+        1 => drafting(),
         4 => (1..10_u64, 0..4_u8, machines(), any::<u8>()).prop_map(
             |(session, number, machine, kept)| {
                 Act::Join { session, number, machine: Box::new(machine), kept }
@@ -224,6 +314,20 @@ fn acts() -> impl Strategy<Value = Act> {
     ]
 }
 
+fn drafting() -> impl Strategy<Value = Act> {
+    let path = || prop::sample::select(vec!["a", "a/b", "c/d", "c/e", "c"]);
+    prop_oneof![
+        1 => (1..4_u64).prop_map(|user| Act::CancelAll { user }),
+        4 => (1..4_u64, prop::option::of("[ab]")).prop_map(|(user, key)| Act::Draft { user, key }),
+        2 => (1..4_u64, 1..9_u64, prop::collection::vec(path(), 1..3))
+            .prop_map(|(user, job, paths)| Act::Put { user, job, paths }),
+        1 => (1..4_u64, 1..9_u64, path())
+            .prop_map(|(user, job, path)| Act::RemoveFile { user, job, path }),
+        1 => (1..4_u64, 1..9_u64).prop_map(|(user, job)| Act::Discard { user, job }),
+        1 => prop::collection::vec(0..9_u64, 0..3).prop_map(|jobs| Act::Empty { jobs }),
+    ]
+}
+
 /// Those of a machine's attempts that the bits of `kept` choose, and one that nobody knows.
 fn listed(world: &World, worker: Option<WorkerId>, kept: u8) -> Vec<AttemptId> {
     let running = worker.and_then(|id| world.grid.occupancy.get(&id)).into_iter().flatten();
@@ -239,7 +343,7 @@ fn listed(world: &World, worker: Option<WorkerId>, kept: u8) -> Vec<AttemptId> {
 }
 
 /// An attempt that runs, and the session of its machine if that is connected.
-fn running(world: &World, pick: Index) -> Option<(AttemptId, SessionId)> {
+pub(super) fn running(world: &World, pick: Index) -> Option<(AttemptId, SessionId)> {
     let running: Vec<_> = world.grid.jobs.values().flat_map(|job| job.leases()).collect();
     let (attempt, lease) = running.get(pick.index(running.len().max(1)))?;
     Some((*attempt, world.grid.links.get(&lease.worker)?.session))
@@ -252,6 +356,36 @@ fn act(world: &mut World, act: Act) {
         }
         Act::Cancel { user, job } => {
             world.cancel(UserId(user), job);
+        }
+        Act::CancelTasks { user, job, tasks } => {
+            world.cancel_tasks(UserId(user), job, tasks);
+        }
+        Act::CancelAll { user } => {
+            world.ask(Request::CancelAll { user: UserId(user) });
+        }
+        Act::Hold { user, job, on_hold } => {
+            let (user, job) = (UserId(user), JobId(job));
+            world.ask(Request::SetHold { user, job, on_hold });
+        }
+        Act::Prefer { user, job, priority } => {
+            let (user, job) = (UserId(user), JobId(job));
+            world.ask(Request::SetPriority { user, job, priority });
+        }
+        Act::Draft { user, key } => {
+            world.draft(UserId(user), key);
+        }
+        Act::Put { user, job, paths } => {
+            world.put(UserId(user), job, &paths);
+        }
+        Act::RemoveFile { user, job, path } => {
+            let (user, job, path) = (UserId(user), JobId(job), path.to_owned());
+            world.ask(Request::RemoveFile { user, job, path });
+        }
+        Act::Discard { user, job } => {
+            world.ask(Request::DiscardDraft { user: UserId(user), job: JobId(job) });
+        }
+        Act::Empty { jobs } => {
+            world.ask(Request::EmptyJobs { jobs: jobs.into_iter().map(JobId).collect() });
         }
         Act::Join { session, number, machine, kept } => {
             let worker = world.grid.worker_of_key.get(&[number; 32]).copied();
@@ -331,7 +465,7 @@ fn act(world: &mut World, act: Act) {
 }
 
 /// Whatever was going on, everybody gets back what they may, and nothing stays held.
-fn calm(world: &mut World) {
+pub(super) fn calm(world: &mut World) {
     world.happen(Input::Intake(Intake::Open));
     for job in world.grid.jobs.values().map(|job| (job.owner, job.id)).collect::<Vec<_>>() {
         world.cancel(job.0, job.1.0);
@@ -339,7 +473,9 @@ fn calm(world: &mut World) {
     world.wait_s(91);
     assert!(world.grid.jobs.is_empty(), "{:?}", world.grid.jobs);
     assert_eq!(world.grid.ledger.account(AccountId::Escrow).balance, Micros::ZERO);
-    let keeps = !world.grid.submit_keys.is_empty() || !world.grid.vouchers.is_empty();
+    let keeps = !world.grid.submit_keys.is_empty()
+        || !world.grid.vouchers.is_empty()
+        || !world.grid.drafts.is_empty();
     assert_eq!(world.grid.next_deadline().is_some(), keeps);
     world.wait_s(3600);
     assert_eq!(world.grid.next_deadline(), None);
@@ -353,7 +489,7 @@ fn calm(world: &mut World) {
 }
 
 /// The same storms on every run, unless `PROPTEST_RNG_SEED` and `PROPTEST_CASES` ask for others.
-fn storms() -> ProptestConfig {
+pub(super) fn storms() -> ProptestConfig {
     let asked = ProptestConfig::default();
     let rng_seed = match asked.rng_seed {
         RngSeed::Random => RngSeed::Fixed(1),
@@ -373,7 +509,7 @@ proptest! {
         acts in prop::collection::vec(acts(), 1..120),
     ) {
         let billing = if quoted { Billing::Quoted } else { Billing::Actual };
-        let starting_credits = Micros::from_credits(500);
+        let starting_credits = Micros::from_credits(2000);
         let rules = Policy {
             fee_permille, billing, tries, starting_credits, active_jobs_max: 6, ..policy()
         };

@@ -121,9 +121,9 @@ fn jobs_under_way_have_a_limit_for_each_user() {
         job 3, 8.016667 held
         # after a restart it still counts
         refused: you have 2 jobs under way, which is the limit
-        1.0 to 1.0 cancelled
-        refund:1.0-1: escrow -> ada 8.016667
-        job 1 is over: 0 succeeded, 0 failed, 1 cancelled
+        1.0 cancelled
+        refund:1.0-0: escrow -> ada 8.016667
+        job 1 is over
         done
         hold:4: ada -> escrow 8.016667
         job 4, 8.016667 held
@@ -157,9 +157,9 @@ fn a_repeated_submit_finds_the_first_job() {
         hold:3: ada -> escrow 18
         job 3, 18 held
         # even when it has ended, or nothing is left to hold
-        1.0 to 1.0 cancelled
-        refund:1.0-1: escrow -> ada 18
-        job 1 is over: 0 succeeded, 0 failed, 1 cancelled
+        1.0 cancelled
+        refund:1.0-0: escrow -> ada 18
+        job 1 is over
         done
         refused: costs 90 credits, the balance is 82
         job 1, 18 held
@@ -216,7 +216,7 @@ fn a_job_is_cancelled_by_its_owner_or_the_operator() {
     world.cancel(UserId(99), 1);
     world.cancel(ADA, 3);
     world.cancel(ADA, 0);
-    world.ask(Request::Cancel { user: ADA, job: JobId(u64::MAX) });
+    world.ask(Request::Cancel { user: ADA, job: JobId(u64::MAX), tasks: None });
     world.note("by those who may");
     world.cancel(ADA, 1);
     world.cancel(ADA, 1);
@@ -228,14 +228,14 @@ fn a_job_is_cancelled_by_its_owner_or_the_operator() {
         refused: there is no such thing, or it is not yours
         refused: there is no such thing, or it is not yours
         # by those who may
-        1.0 to 1.0 cancelled
-        refund:1.0-1: escrow -> ada 18
-        job 1 is over: 0 succeeded, 0 failed, 1 cancelled
+        1.0 cancelled
+        refund:1.0-0: escrow -> ada 18
+        job 1 is over
         done
         refused: this job has ended already
-        2.0 to 2.0 cancelled
-        refund:2.0-1: escrow -> ada 18
-        job 2 is over: 0 succeeded, 0 failed, 1 cancelled
+        2.0 cancelled
+        refund:2.0-0: escrow -> ada 18
+        job 2 is over
         done
     "#]]
     .assert_eq(&world.log);
@@ -260,8 +260,8 @@ fn cancelling_reaches_what_runs_what_waits_again_and_what_never_started() {
     world.note_balances();
     expect![[r#"
         1.0#1 is to stop
-        1.2 to 1.4 cancelled
-        refund:1.2-5: escrow -> ada 27
+        1.2-4 cancelled
+        refund:1.2-4: escrow -> ada 27
         refund:1.1: escrow -> ada 9
         1.1 cancelled; charged 0
         to session 1: cancel 1.0#1
@@ -271,7 +271,7 @@ fn cancelling_reaches_what_runs_what_waits_again_and_what_never_started() {
         # the last one ends
         refund:1.0: escrow -> ada 9
         1.0 cancelled; charged 0
-        job 1 is over: 0 succeeded, 0 failed, 5 cancelled
+        job 1 is over
         to session 1: stored 1.0#1
         ada 100, bob 100, eve 100, escrow 0
     "#]]

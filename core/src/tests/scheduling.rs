@@ -328,14 +328,14 @@ fn room_that_comes_is_given_to_whoever_waits_longest() {
         pay:2.0:1: escrow -> bob 14
         refund:2.0: escrow -> ada 10
         2.0 succeeded; charged 14
-        job 2 is over: 1 succeeded, 0 failed, 0 cancelled
+        job 2 is over
         3.0#1 -> worker-2
         to session 2: stored 2.0#1
         # worker-1 has room
         pay:1.0:1: escrow -> bob 14
         refund:1.0: escrow -> ada 10
         1.0 succeeded; charged 14
-        job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+        job 1 is over
         4.0#1 -> worker-1
         5.0#1 -> worker-1
         to session 1: stored 1.0#1
@@ -374,7 +374,7 @@ fn a_silent_machine_gets_nothing_until_it_speaks() {
         pay:1.0:1: escrow -> bob 8
         refund:1.0: escrow -> ada 10
         1.0 succeeded; charged 8
-        job 1 is over: 1 succeeded, 0 failed, 0 cancelled
+        job 1 is over
         to session 1: stored 1.0#1
         hold:2: ada -> escrow 18
         job 2, 18 held

@@ -3,7 +3,8 @@
 use campusgrid_protocol::id::UserId;
 use campusgrid_protocol::message::{Comeback, ToWorker};
 
-use crate::effect::{Change, Effects, Reply, Verdict};
+use crate::effect::{Change, Effects, Reply, TaskPause, Verdict};
+use crate::job::After;
 use crate::ledger::AccountId;
 use crate::tests::world::USERS;
 use crate::user::LOCAL;
@@ -58,20 +59,51 @@ fn of_change(change: &Change) -> Option<String> {
             format!("what waits of job {job} is to be cancelled")
         }
         Change::TaskEnded(end) => {
-            let verdict = match &end.verdict {
-                Verdict::Succeeded => "succeeded".to_owned(),
-                Verdict::Failed { reason } => format!("failed: {reason}"),
-                Verdict::Cancelled => "cancelled".to_owned(),
+            let verdict = match (&end.verdict, &end.reason) {
+                (Verdict::Succeeded, _) => "succeeded".to_owned(),
+                (Verdict::Failed { reason }, _) => format!("failed: {reason}"),
+                (Verdict::Cancelled, None) => "cancelled".to_owned(),
+                (Verdict::Cancelled, Some(reason)) => format!("cancelled, {reason}"),
             };
             format!("{} {verdict}; charged {}", end.task, end.charged)
         }
-        Change::UntouchedCancelled { job, from, to, at: _ } => {
-            format!("{job}.{from} to {job}.{} cancelled", to - 1)
+        Change::UntouchedCancelled { job, tasks, reason: None, at: _ } => {
+            format!("{job}.{tasks} cancelled")
         }
-        Change::JobEnded { job, ended, at: _ } => {
-            let (ok, bad, off) = (ended.succeeded, ended.failed, ended.cancelled);
-            format!("job {job} is over: {ok} succeeded, {bad} failed, {off} cancelled")
+        Change::UntouchedCancelled { job, tasks, reason: Some(reason), at: _ } => {
+            format!("{job}.{tasks} cancelled, {reason}")
         }
+        Change::JobEnded { job, at: _ } => format!("job {job} is over"),
+        Change::TaskPausing(pause) => {
+            let TaskPause { attempt, reason, charged, runs_left, until, at, .. } = &**pause;
+            let pause_s = until.since_ms(*at) / 1000;
+            format!(
+                "{attempt} failed: {reason}; charged {charged}; {runs_left} runs left, the next in \
+                 {pause_s} s"
+            )
+        }
+        Change::TaskRoused { task } => format!("{task} waits again"),
+        Change::AfterMet { job, after: After { job: other, when, each } } => {
+            let whose = if *each { "the tasks of job" } else { "job" };
+            format!("job {job} waits no more for {whose} {other} ({when:?})")
+        }
+        Change::JobHoldSet { job, on_hold: true, at: _ } => format!("job {job} is on hold"),
+        Change::JobHoldSet { job, on_hold: false, at: _ } => format!("job {job} is released"),
+        Change::JobPrioritySet { job, priority, at: _ } => {
+            format!("job {job} has priority {priority}")
+        }
+        Change::Drafted { draft, submit: _ } => {
+            format!("draft {} of {}", draft.id, name(draft.owner))
+        }
+        Change::DraftChanged { job, put, removed, revision, at: _ } => {
+            let put: Vec<&str> = put.iter().map(|file| file.path.as_str()).collect();
+            format!("draft {job}, revision {revision}: {put:?} put, {removed:?} removed")
+        }
+        Change::DraftDiscarded { job, at: _ } => format!("draft {job} is discarded"),
+        Change::JobEmptied { job, at: _ } => format!("job {job} is emptied"),
+        Change::NoticeDue { job, kind, at: _ } => format!("notice of job {job}: {kind:?}"),
+        Change::NoticeTried { notice, fate, at: _ } => format!("notice {notice}: {fate:?}"),
+        Change::WebhookSecretSet { user, .. } => format!("a new secret of {}", name(*user)),
         Change::WorkerApproved { worker, at: _ } => {
             let owner = of_account(AccountId::User(worker.owner));
             format!("worker-{} \"{}\" belongs to {owner}", worker.id, worker.name)
@@ -134,6 +166,8 @@ fn of_reply(reply: &Reply) -> String {
             format!("user {} is {} ({:?})", user.id, user.name, user.role)
         }
         Reply::Submitted { job, held } => format!("job {job}, {held} held"),
+        Reply::Drafted { job } => format!("draft {job}"),
+        Reply::Cancelled { jobs } => format!("{jobs} jobs have something cancelled"),
         Reply::Approved { worker } => format!("worker-{worker} approved"),
         Reply::Enrolled { worker, owner } => format!("enrolled as worker-{worker} of {owner}"),
         Reply::VoucherMade { voucher } => format!("voucher {voucher} made"),

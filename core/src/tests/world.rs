@@ -4,24 +4,31 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use campusgrid_protocol::id::{AttemptId, JobId, SessionId, TaskId, UserId, WorkerId};
+use campusgrid_protocol::id::{AttemptId, BlobHash, JobId, SessionId, TaskId, UserId, WorkerId};
+use campusgrid_protocol::input::InputFile;
 use campusgrid_protocol::message::ToWorker;
+use campusgrid_protocol::ranges::Ranges;
 use campusgrid_protocol::resource::{Capacity, Gpu, GpuLoad, Isolation, Load, Needs};
-use campusgrid_protocol::task::{Ended, Outcome, Packages, TaskSpec, Usage, Work};
+use campusgrid_protocol::task::{
+    BlobRef, Ended, Outcome, Packages, Program, TaskSpec, Usage, Work,
+};
+use campusgrid_protocol::terms::{Terms, When};
 
 use crate::durable::Durable;
 use crate::effect::{Change, Effects, Reply};
 use crate::grid::Grid;
 use crate::input::{
-    Enrolment, EnrolmentProof, Heartbeat, Input, Joined, Registration, Request, Submission, Ticket,
-    WorkerEvent,
+    Enrolment, EnrolmentProof, FilesOf, Heartbeat, Input, Joined, NewDraft, Registration, Request,
+    Submission, Ticket, WorkerEvent,
 };
+use crate::job::After;
 use crate::ledger::AccountId;
 use crate::money::Micros;
 use crate::policy::{Admission, Billing, Policy};
 use crate::pricing::Prices;
 use crate::snapshot::Shape;
-use crate::tests::model::{Disk, is_room, placements};
+use crate::tests::model::Disk;
+use crate::tests::twin::{is_room, is_undecided, next, placements, ready};
 use crate::tests::words::words;
 use crate::time::Timestamp;
 use crate::user::Role;
@@ -45,6 +52,8 @@ pub(super) struct World {
     tickets: u64,
     /// The first lock of each job.
     locks: BTreeMap<JobId, Arc<str>>,
+    /// What each job was to wait for, by its submitter's words.
+    afters: BTreeMap<JobId, Vec<After>>,
 }
 
 /// A machine: cores and GiB of RAM, and what else it has.
@@ -91,13 +100,18 @@ impl Machine {
 pub(super) struct Wish {
     pub(super) owner: UserId,
     pub(super) spec: TaskSpec,
+    pub(super) terms: Terms,
+    pub(super) priority: i8,
+    pub(super) on_hold: bool,
+    pub(super) after: Vec<After>,
+    pub(super) files: FilesOf,
     pub(super) key: Option<String>,
 }
 
 pub(super) fn job(cores: u32, ram_gib: u32) -> Wish {
     let (cpu_millis, ram_mib) = (cores * 1000, ram_gib * 1024);
     let needs = Needs { cpu_millis, ram_mib, disk_mib: 100, gpus: 0, gpu_memory_mib: 0 };
-    let work = Work::Shell { command: "true".to_owned() };
+    let work = Work::Shell { program: Program::Source("true".to_owned()) };
     let spec = TaskSpec {
         work,
         needs,
@@ -107,8 +121,22 @@ pub(super) fn job(cores: u32, ram_gib: u32) -> Wish {
         image: None,
         shared_tmp: false,
         tasks: 1,
+        arguments: Vec::new(),
+        inputs: None,
+        lines: None,
+        outputs: Vec::new(),
+        warn_s: 0,
     };
-    Wish { owner: ADA, spec, key: None }
+    Wish {
+        owner: ADA,
+        spec,
+        terms: Terms::plain(1),
+        priority: 0,
+        on_hold: false,
+        after: Vec::new(),
+        files: FilesOf::None,
+        key: None,
+    }
 }
 
 fn strings(texts: &[&str]) -> Vec<String> {
@@ -128,7 +156,50 @@ impl Wish {
 
     pub(super) fn tasks(mut self, tasks: u32) -> Self {
         self.spec.tasks = tasks;
+        self.terms.indices = Terms::plain(tasks).indices;
         self
+    }
+
+    /// Tasks of these indices.
+    pub(super) fn array(mut self, indices: &str) -> Self {
+        self.terms.indices = indices.parse().unwrap();
+        self.spec.tasks = self.terms.indices.len();
+        self
+    }
+
+    pub(super) fn at_once(mut self, tasks: u32) -> Self {
+        self.terms.at_once = Some(tasks);
+        self
+    }
+
+    pub(super) fn retries(mut self, retries: u8, backoff_s: u32) -> Self {
+        (self.terms.retries, self.terms.backoff_s) = (retries, backoff_s);
+        self
+    }
+
+    /// So many seconds after the world began.
+    pub(super) fn deadline_s(mut self, seconds: u64) -> Self {
+        self.terms.deadline_at_ms = Some(START.plus_ms(seconds * 1000).0);
+        self
+    }
+
+    pub(super) fn after(mut self, job: u64, when: When) -> Self {
+        self.after.push(After { job: JobId(job), when, each: false });
+        self
+    }
+
+    /// Each task after its counterpart.
+    pub(super) fn each_after(mut self, job: u64, when: When) -> Self {
+        self.after.push(After { job: JobId(job), when, each: true });
+        self
+    }
+
+    pub(super) fn priority(self, priority: i8) -> Self {
+        Self { priority, ..self }
+    }
+
+    pub(super) fn held(self) -> Self {
+        Self { on_hold: true, ..self }
     }
 
     pub(super) fn limit_s(mut self, seconds: u32) -> Self {
@@ -151,7 +222,8 @@ impl Wish {
     pub(super) fn python(mut self) -> Self {
         let (requirements, requires_python) = (strings(&["numpy"]), None);
         let packages = Packages::Names { requirements, requires_python };
-        self.spec.work = Work::Python { source: "pass".to_owned(), packages };
+        let program = Program::Source("pass".to_owned());
+        self.spec.work = Work::Python { program, packages };
         self
     }
 
@@ -162,6 +234,13 @@ impl Wish {
     pub(super) fn key(self, key: &str) -> Self {
         Self { key: Some(key.to_owned()), ..self }
     }
+}
+
+/// As the web makes it of a wish, if no job that it waits for is over.
+pub(super) fn submission(wish: Wish) -> Submission {
+    let Wish { owner: user, spec, terms, priority, on_hold, after, files, key } = wish;
+    let (name, ended) = ("job".to_owned(), BTreeMap::new());
+    Submission { user, key, name, spec, terms, priority, on_hold, after, ended, files }
 }
 
 /// The seed's prices, its 100 credits, and rounds of ten seconds.
@@ -183,6 +262,7 @@ pub(super) fn policy() -> Policy {
         lease_ms: 90_000,
         heartbeat_ms: 10_000,
         active_jobs_max: 100,
+        draft_ms: 1_800_000,
         submit_key_ms: 3_600_000,
     }
 }
@@ -257,7 +337,7 @@ impl World {
         let log = String::new();
         let disk = Disk::default();
         let locks = BTreeMap::new();
-        Self { grid, now: START, log, disk, tickets: 0, locks }
+        Self { grid, now: START, log, disk, tickets: 0, locks, afters: BTreeMap::new() }
     }
 
     pub(super) fn register(&mut self, name: &str) -> Reply {
@@ -291,6 +371,7 @@ impl World {
         self.log.push_str(&words(&effects));
         self.check_books();
         self.check_tasks();
+        self.check_chains(&effects);
         self.check_room(&placed);
         self.check_gpus(&placed);
         self.check_sends(&effects);
@@ -318,12 +399,71 @@ impl World {
     }
 
     pub(super) fn submit(&mut self, wish: &Wish) -> Reply {
-        let Wish { owner, spec, key } = wish.clone();
-        self.ask(Request::Submit(Submission { user: owner, key, name: "job".to_owned(), spec }))
+        let new = self.wished(wish);
+        self.ask(Request::Submit(Box::new(new)))
+    }
+
+    pub(super) fn submit_with_effects(&mut self, wish: &Wish) -> Effects {
+        let request = Request::Submit(Box::new(self.wished(wish)));
+        self.happen(Input::Request { ticket: Ticket(0), request })
+    }
+
+    /// With how those jobs ended that are over; what it is to wait for is noted.
+    fn wished(&mut self, wish: &Wish) -> Submission {
+        let over = |after: &After| Some((after.job, self.disk.over.get(&after.job)?.clone()));
+        let ended = wish.after.iter().filter_map(over).collect();
+        // Before it is asked: a job may start at once, and its counterparts be told.
+        match wish.files {
+            FilesOf::Draft { job, .. } if self.grid.drafts.contains_key(&job) => {
+                self.afters.insert(job, wish.after.clone());
+            }
+            FilesOf::None | FilesOf::Draft { .. } | FilesOf::Job(_) => {
+                self.afters.insert(JobId(self.grid.last_job.0 + 1), wish.after.clone());
+            }
+        }
+        Submission { ended, ..submission(wish.clone()) }
+    }
+
+    pub(super) fn draft(&mut self, user: UserId, key: Option<String>) -> Reply {
+        let (name, submit) = ("job".to_owned(), "{}".to_owned());
+        self.ask(Request::Draft(NewDraft { user, key, name, submit }))
+    }
+
+    /// Files of these paths, with a byte for each letter of theirs.
+    pub(super) fn put(&mut self, user: UserId, job: u64, paths: &[&str]) -> Reply {
+        let file = |path: &&str| {
+            let (hash, size_bytes) = (BlobHash([7; 32]), path.len() as u64);
+            let blob = BlobRef { hash, size_bytes };
+            InputFile { path: (*path).to_owned(), blob, executable: false }
+        };
+        let files = paths.iter().map(file).collect();
+        self.ask(Request::PutFiles { user, job: JobId(job), files })
     }
 
     pub(super) fn cancel(&mut self, user: UserId, job: u64) -> Reply {
-        self.ask(Request::Cancel { user, job: JobId(job) })
+        self.ask(Request::Cancel { user, job: JobId(job), tasks: None })
+    }
+
+    /// Cancels some tasks, by position.
+    pub(super) fn cancel_tasks(&mut self, user: UserId, job: u64, tasks: &str) -> Reply {
+        let tasks: Ranges = tasks.parse().unwrap();
+        self.ask(Request::Cancel { user, job: JobId(job), tasks: Some(tasks) })
+    }
+
+    pub(super) fn end_with_effects(
+        &mut self,
+        session: u64,
+        text: &str,
+        outcome: Outcome,
+        run_s: u64,
+    ) -> Effects {
+        let event = end(attempt(text), outcome, run_s);
+        self.happen(Input::FromWorker { session: SessionId(session), event })
+    }
+
+    /// Machine `number` comes back as session `number + 1` with nothing that runs.
+    pub(super) fn own_again(&mut self, number: u8, machine: &Machine) {
+        self.join(u64::from(number) + 1, join(number, machine, Vec::new()));
     }
 
     pub(super) fn hear(&mut self, session: u64, event: WorkerEvent) {
@@ -428,9 +568,12 @@ impl World {
 
     /// Why each shape waits, oldest user first.
     pub(super) fn note_waiting(&mut self) {
-        let lines: Vec<String> = self.grid.snapshot().waiting.into_values().collect();
-        for line in lines {
+        let snapshot = self.grid.snapshot();
+        for line in snapshot.waiting.into_values() {
             self.log.push_str(&format!("waits: {line}\n"));
+        }
+        for (job, line) in snapshot.stalled {
+            self.log.push_str(&format!("job {job} {line}\n"));
         }
     }
 
@@ -460,6 +603,9 @@ impl World {
                 change,
                 Change::Transferred(_)
                     | Change::TaskRequeued { .. }
+                    | Change::TaskPausing(_)
+                    | Change::TaskRoused { .. }
+                    | Change::AfterMet { .. }
                     | Change::TaskEnded(_)
                     | Change::UntouchedCancelled { .. }
                     | Change::JobEnded { .. }
@@ -470,27 +616,44 @@ impl World {
         assert!(!shut || !effects.changes.iter().any(settles), "{:?}", effects.changes);
         assert!(shut || self.grid.late_cancels.is_empty());
         assert!(self.grid.voucher_ends.is_of(self.grid.vouchers.keys()));
+        assert!(self.grid.draft_ends.is_of(self.grid.drafts.keys()));
+        let mut drafts_of = BTreeMap::<UserId, BTreeSet<JobId>>::new();
+        for draft in self.grid.drafts.values() {
+            drafts_of.entry(draft.owner).or_default().insert(draft.id);
+        }
+        assert_eq!(self.grid.drafts_of, drafts_of);
     }
 
     /// Every task is in exactly one place, and whoever else counts it counts the same.
     fn check_tasks(&self) {
         let mut leased = BTreeMap::<WorkerId, BTreeSet<AttemptId>>::new();
-        let mut jobs_of = BTreeMap::<UserId, u32>::new();
+        let mut jobs_of = BTreeMap::<UserId, BTreeSet<JobId>>::new();
         for job in self.grid.jobs.values() {
-            let ended = job.ended.succeeded + job.ended.failed + job.ended.cancelled;
             let running = job.leases().count();
-            assert_eq!(job.open_tasks() + ended, job.spec.tasks);
-            assert_eq!(job.tasks.len(), running + job.requeued.len());
+            let pausing = job.pausing().count();
+            assert_eq!(job.open_tasks() + job.ended.len(), job.spec.tasks);
+            assert_eq!(job.tasks.len(), running + job.requeued.len() + pausing);
             assert!(job.open_tasks() > 0, "job {} is over", job.id);
             assert!(job.requeued.iter().all(|index| job.tasks.contains_key(index)));
-            assert!(job.tasks.keys().all(|&index| index < job.untouched_from));
-            *jobs_of.entry(job.owner).or_default() += 1;
+            assert!(!job.tasks.keys().any(|&index| job.untouched.contains(index)));
+            assert!(job.tasks.values().all(|task| task.runs_left > 0));
+            let at_once = job.terms.at_once.unwrap_or(u32::MAX);
+            assert!(running <= at_once as usize, "job {} has too many at once", job.id);
+            jobs_of.entry(job.owner).or_default().insert(job.id);
             for (attempt, lease) in job.leases() {
                 leased.entry(lease.worker).or_default().insert(attempt);
             }
             let shape = Shape::of(job.owner, &job.spec);
-            assert_eq!(self.grid.queue.has(&shape, job.id), job.waiting() > 0, "job {}", job.id);
+            let may_start = next(&self.grid, job, &Vec::new()).is_some();
+            assert_eq!(self.grid.queue.has(&shape, job.id), may_start, "job {}", job.id);
+            let waits = job.open_tasks() as usize > running;
+            assert_eq!(self.grid.lineups[&job.id].is_stalled, waits && !may_start);
+            assert_eq!(self.grid.lineups[&job.id].running as usize, running);
         }
+        assert!(self.grid.lineups.keys().eq(self.grid.jobs.keys()));
+        let pausing: Vec<TaskId> =
+            self.grid.jobs.values().flat_map(|job| job.pausing()).map(|(task, _)| task).collect();
+        assert!(self.grid.task_pauses.is_of(pausing.iter()), "ends of pauses");
         let occupied: BTreeMap<WorkerId, BTreeSet<AttemptId>> = self
             .grid
             .occupancy
@@ -500,6 +663,62 @@ impl World {
         assert_eq!(occupied, leased, "occupancy and leases");
         assert_eq!(self.grid.jobs_of, jobs_of);
         assert!(self.grid.leases.is_of(leased.values().flatten()), "ends of leases");
+    }
+
+    /// Nothing started before what it was to follow, nothing was given up that could still start, and
+    /// whoever waits waits for something undecided.
+    fn check_chains(&self, effects: &Effects) {
+        for job in self.grid.jobs.values() {
+            assert!(is_undecided(&self.grid, job), "job {} waits for what is decided", job.id);
+            let naive = ready(&self.grid, job, &Vec::new());
+            if let Some(ready) = &self.grid.lineups[&job.id].ready {
+                assert!(ready.numbers().eq(naive), "what is ready of job {}", job.id);
+            } else {
+                assert!(job.after.iter().all(|after| !after.each));
+            }
+            let deadline = job.terms.deadline_at_ms;
+            let is_late = deadline.is_some_and(|deadline| deadline <= self.now.0);
+            let waits = job.waiting() as usize + job.pausing().count();
+            assert!(!is_late || waits == 0 || self.grid.is_shut(), "job {} is overdue", job.id);
+        }
+        assert!(self.grid.chains.is_of(self.grid.jobs.values()));
+        for change in &effects.changes {
+            if let Change::TaskLeased { attempt: AttemptId { task, number: 1 }, .. } = change {
+                let after = self.afters.get(&task.job).into_iter().flatten();
+                let far_enough = |after: &After| self.has_come(*after, task.index) == Some(true);
+                assert!(after.clone().all(far_enough), "{task} started too early: {after:?}");
+            }
+            if let Change::UntouchedCancelled { job, tasks, reason: Some(reason), .. } = change {
+                let after: Vec<After> =
+                    self.afters.get(job).into_iter().flatten().copied().collect();
+                let broken =
+                    |index| after.iter().any(|after| self.has_come(*after, index) == Some(false));
+                let is_late = reason.contains("deadline");
+                assert!(is_late || tasks.numbers().all(broken), "{job}.{tasks}: {reason}");
+            }
+        }
+    }
+
+    /// Whether what is waited for has come so far, by all that was ever written; `None` if that is
+    /// undecided.
+    fn has_come(&self, after: After, index: u32) -> Option<bool> {
+        let over = self.disk.over.get(&after.job);
+        let ended = over.or_else(|| self.grid.jobs.get(&after.job).map(|job| &job.ended)).unwrap();
+        let started = self.disk.started.get(&after.job);
+        let (is_started, ok, bad, is_over) = if after.each {
+            let bad = ended.failed.contains(index) || ended.cancelled.contains(index);
+            let ok = ended.succeeded.contains(index);
+            (started.is_some_and(|started| started.contains(index)), ok, bad, ok || bad)
+        } else {
+            let bad = !ended.failed.is_empty() || !ended.cancelled.is_empty();
+            (started.is_some(), over.is_some() && !bad, bad, over.is_some())
+        };
+        match after.when {
+            When::Started => (is_started || is_over).then_some(true),
+            When::Ok => (ok || bad).then_some(ok),
+            When::Any => is_over.then_some(true),
+            When::Failed => is_over.then_some(bad),
+        }
     }
 
     fn check_room(&self, placed: &[(TaskId, WorkerId)]) {

@@ -2,8 +2,11 @@
 //!
 //! The fuzzer's binaries and the test that replays the kept inputs call the same functions.
 
+pub mod archive;
+pub mod arrays;
 pub mod credential;
 pub mod front_door;
+pub mod manifest;
 pub mod messages;
 pub mod outputs;
 pub mod packages;
@@ -28,6 +31,8 @@ pub struct Target {
 
 /// All targets, in the order of their names.
 pub const ALL: &[Target] = &[
+    Target { name: "archive", run: archive::run },
+    Target { name: "arrays", run: arrays::run },
     Target { name: "bulk", run: messages::bulk },
     Target { name: "credential", run: credential::run },
     Target { name: "enrolment", run: messages::enrolment },
@@ -36,6 +41,7 @@ pub const ALL: &[Target] = &[
     Target { name: "header", run: packages::header },
     Target { name: "hello", run: wire::hello },
     Target { name: "lock", run: packages::lock },
+    Target { name: "manifest", run: manifest::run },
     Target { name: "outputs", run: outputs::run },
     Target { name: "requirements", run: packages::requirements },
     Target { name: "rest", run: rest::run },
@@ -44,7 +50,7 @@ pub const ALL: &[Target] = &[
     Target { name: "to_manager", run: messages::to_manager },
     Target { name: "to_worker", run: messages::to_worker },
     Target { name: "uv_lock", run: packages::uv_lock },
-    Target { name: "version_2", run: messages::version_2 },
+    Target { name: "version_3", run: messages::version_3 },
 ];
 
 impl Verdict {

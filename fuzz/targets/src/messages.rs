@@ -6,7 +6,7 @@ use campusgrid_protocol::frame::{decode, encode};
 use campusgrid_protocol::message::{
     self, BulkToManager, BulkToWorker, Enrol, EnrolAnswer, MESSAGE_MAX_BYTES, ToManager, ToWorker,
 };
-use campusgrid_protocol::v2;
+use campusgrid_protocol::v3;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -40,21 +40,33 @@ pub fn enrolment(bytes: &[u8]) -> Verdict {
     }
 }
 
-/// Of protocol 2, and what it is today; the first byte says which message.
-pub fn version_2(bytes: &[u8]) -> Verdict {
+/// Of protocol 3, and what it is today; the first byte says which message.
+pub fn version_3(bytes: &[u8]) -> Verdict {
     match choice(bytes) {
-        Some((0, payload)) => Verdict::of(round_trip::<v2::ToManager>(payload).map(|old| {
-            let today = message::ToManager::from(old);
+        Some((0, payload)) => Verdict::of(round_trip::<v3::BulkToManager>(payload).map(|old| {
             // Nothing may grow over the limit by being translated.
-            encode(&today).expect("a message that came can be passed on");
-        })),
-        Some((1, payload)) => Verdict::of(round_trip::<v2::BulkToManager>(payload).map(|old| {
             encode(&message::BulkToManager::from(old)).expect("a message that came");
         })),
-        Some((2, payload)) => Verdict::of(round_trip::<v2::ToWorker>(payload)),
+        Some((1, payload)) => Verdict::of(round_trip::<v3::BulkToWorker>(payload)),
+        Some((2, payload)) => Verdict::of(round_trip::<v3::ToWorker>(payload)),
         // What a manager of today says to an old worker.
         Some((_, payload)) => Verdict::of(round_trip::<ToWorker>(payload).map(|today| {
-            if let Some(old) = v2::ToWorker::from_today(today) {
+            let is_beyond_it = match &today {
+                ToWorker::Start { attempt, index, spec, .. } => {
+                    spec.needs_4() || *index != attempt.task.index
+                }
+                ToWorker::Welcome { .. }
+                | ToWorker::Locked { .. }
+                | ToWorker::Cancel { .. }
+                | ToWorker::Drop { .. }
+                | ToWorker::Stored { .. }
+                | ToWorker::Renewed { .. }
+                | ToWorker::Closing { .. }
+                | ToWorker::Certificate { .. } => false,
+            };
+            let old = v3::ToWorker::from_today(today);
+            assert_eq!(old.is_none(), is_beyond_it);
+            if let Some(old) = old {
                 assert!(encode(&old).is_ok_and(|bytes| bytes.len() <= MESSAGE_MAX_BYTES));
             }
         })),

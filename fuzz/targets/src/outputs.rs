@@ -90,6 +90,7 @@ fn part(frame: Frame) -> Option<Part> {
         | Kind::Terminate
         | Kind::Kill
         | Kind::Ping
+        | Kind::Warn
         | Kind::Stdout
         | Kind::Stderr => None,
     }

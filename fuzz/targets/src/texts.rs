@@ -4,8 +4,10 @@ use std::path::{Component, Path};
 
 use campusgrid_protocol::compiler_flag::check_compiler_flag;
 use campusgrid_protocol::id::AttemptId;
+use campusgrid_protocol::pattern::matches;
 use campusgrid_protocol::text::{
-    check_feature, check_image, check_label, check_offer, check_path, check_user_name, is_hidden,
+    check_feature, check_image, check_label, check_offer, check_path, check_pattern,
+    check_user_name, is_hidden,
 };
 
 use crate::Verdict;
@@ -13,7 +15,7 @@ use crate::Verdict;
 /// One text, put to all checks.
 pub fn run(bytes: &[u8]) -> Verdict {
     let Ok(text) = std::str::from_utf8(bytes) else { return Verdict::Refused };
-    let taken = [path(text), attempt(text), name(text), feature(text), flag(text)];
+    let taken = [path(text), pattern(text), attempt(text), name(text), feature(text), flag(text)];
     if taken.contains(&true) { Verdict::Taken } else { Verdict::Refused }
 }
 
@@ -29,6 +31,18 @@ fn path(text: &str) -> bool {
     let parts: Vec<_> = path.components().map(|part| part.as_os_str().to_string_lossy()).collect();
     assert_eq!(parts.join("/"), text);
     true
+}
+
+/// A pattern's paths stay there as well, and a path is a pattern of itself.
+fn pattern(text: &str) -> bool {
+    let is_one = check_pattern(text).is_ok();
+    assert!(!is_one || check_path(text).is_ok(), "{text:?}");
+    if is_one {
+        // Whatever it is, it comes to an end.
+        assert!(matches(text, text) || text.contains(['*', '?']), "{text:?}");
+        matches(text, &text.replace(['*', '?'], "a"));
+    }
+    is_one
 }
 
 /// An attempt has one name, which is also a plain file's.

@@ -63,6 +63,7 @@ impl Delivery {
     fn forget_live_log(&self, change: &Change) {
         match change {
             Change::TaskRequeued { attempt, .. } => self.live.forget(*attempt),
+            Change::TaskPausing(pause) => self.live.forget(pause.attempt),
             Change::TaskEnded(end) => {
                 if let Some(result) = &end.attempt {
                     self.live.forget(result.attempt);
@@ -94,6 +95,17 @@ impl Delivery {
             | Change::TaskCancelling { .. }
             | Change::JobCancelling { .. }
             | Change::UntouchedCancelled { .. }
+            | Change::TaskRoused { .. }
+            | Change::AfterMet { .. }
+            | Change::JobHoldSet { .. }
+            | Change::JobPrioritySet { .. }
+            | Change::Drafted { .. }
+            | Change::DraftChanged { .. }
+            | Change::DraftDiscarded { .. }
+            | Change::JobEmptied { .. }
+            | Change::NoticeDue { .. }
+            | Change::NoticeTried { .. }
+            | Change::WebhookSecretSet { .. }
             | Change::JobEnded { .. }
             | Change::WorkerApproved { .. }
             | Change::WorkerRenamed { .. }

@@ -1,5 +1,7 @@
 //! How the rest of the daemon speaks to the engine: requests in, replies, snapshots and event
-//! numbers out. Cheap to clone.
+//! numbers out. Cheap to clone. What is asked about jobs is in `jobs`.
+
+mod jobs;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,17 +9,14 @@ use std::time::Duration;
 use crate::health::Health;
 use campusgrid_core::effect::{Refusal, Reply};
 use campusgrid_core::input::{
-    Enrolment, Intake, NewApiToken, NewLogin, Registration, Request, Submission, VoucherWish,
-    WorkerEvent,
+    Enrolment, Intake, NewApiToken, NewLogin, Registration, Request, VoucherWish, WorkerEvent,
 };
-use campusgrid_core::money::Micros;
 use campusgrid_core::policy::Policy;
 use campusgrid_core::snapshot::Snapshot;
 use campusgrid_core::time::Timestamp;
 use campusgrid_core::user::{Role, User};
-use campusgrid_protocol::id::{ApiTokenId, JobId, LoginId, SessionId, UserId, VoucherId, WorkerId};
+use campusgrid_protocol::id::{ApiTokenId, LoginId, SessionId, UserId, VoucherId, WorkerId};
 use campusgrid_protocol::message::ToWorker;
-use campusgrid_protocol::task::TaskSpec;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// How long somebody waits to see what they have done: a few times what a snapshot waits for.
@@ -229,35 +228,6 @@ impl EngineHandle {
     /// `Refused(NotFound)`, `Busy`, `Stopping`.
     pub async fn revoke_voucher(&self, user: UserId, voucher: VoucherId) -> Result<(), AskError> {
         self.ask(Request::RevokeVoucher { user, voucher }).await.map(drop)
-    }
-
-    /// Submits a job, whose form is checked already. A `key` that this user has used before finds
-    /// the job of then. Yields the job and what is held for it.
-    ///
-    /// # Errors
-    ///
-    /// `Refused` with `Insufficient`, `TooManyJobs`, `PriceOverflow`, `KeyReused`, `DiskFull` or
-    /// `BooksBroken`; `Busy`, `Stopping`.
-    pub async fn submit(
-        &self,
-        user: UserId,
-        key: Option<String>,
-        name: String,
-        spec: TaskSpec,
-    ) -> Result<(JobId, Micros), AskError> {
-        let submission = Submission { user, key, name, spec };
-        let reply = self.ask(Request::Submit(submission)).await?;
-        let Reply::Submitted { job, held } = reply else { unexpected(&reply) };
-        Ok((job, held))
-    }
-
-    /// Cancels all tasks of a job that have not ended.
-    ///
-    /// # Errors
-    ///
-    /// `Refused` with `NotFound` or `HasEnded`; `Busy`, `Stopping`.
-    pub async fn cancel(&self, user: UserId, job: JobId) -> Result<(), AskError> {
-        self.ask(Request::Cancel { user, job }).await.map(drop)
     }
 
     /// Asks to let a machine in. Yields its number and its owner's name; with a code in place of a

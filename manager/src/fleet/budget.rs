@@ -38,6 +38,16 @@ struct Account {
     blobs: usize,
     /// What has come.
     kept: BTreeSet<BlobHash>,
+    inputs: Option<BlobRef>,
+}
+
+/// What an attempt's job has asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Grant {
+    /// Scratch space, which its outputs come from.
+    pub(super) disk_mib: u32,
+    /// The manifest of the files that it brings.
+    pub(super) inputs: Option<BlobRef>,
 }
 
 /// An attempt has left too much already.
@@ -53,8 +63,8 @@ impl Budgets {
         Self { live, accounts: Arc::default() }
     }
 
-    /// An attempt begins with this much scratch space, which its outputs come from.
-    pub(super) fn grant(&self, worker: WorkerId, attempt: AttemptId, disk_mib: u32) {
+    /// An attempt begins.
+    pub(super) fn grant(&self, worker: WorkerId, attempt: AttemptId, grant: Grant) {
         let mut accounts = self.lock();
         if accounts.attempts.len() >= accounts.swept_at + SWEEP_EVERY {
             accounts
@@ -64,16 +74,22 @@ impl Budgets {
         }
         accounts.attempts.entry(attempt).or_insert_with(|| Account {
             worker,
-            bytes_max: (u64::from(disk_mib) << 20) + 2 * LOG_MAX_BYTES,
+            bytes_max: (u64::from(grant.disk_mib) << 20) + 2 * LOG_MAX_BYTES,
             bytes: 0,
             blobs: 0,
             kept: BTreeSet::new(),
+            inputs: grant.inputs,
         });
     }
 
     /// Whether an attempt has been granted something.
     pub(super) fn knows(&self, attempt: AttemptId) -> bool {
         self.lock().attempts.contains_key(&attempt)
+    }
+
+    /// The manifest of the files that an attempt's job brings.
+    pub(super) fn inputs(&self, attempt: AttemptId) -> Option<BlobRef> {
+        self.lock().attempts.get(&attempt)?.inputs
     }
 
     /// Whether a blob came from this attempt: that it is here for another one is not for it to know.
@@ -139,7 +155,7 @@ mod tests {
     use campusgrid_protocol::id::{AttemptId, BlobHash, JobId, TaskId, WorkerId};
     use campusgrid_protocol::task::BlobRef;
 
-    use super::{BLOBS_MAX, Budgets, SWEEP_EVERY};
+    use super::{BLOBS_MAX, Budgets, Grant, SWEEP_EVERY};
     use crate::fleet::check::LOG_MAX_BYTES;
     use crate::live::LiveLogs;
 
@@ -153,17 +169,21 @@ mod tests {
         BlobRef { hash: BlobHash(hash), size_bytes }
     }
 
+    fn disk(disk_mib: u32) -> Grant {
+        Grant { disk_mib, inputs: None }
+    }
+
     #[test]
     fn what_is_left_counts_whatever_the_connection() {
         let budgets = Budgets::new(LiveLogs::default());
         let max = (1 << 20) + 2 * LOG_MAX_BYTES;
         assert!(budgets.take(attempt(1), blob(1)).is_err(), "not begun");
-        budgets.grant(WorkerId(1), attempt(1), 1);
+        budgets.grant(WorkerId(1), attempt(1), disk(1));
         let half = budgets.take(attempt(1), blob(max / 2)).unwrap();
         assert!(budgets.take(attempt(1), blob(max / 2 + 1)).is_err());
         drop(half); // Broken off: nothing of it is left.
         budgets.take(attempt(1), blob(max)).unwrap().keep();
-        budgets.grant(WorkerId(1), attempt(1), 1000); // A repeated start.
+        budgets.grant(WorkerId(1), attempt(1), disk(1000)); // A repeated start.
         assert!(budgets.take(attempt(1), blob(1)).is_err());
         assert!(budgets.take(attempt(1), blob(0)).is_ok());
         assert!(budgets.take(attempt(1), blob(u64::MAX)).is_err());
@@ -172,7 +192,7 @@ mod tests {
     #[test]
     fn files_without_content_are_files() {
         let budgets = Budgets::new(LiveLogs::default());
-        budgets.grant(WorkerId(1), attempt(1), 1);
+        budgets.grant(WorkerId(1), attempt(1), disk(1));
         for _ in 0..BLOBS_MAX {
             budgets.take(attempt(1), blob(0)).unwrap().keep();
         }
@@ -183,8 +203,8 @@ mod tests {
     #[test]
     fn what_one_attempt_has_left_another_has_not() {
         let budgets = Budgets::new(LiveLogs::default());
-        budgets.grant(WorkerId(1), attempt(1), 1);
-        budgets.grant(WorkerId(2), attempt(2), 1);
+        budgets.grant(WorkerId(1), attempt(1), disk(1));
+        budgets.grant(WorkerId(2), attempt(2), disk(1));
         let begun = budgets.take(attempt(1), blob(7)).unwrap();
         assert!(!budgets.has(attempt(1), &blob(7)), "not before it is here");
         begun.keep();
@@ -198,7 +218,7 @@ mod tests {
         live.open(WorkerId(1), attempt(0));
         let all = u32::try_from(3 * SWEEP_EVERY).unwrap();
         for index in 0..all {
-            budgets.grant(WorkerId(1), attempt(index), 1);
+            budgets.grant(WorkerId(1), attempt(index), disk(1));
         }
         assert!(budgets.lock().attempts.len() <= SWEEP_EVERY + 1);
         assert!(budgets.take(attempt(0), blob(1)).is_ok(), "still under way");

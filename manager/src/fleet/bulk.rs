@@ -1,5 +1,6 @@
-//! A worker's bulk connection: blobs in, each confirmed when it is on disk.
+//! A worker's bulk connection: blobs in, each confirmed when it is on disk, and a job's files out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use campusgrid_core::input::{Intake, Shut};
@@ -9,28 +10,32 @@ use campusgrid_protocol::task::BlobRef;
 use futures_util::{SinkExt, StreamExt};
 use tokio::time::{Instant, timeout};
 
+use super::budget::Grant;
 use super::check::bad;
 use super::door::{Guest, Member, see_out};
+use super::inputs::Named;
 use super::pace::Pace;
 use super::strangers::Place;
 use super::wire::Wire;
 use super::{Fleet, FleetError, Frames, introduction};
 use crate::blobs::{BlobError, Incoming};
-use crate::store::read::{Reader, Viewer};
+use crate::store::read::{Reader, StoredJob, Viewer};
 
 /// A bulk connection that sends nothing for this long is closed.
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// A bulk connection, whose other end is a machine that has joined.
-struct Bulk<'a> {
-    fleet: &'a Fleet,
+pub(super) struct Bulk<'a> {
+    pub(super) fleet: &'a Fleet,
     frames: &'a mut Frames,
     wire: Wire,
-    member: Member,
+    pub(super) member: Member,
     session: SessionId,
     place: Place,
     /// Blobs so far, for names of what is being written.
     number: u64,
+    /// What the attempt's job brings, once that was asked for.
+    pub(super) named: Option<Arc<Named>>,
 }
 
 /// What has become of a blob.
@@ -39,8 +44,8 @@ enum Taken {
     Stopped(Stop),
 }
 
-/// Why nothing more is taken in on a connection.
-enum Stop {
+/// Why nothing more is taken in or handed out on a connection.
+pub(super) enum Stop {
     /// These blobs are never wanted.
     Refused(String),
     /// They are, but not now.
@@ -54,21 +59,26 @@ impl Fleet {
         let end = match member {
             Ok(member) => {
                 let frames = &mut frames;
-                Bulk { fleet: self, frames, wire, member, session, place, number: 0 }.run().await
+                let number = 0;
+                let named = None;
+                Bulk { fleet: self, frames, wire, member, session, place, number, named }
+                    .run()
+                    .await
             }
             Err(error) => Err(error),
         };
         if let Err(error) = &end
             && let Some(reason) = error.to_peer()
         {
-            drop(send(&mut frames, wire, BulkToWorker::Later { reason }).await); // It may be gone.
+            let later = BulkToWorker::Later { reason };
+            drop(send(&mut frames, wire, later, SILENCE).await); // It may be gone.
         }
         see_out(frames.get_mut()).await;
         end
     }
 
     /// The machine as which blobs of an attempt are taken in now, if they are. Asked again for each
-    /// piece: meanwhile the machine may have been removed, and the attempt be over.
+    /// piece.
     fn sender(&self, member: &Member, attempt: AttemptId) -> Result<WorkerId, Stop> {
         match &self.engine.snapshot().intake {
             Intake::Open => {}
@@ -79,10 +89,16 @@ impl Fleet {
                 return Err(Stop::Later("the manager's books do not balance".to_owned()));
             }
         }
+        self.runner(member, attempt)
+    }
+
+    /// The machine that runs an attempt, if this is it: only who was given a task may fill our disk
+    /// with what came of it, or have what it is made of. Asked again for each piece: meanwhile the
+    /// machine may have been removed, and the attempt be over.
+    pub(super) fn runner(&self, member: &Member, attempt: AttemptId) -> Result<WorkerId, Stop> {
         let Some(worker) = self.roster.present(&member.key_hash) else {
             return Err(Stop::Later("this machine is not connected".to_owned()));
         };
-        // Only who was given a task may fill our disk with what came of it.
         if !self.around.live.is_open(worker, attempt) {
             let reason = format!("attempt {attempt} is not this machine's, or no longer");
             return Err(Stop::Refused(reason));
@@ -98,10 +114,12 @@ impl Fleet {
         }
         // Everybody's jobs, as an operator sees them; whose it is does not matter here.
         let viewer = Viewer { user: UserId(0), operator: true };
-        let find = move |reader: &Reader| reader.job(viewer, attempt.task.job);
+        let job = attempt.task.job;
+        let find = move |reader: &Reader| Ok((reader.job(viewer, job)?, reader.manifest_of(job)?));
         let found = self.around.readers.read(find).await.map_err(FleetError::Budget)?;
-        if let Some(job) = found {
-            self.budgets.grant(worker, attempt, job.shape.needs.disk_mib);
+        if let (Some(StoredJob { shape: Some(shape), .. }), inputs) = found {
+            let grant = Grant { disk_mib: shape.needs.disk_mib, inputs };
+            self.budgets.grant(worker, attempt, grant);
         }
         Ok(())
     }
@@ -122,7 +140,7 @@ impl Bulk<'_> {
         let Some(_one_of_few) = self.fleet.roster.begin_bulk(self.member.key_hash) else {
             return self.stop(Stop::Later("this machine sends too much at once".to_owned())).await;
         };
-        let worker = match self.fleet.sender(&self.member, attempt) {
+        let worker = match self.fleet.runner(&self.member, attempt) {
             Ok(worker) => worker,
             Err(stop) => return self.stop(stop).await,
         };
@@ -130,12 +148,18 @@ impl Bulk<'_> {
         self.fleet.grant(worker, attempt).await?;
         self.send(BulkToWorker::Ready).await?;
         while let Some(message) = self.next().await? {
-            let BulkToManager::Blob(blob) = message else {
-                return Err(bad("a chunk of no blob"));
-            };
-            match self.take_in(attempt, blob).await? {
-                Taken::Whole => self.send(BulkToWorker::Received).await?,
-                Taken::Stopped(stop) => return self.stop(stop).await,
+            match message {
+                BulkToManager::Blob(blob) => match self.take_in(attempt, blob).await? {
+                    Taken::Whole => self.send(BulkToWorker::Received).await?,
+                    Taken::Stopped(stop) => return self.stop(stop).await,
+                },
+                BulkToManager::Fetch { blob, offset_bytes } => {
+                    if let Err(stop) = self.hand_out(attempt, blob, offset_bytes).await? {
+                        return self.stop(stop).await;
+                    }
+                }
+                BulkToManager::Chunk(_) => return Err(bad("a chunk of no blob")),
+                BulkToManager::Open { .. } => return Err(bad("a second opening")),
             }
         }
         Ok(())
@@ -234,7 +258,15 @@ impl Bulk<'_> {
     }
 
     async fn send(&mut self, message: BulkToWorker) -> Result<(), FleetError> {
-        send(self.frames, self.wire, message).await
+        self.send_within(SILENCE, message).await
+    }
+
+    pub(super) async fn send_within(
+        &mut self,
+        most: Duration,
+        message: BulkToWorker,
+    ) -> Result<(), FleetError> {
+        send(self.frames, self.wire, message, most.min(SILENCE)).await
     }
 }
 
@@ -245,9 +277,14 @@ async fn blocking<T: Send + 'static>(
     Ok(tokio::task::spawn_blocking(work).await.map_err(|_| FleetError::Stopping)??)
 }
 
-async fn send(frames: &mut Frames, wire: Wire, message: BulkToWorker) -> Result<(), FleetError> {
+async fn send(
+    frames: &mut Frames,
+    wire: Wire,
+    message: BulkToWorker,
+    most: Duration,
+) -> Result<(), FleetError> {
     let Some(payload) = wire.bulk_to_worker(message)? else { return Ok(()) };
-    let seconds = SILENCE.as_secs();
-    let sent = timeout(SILENCE, frames.send(payload)).await;
+    let seconds = most.as_secs();
+    let sent = timeout(most, frames.send(payload)).await;
     Ok(sent.map_err(|_| FleetError::Silence { seconds })??)
 }

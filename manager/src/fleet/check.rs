@@ -113,13 +113,18 @@ pub(super) fn ended(ended: &Ended) -> Result<(), FleetError> {
 /// What the worker says of an outcome in words of its own.
 fn explanation(outcome: &Outcome) -> &str {
     match outcome {
-        Outcome::Failed(Failure::Requirements { message } | Failure::Image { message })
+        Outcome::Failed(
+            Failure::Requirements { message }
+            | Failure::Image { message }
+            | Failure::Inputs { message },
+        )
         | Outcome::Returned(
             WorkerFault::Sandbox { message }
             | WorkerFault::Environment { message }
             | WorkerFault::Engine { message }
             | WorkerFault::Gpu { message }
-            | WorkerFault::Disk { message },
+            | WorkerFault::Disk { message }
+            | WorkerFault::Inputs { message },
         ) => message,
         Outcome::Failed(
             Failure::ExitCode(_)

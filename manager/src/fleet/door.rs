@@ -129,7 +129,7 @@ async fn refuse_in_the_clear(stream: &mut TcpStream) -> FleetError {
     match hello::on_manager(&bytes) {
         Err(HelloError::NotCampusGrid) => FleetError::NotTls,
         Ok(_) | Err(HelloError::Version { .. } | HelloError::Kind { .. }) => {
-            if let Err(error) = stream.write_all(&hello::in_the_clear()).await {
+            if let Err(error) = stream.write_all(&hello::from_manager(0)).await {
                 return FleetError::Connection(error);
             }
             see_out(stream).await;

@@ -7,6 +7,8 @@ mod code;
 mod crowd;
 mod door;
 mod enrolment;
+mod hand_out;
+mod inputs;
 mod pace;
 mod quiet;
 mod roster;
@@ -26,6 +28,7 @@ use campusgrid_protocol::frame::FrameError;
 use campusgrid_protocol::hello::{ConnectionKind, HelloError};
 use campusgrid_protocol::id::SessionId;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::time::{interval, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -41,6 +44,7 @@ use crate::readers::Readers;
 use crate::store::StoreError;
 use budget::Budgets;
 use crowd::Crowd;
+use inputs::Inputs;
 use quiet::Quiet;
 use roster::Roster;
 use strangers::Strangers;
@@ -54,7 +58,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Who has not got as far as saying what the connection is for.
 const STRANGER: &str = "a stranger";
 
-/// Who brings the files of a result.
+/// Who brings the files of a result, or fetches those of a job.
 const BULK: &str = "a worker's bulk connection";
 
 /// A machine that has no certificate yet, or asks for another.
@@ -136,6 +140,9 @@ pub struct Fleet {
     waiting: Crowd,
     roster: Roster,
     budgets: Budgets,
+    inputs: Inputs,
+    /// Turns to send a job's files.
+    handed_out: Arc<Semaphore>,
     quiet: Quiet,
 }
 
@@ -183,6 +190,8 @@ impl Fleet {
             waiting: Crowd::new(enrolment::WAITING_MAX),
             roster: Roster::default(),
             budgets: Budgets::new(around.live.clone()),
+            inputs: Inputs::new(around.blobs.clone()),
+            handed_out: Arc::new(Semaphore::new(hand_out::AT_ONCE)),
             quiet: Quiet::default(),
             around,
         })
@@ -266,9 +275,7 @@ impl Fleet {
             Ok(()) if who == BULK || who == NEWCOMER => {
                 tracing::debug!(%address, session, "{who} has ended");
             }
-            Err(FleetError::Connection(error))
-                if who == BULK && error.kind() == ErrorKind::UnexpectedEof =>
-            {
+            Err(FleetError::Connection(error)) if who == BULK && is_hang_up(&error) => {
                 tracing::debug!(%address, session, "{who} has ended");
             }
             Ok(()) => tracing::info!(%address, session, "{who} has disconnected"),
@@ -285,6 +292,12 @@ impl Fleet {
             Err(_) => {}
         }
     }
+}
+
+/// Whether the other end has gone without a word.
+fn is_hang_up(error: &std::io::Error) -> bool {
+    let kinds = [ErrorKind::UnexpectedEof, ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
+    kinds.contains(&error.kind())
 }
 
 /// One connection, for as long as it lasts.

@@ -1,5 +1,5 @@
-//! How fast a file has to come: whoever sends a byte now and then would hold its place, and the room
-//! that was promised to it, for ever.
+//! How fast a file has to come, or to be taken: whoever sends or reads a byte now and then would hold
+//! its place, and the room that was promised to it, for ever.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ impl Pace {
         (GRACE + Duration::from_secs(self.bytes / RATE_MIN)).saturating_sub(self.waited)
     }
 
-    /// A piece has come.
+    /// A piece has come, or gone.
     pub(super) fn note(&mut self, waited: Duration, bytes: usize) {
         self.waited += waited;
         self.bytes += bytes as u64;

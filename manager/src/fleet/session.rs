@@ -11,6 +11,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::budget::Grant;
 use super::check::bad;
 use super::door::{Guest, Member, see_out};
 use super::roster::OneOfFew;
@@ -64,6 +65,7 @@ impl Fleet {
             return Err(FleetError::FirstMessage);
         };
         check::join(&mut join)?;
+        wire.set_label(&mut join.labels);
         tracing::info!(session = id.0, worker = %join.name, "a worker has connected");
         let (outbox, mail) = mpsc::channel(OUTBOX);
         self.engine.connected(id, outbox).await.map_err(|_| FleetError::Stopping)?;
@@ -175,6 +177,7 @@ impl Session<'_> {
     }
 
     async fn feed(&mut self, message: ToWorker) -> Result<(), FleetError> {
+        let mut started = None;
         match &message {
             ToWorker::Welcome { worker, .. } => {
                 self.worker = Some(*worker);
@@ -185,8 +188,10 @@ impl Session<'_> {
                 }
             }
             ToWorker::Start { attempt, spec, .. } => {
+                started = Some(*attempt);
                 if let Some(worker) = self.worker {
-                    self.fleet.budgets.grant(worker, *attempt, spec.needs.disk_mib);
+                    let grant = Grant { disk_mib: spec.needs.disk_mib, inputs: spec.inputs };
+                    self.fleet.budgets.grant(worker, *attempt, grant);
                 }
             }
             // Who has been removed sends no more files, whether or not it reads this.
@@ -198,10 +203,14 @@ impl Session<'_> {
             | ToWorker::Renewed { .. }
             | ToWorker::Certificate { .. } => {}
         }
-        match self.wire.to_worker(message)? {
-            Some(payload) => Ok(self.frames.feed(payload).await?),
-            None => Ok(()),
-        }
+        let Some(payload) = self.wire.to_worker(message)? else {
+            // The label that such a job requires has not kept it away. Its lease ends by itself.
+            if let Some(attempt) = started {
+                tracing::error!(session = self.id.0, %attempt, "gave a task to too old a worker");
+            }
+            return Ok(());
+        };
+        Ok(self.frames.feed(payload).await?)
     }
 
     /// A certificate that lasts longer, for the same key and no other.
@@ -303,7 +312,7 @@ impl Session<'_> {
         }
         // Up to a thousand looks at the disk, for which other sessions need not wait.
         let blobs = self.fleet.around.blobs.clone();
-        let look = move || referred.into_iter().find(|blob| !blobs.contains(*blob));
+        let look = move || referred.into_iter().find(|blob| !blobs.touch(*blob));
         tokio::task::spawn_blocking(look).await.map_err(|_| FleetError::Stopping)
     }
 }

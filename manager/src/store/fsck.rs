@@ -1,6 +1,9 @@
 //! Proves the books: every invariant of DESIGN §4, each as a query that finds what breaks it, and a
 //! database file that is damaged, told in words.
 
+pub(super) mod holds;
+pub(super) mod jobs;
+
 use std::path::Path;
 
 use campusgrid_core::ledger::{ChainHash, chain};
@@ -13,51 +16,20 @@ use rusqlite::{Connection, ErrorCode, Row, params_from_iter};
 use super::schema::MIGRATIONS;
 use super::{Store, StoreError, open_reader, statements};
 
-/// Transfers that are about one task, and which, from keys such as `pay:7.0:1` and `refund:7.0`.
-macro_rules! named {
-    () => {
-        "keyed AS (SELECT id, key, amount, CASE WHEN key LIKE 'refund:%' THEN substr(key, 8)
-                ELSE substr(key, 5, instr(substr(key, 5), ':') - 1) END AS task
-            FROM transfer WHERE key LIKE 'pay:%' OR key LIKE 'fee:%'
-                OR (key LIKE 'refund:%' AND instr(key, '-') = 0)),
-        named AS (SELECT id, key, amount,
-                CAST(substr(task, 1, instr(task, '.') - 1) AS INTEGER) AS job,
-                CAST(substr(task, instr(task, '.') + 1) AS INTEGER) AS idx
-            FROM keyed)"
-    };
-}
-
 statements! {
     BALANCES = "SELECT 'the balances of all accounts sum to ' || total || ', not to 0'
         FROM (SELECT coalesce(sum(balance), 0) AS total FROM account) WHERE total <> 0";
     ACCOUNTS = "SELECT 'account ' || id || ' has ' || balance || ', its transfers say ' || moved
-        FROM (SELECT id, balance,
-                coalesce((SELECT sum(amount) FROM transfer WHERE credit = account.id), 0)
-                - coalesce((SELECT sum(amount) FROM transfer WHERE debit = account.id), 0)
-                AS moved
-            FROM account)
+        FROM (SELECT id, balance, coalesce(came, 0) - coalesce(went, 0) AS moved FROM account
+            LEFT JOIN (SELECT credit, sum(amount) AS came FROM transfer GROUP BY credit)
+                ON credit = account.id
+            LEFT JOIN (SELECT debit, sum(amount) AS went FROM transfer GROUP BY debit)
+                ON debit = account.id)
         WHERE balance <> moved";
     ESCROW = "SELECT 'escrow has ' || escrow || ', the open holds sum to ' || held
         FROM (SELECT coalesce((SELECT balance FROM account WHERE id = 2), 0) AS escrow,
-            (SELECT coalesce(sum(quote * (tasks - succeeded - failed - cancelled)), 0)
-                FROM job) AS held)
+            (SELECT coalesce(sum(quote * open_runs), 0) FROM job) AS held)
         WHERE escrow <> held";
-    HOLDS = "SELECT 'job ' || id || ' has ' || held || ' in escrow, its open tasks hold ' || open
-        FROM (SELECT id, quote * (tasks - succeeded - failed - cancelled) AS open,
-                (SELECT coalesce(sum(CASE WHEN credit = 2 THEN amount ELSE -amount END), 0)
-                    FROM transfer WHERE transfer.job = job.id) AS held
-            FROM job)
-        WHERE held <> open";
-    CHARGES = "SELECT 'job ' || id || ' is charged ' || charged || ', its payments sum to ' || paid
-        FROM (SELECT id, charged,
-                (SELECT coalesce(sum(amount), 0) FROM transfer
-                    WHERE transfer.job = job.id AND (key LIKE 'pay:%' OR key LIKE 'fee:%')) AS paid
-            FROM job)
-        WHERE charged <> paid";
-    PAID_ONCE = "SELECT 'task ' || task || ' is paid ' || count(*) || ' times'
-        FROM (SELECT substr(key, 5, instr(substr(key, 5), ':') - 1) AS task
-            FROM transfer WHERE key LIKE 'pay:%')
-        GROUP BY task HAVING count(*) > 1";
     EARNED = "SELECT 'account ' || id || ' has earned ' || earned || ', its payments say ' || paid
         FROM (SELECT id, earned, coalesce((SELECT sum(amount) FROM transfer
                 WHERE credit = account.id AND key LIKE 'pay:%'), 0) AS paid FROM account)
@@ -66,55 +38,6 @@ statements! {
         FROM (SELECT id, spent, coalesce((SELECT sum(charged) FROM job
                 WHERE job.owner = account.id - 1000), 0) AS charged FROM account)
         WHERE spent <> charged";
-    COUNTS = "SELECT 'job ' || id || ' counts ' || succeeded || ' succeeded and ' || failed
-            || ' failed, its tasks say otherwise'
-        FROM job
-        WHERE succeeded <> (SELECT count(*) FROM task WHERE job = job.id AND state = 'succeeded')
-            OR failed <> (SELECT count(*) FROM task WHERE job = job.id AND state = 'failed')";
-    OPEN = "SELECT 'job ' || id || ' counts ' || (tasks - succeeded - failed - cancelled)
-            || ' tasks that are open, and has ' || (tasks - untouched_from + begun)
-        FROM (SELECT job.*, (SELECT count(*) FROM task
-                WHERE task.job = job.id AND task.ended_at IS NULL) AS begun FROM job)
-        WHERE tasks - succeeded - failed - cancelled <> tasks - untouched_from + begun";
-    CANCELLED = "SELECT 'job ' || id || ' counts ' || cancelled || ' cancelled, fewer than its tasks say'
-        FROM job
-        WHERE cancelled < (SELECT count(*) FROM task WHERE job = job.id AND state = 'cancelled')";
-    ENDED = "SELECT 'job ' || id || ' has ended ' || (succeeded + failed + cancelled) || ' of '
-            || tasks || ' tasks and is ' || iif(ended_at IS NULL, 'open', 'closed')
-        FROM job WHERE (ended_at IS NULL) = (succeeded + failed + cancelled = tasks)";
-    TOTAL = "SELECT 'the total of ended tasks is ' || tasks_ended || ', the jobs say ' || ended
-        FROM (SELECT tasks_ended, (SELECT coalesce(sum(succeeded + failed + cancelled), 0)
-            FROM job) AS ended FROM total)
-        WHERE tasks_ended <> ended";
-    TASKS_CLOSED = concat!("WITH ", named!(), ",
-            closed AS MATERIALIZED (SELECT job, idx, sum(amount) AS amount,
-                    sum(iif(key LIKE 'refund:%', 0, amount)) AS charged
-                FROM named GROUP BY job, idx)
-        SELECT 'task ' || job.id || '.' || task.idx || ' is ' || task.state || ' and charged '
-            || task.charged || '; of its hold of ' || job.quote || ', '
-            || coalesce(closed.amount, 0) || ' are closed and ' || coalesce(closed.charged, 0)
-            || ' were paid'
-        FROM task JOIN job ON job.id = task.job
-        LEFT JOIN closed ON closed.job = task.job AND closed.idx = task.idx
-        WHERE coalesce(closed.amount, 0) <> iif(task.ended_at IS NULL, 0, job.quote)
-            OR coalesce(closed.charged, 0) <> task.charged");
-    STRAYS = concat!("WITH ", named!(), "
-        SELECT 'transfer ' || id || ' (' || key || ') is about a task that is not there'
-        FROM named WHERE NOT EXISTS
-            (SELECT 1 FROM task WHERE task.job = named.job AND task.idx = named.idx)");
-    LEASES = "SELECT 'task ' || job || '.' || idx || ' is ' || state || ' after ' || attempts
-            || ' attempts, and its attempts say otherwise'
-        FROM task
-        WHERE attempts <> (SELECT coalesce(max(number), 0) FROM attempt
-                WHERE attempt.job = task.job AND attempt.idx = task.idx)
-            OR iif(state = 'leased', attempts, 0) <> (SELECT coalesce(sum(number), 0) FROM attempt
-                WHERE attempt.job = task.job AND attempt.idx = task.idx AND ended_at IS NULL)";
-    UNTOUCHED = "SELECT 'task ' || task.job || '.' || task.idx || ' has started, its job says that '
-            || 'none from ' || job.untouched_from || ' on has'
-        FROM task JOIN job ON job.id = task.job WHERE task.idx >= job.untouched_from";
-    LEFT_OPEN = "SELECT 'job ' || task.job || ' has ended, its task ' || task.idx || ' has not'
-        FROM task JOIN job ON job.id = task.job
-        WHERE job.ended_at IS NOT NULL AND task.ended_at IS NULL";
     GUARDS = "SELECT 'the guard ' || name || ' of the ledger is gone: its rows could be changed'
         FROM (SELECT 'transfer_never_changes' AS name, 'UPDATE' AS what
             UNION SELECT 'transfer_never_goes', 'DELETE') AS guard
@@ -127,36 +50,23 @@ statements! {
     VOUCHERS = "SELECT 'voucher ' || id || ' is good for longer than one can be made: revoke it'
         FROM voucher WHERE until - made_at > ?1";
     BLOBS = "SELECT hash, size, 'output ' || path || ' of task ' || job || '.' || idx FROM output
+        UNION ALL SELECT hash, size, stream || ' of attempt ' || job || '.' || idx || '#' || attempt
+            FROM log WHERE hash IS NOT NULL
+        UNION ALL SELECT hash, size, 'file ' || path || ' of job ' || job FROM file
+        UNION ALL SELECT manifest, manifest_size, 'the list of files of job ' || id
+            FROM job WHERE manifest IS NOT NULL";
+    // Of a database that an older manager has left: a backup of it, or before it is updated.
+    BLOBS_BEFORE_4 = "SELECT hash, size, 'output ' || path || ' of task ' || job || '.' || idx
+            FROM output
         UNION ALL SELECT hash, size, stream || ' of task ' || job || '.' || idx FROM log
-        WHERE hash IS NOT NULL";
+            WHERE hash IS NOT NULL";
     CHAIN = "SELECT id, key, debit, credit, amount, at, hash FROM transfer ORDER BY id";
     FOREIGN_KEYS = "SELECT 'a row of ' || \"table\" || ' refers to nothing in ' || parent
         FROM pragma_foreign_key_check()";
 }
 
-/// The invariants that are one query each.
-const INVARIANTS: &[&str] = &[
-    BALANCES,
-    ACCOUNTS,
-    ESCROW,
-    HOLDS,
-    CHARGES,
-    PAID_ONCE,
-    EARNED,
-    SPENT,
-    COUNTS,
-    OPEN,
-    CANCELLED,
-    ENDED,
-    TOTAL,
-    TASKS_CLOSED,
-    STRAYS,
-    LEASES,
-    UNTOUCHED,
-    LEFT_OPEN,
-    GUARDS,
-    FOREIGN_KEYS,
-];
+/// The invariants about money that are one query each.
+const INVARIANTS: &[&str] = &[BALANCES, ACCOUNTS, ESCROW, EARNED, SPENT, GUARDS, FOREIGN_KEYS];
 
 /// Findings of one kind that are told; more of it says nothing new.
 const TOLD_MAX: usize = 20;
@@ -210,7 +120,7 @@ pub fn fsck(path: &Path, depth: Depth) -> Result<Findings, StoreError> {
     told().or_else(damage)
 }
 
-/// All blobs that rows refer to, some of them more than once.
+/// All blobs that rows refer to, some of them more than once. The database may be of an older version.
 ///
 /// # Errors
 ///
@@ -218,7 +128,9 @@ pub fn fsck(path: &Path, depth: Depth) -> Result<Findings, StoreError> {
 pub fn referred_blobs(path: &Path) -> Result<Vec<ReferredBlob>, StoreError> {
     let connection = open_reader(path)?;
     let read = || {
-        let mut statement = connection.prepare(BLOBS)?;
+        let version: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        let sql = if version < 4 { BLOBS_BEFORE_4 } else { BLOBS };
+        let mut statement = connection.prepare(sql)?;
         statement.query_map([], referred_blob)?.collect::<Result<Vec<_>, _>>()
     };
     read().map_err(|source| StoreError::Read { what: "what blobs there should be", source })
@@ -244,9 +156,10 @@ fn check(connection: &Connection) -> Result<Findings, StoreError> {
     let run = || {
         let mut findings = Findings::default();
         connection.execute_batch("BEGIN")?;
-        for sql in INVARIANTS {
+        for sql in INVARIANTS.iter().chain(jobs::INVARIANTS) {
             tell(connection, sql, [], &mut findings.broken)?;
         }
+        holds::check(connection, &mut findings.broken)?;
         tell(connection, NO_OPERATOR, [], &mut findings.notes)?;
         tell(connection, VOUCHERS, [MAX_MS], &mut findings.notes)?;
         check_chain(connection, &mut findings)?;

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use campusgrid_core::draft::Draft;
 use campusgrid_core::durable::{Durable, SubmitKey};
-use campusgrid_core::job::{EndedTasks, Job, Lease, Task, TaskState};
+use campusgrid_core::job::{After, EndedTasks, Job, Lease, Task, TaskState};
 use campusgrid_core::ledger::{Account, AccountId, ChainHash, Ledger};
 use campusgrid_core::money::Micros;
 use campusgrid_core::time::Timestamp;
@@ -12,23 +13,36 @@ use campusgrid_core::user::{Role, User};
 use campusgrid_core::voucher::{Purpose, Voucher};
 use campusgrid_core::worker::Worker;
 use campusgrid_protocol::id::{JobId, UserId, VoucherId, WorkerId};
+use campusgrid_protocol::ranges::Ranges;
+use campusgrid_protocol::task::TaskSpec;
+use campusgrid_protocol::terms::When;
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::progress::{Run, positions};
 use super::{Store, StoreError, statements};
 
 statements! {
     USERS = "SELECT id, name, role FROM user ORDER BY id";
     WORKERS = "SELECT id, key_hash, name, owner, set_aside FROM worker
         WHERE removed_at IS NULL ORDER BY id";
-    JOBS = "SELECT id, owner, name, spec, quote, submitted_at, untouched_from, succeeded, failed,
-            cancelled, lock, cancelling FROM job WHERE ended_at IS NULL ORDER BY id";
+    JOBS = "SELECT job.id, job.owner, job.name, job_spec.spec, job_spec.terms, job.quote,
+            job.submitted_at, job.priority, job.on_hold, job_spec.lock, job.cancelling
+        FROM job JOIN job_spec ON job_spec.job = job.id WHERE job.state IN ('queued', 'running')";
+    PROGRESS = "SELECT progress.job, progress.chunk, progress.states
+        FROM job JOIN progress ON progress.job = job.id WHERE job.state IN ('queued', 'running')";
+    WAITS = "SELECT waits_for.job, waits_for.other, waits_for.condition, waits_for.each
+        FROM job JOIN waits_for ON waits_for.job = job.id WHERE job.state IN ('queued', 'running')
+        ORDER BY waits_for.job, waits_for.place";
     TASKS = "SELECT task.job, task.idx, task.attempts, task.tries_left, task.state,
             attempt.worker, attempt.leased_at, attempt.started_at, attempt.cancelling,
-            attempt.gpus, task.losses
-        FROM job JOIN task ON task.job = job.id
+            attempt.gpus, task.losses, task.runs_left, task.paused_until
+        FROM job JOIN task INDEXED BY task_open ON task.job = job.id
         JOIN attempt ON attempt.job = task.job AND attempt.idx = task.idx
             AND attempt.number = task.attempts
-        WHERE job.ended_at IS NULL AND task.ended_at IS NULL";
+        WHERE job.state IN ('queued', 'running') AND task.ended_at IS NULL";
+    DRAFTS = "SELECT job.id, job.owner, job.name, job.submitted_at, draft.touched_at, draft.revision
+        FROM draft JOIN job ON job.id = draft.job";
+    DRAFT_FILES = "SELECT file.job, file.path, file.size FROM draft JOIN file ON file.job = draft.job";
     SUBMIT_KEYS = "SELECT owner, key, job, held, until, body FROM submit_key";
     ACCOUNTS = "SELECT id, balance, earned, spent FROM account";
     CHAIN_END = "SELECT id, hash FROM transfer ORDER BY id DESC LIMIT 1";
@@ -55,15 +69,7 @@ impl Store {
     /// `Load`, and `Nonsense` for a row that no version of this program writes.
     pub fn load(&self) -> Result<Durable, StoreError> {
         let connection = &self.connection;
-        let mut jobs = rows(connection, JOBS, job)?;
-        for ((job, index), task) in rows(connection, TASKS, task)? {
-            let id = JobId(job);
-            let job = jobs.get_mut(&id).expect("the query joins the same jobs");
-            if task.state == TaskState::Queued {
-                job.requeued.insert(index);
-            }
-            job.tasks.insert(index, task);
-        }
+        let jobs = jobs(connection)?;
         let (transfers, head) = connection
             .query_row(CHAIN_END, [], |row| Ok((row.get(0)?, row.get::<_, ChainHash>(1)?)))
             .optional()
@@ -73,6 +79,7 @@ impl Store {
             users: rows(connection, USERS, user)?,
             workers: rows(connection, WORKERS, worker)?,
             jobs,
+            drafts: drafts(connection)?,
             submit_keys: rows(connection, SUBMIT_KEYS, submit_key)?,
             vouchers: rows(connection, VOUCHERS, voucher)?,
             ledger: Ledger::from_books(rows(connection, ACCOUNTS, account)?, transfers, head),
@@ -81,6 +88,58 @@ impl Store {
             last_voucher: VoucherId(number(connection, LAST_VOUCHER)?),
         })
     }
+}
+
+/// Jobs that have not ended, each with what has become of its tasks and what it waits for.
+fn jobs(connection: &Connection) -> Result<BTreeMap<JobId, Job>, StoreError> {
+    let mut jobs: BTreeMap<JobId, Job> = rows(connection, JOBS, job)?;
+    let of = |jobs: &mut BTreeMap<JobId, Job>, id: u64, add: &mut dyn FnMut(&mut Job)| {
+        add(jobs.get_mut(&JobId(id)).expect("the query joins the same jobs"));
+    };
+    each(connection, PROGRESS, |row| {
+        let (chunk, states): (u32, String) = (row.get(1)?, row.get(2)?);
+        of(&mut jobs, row.get(0)?, &mut |job| {
+            let positions = positions(chunk, job.spec.tasks);
+            job.untouched.remove_range(positions.start, positions.end.saturating_sub(1));
+            for run in Run::of(chunk, states.as_bytes()) {
+                run.sort_into(&mut job.untouched, &mut job.ended);
+            }
+        });
+        Ok(Ok(()))
+    })?;
+    each(connection, WAITS, |row| {
+        let text: String = row.get(2)?;
+        let Some(when) = parse_condition(&text) else {
+            return nonsense("waits_for", "condition", text);
+        };
+        let after = After { job: JobId(row.get(1)?), when, each: row.get(3)? };
+        of(&mut jobs, row.get(0)?, &mut |job| job.after.push(after));
+        Ok(Ok(()))
+    })?;
+    each(connection, TASKS, |row| {
+        let ((id, index), task) = match task(row)? {
+            Ok(found) => found,
+            Err(error) => return Ok(Err(error)),
+        };
+        of(&mut jobs, id, &mut |job| {
+            if task.state == TaskState::Queued {
+                job.requeued.insert(index);
+            }
+            job.tasks.insert(index, task);
+        });
+        Ok(Ok(()))
+    })?;
+    Ok(jobs)
+}
+
+fn drafts(connection: &Connection) -> Result<BTreeMap<JobId, Draft>, StoreError> {
+    let mut drafts: BTreeMap<JobId, Draft> = rows(connection, DRAFTS, draft)?;
+    each(connection, DRAFT_FILES, |row| {
+        let draft = drafts.get_mut(&JobId(row.get(0)?)).expect("the query joins the same drafts");
+        draft.files.insert(row.get(1)?, row.get(2)?);
+        Ok(Ok(()))
+    })?;
+    Ok(drafts)
 }
 
 /// What a row is, or the column of it that makes no sense.
@@ -95,6 +154,21 @@ fn rows<K: Ord, V>(
     let mut statement = connection.prepare(sql).map_err(load)?;
     let parsed = statement.query_map([], |row| parse(row)).map_err(load)?;
     parsed.map(|row| row.map_err(load)?).collect()
+}
+
+/// Does something for every row, in their order.
+fn each(
+    connection: &Connection,
+    sql: &str,
+    mut take: impl FnMut(&Row<'_>) -> Parsed<()>,
+) -> Result<(), StoreError> {
+    let load = |source| StoreError::Load { source };
+    let mut statement = connection.prepare(sql).map_err(load)?;
+    let mut rows = statement.query([]).map_err(load)?;
+    while let Some(row) = rows.next().map_err(load)? {
+        take(row).map_err(load)??;
+    }
+    Ok(())
 }
 
 fn number(connection: &Connection, sql: &str) -> Result<u64, StoreError> {
@@ -129,30 +203,62 @@ fn worker(row: &Row<'_>) -> Parsed<(WorkerId, Worker)> {
 
 fn job(row: &Row<'_>) -> Parsed<(JobId, Job)> {
     let text: String = row.get(3)?;
-    let Ok(spec) = serde_json::from_str(&text) else { return nonsense("job", "spec", text) };
+    let Ok(spec) = serde_json::from_str::<TaskSpec>(&text) else {
+        return nonsense("job_spec", "spec", text);
+    };
+    let text: String = row.get(4)?;
+    let Ok(terms) = serde_json::from_str(&text) else { return nonsense("job_spec", "terms", text) };
     let id = JobId(row.get(0)?);
-    let ended = EndedTasks { succeeded: row.get(7)?, failed: row.get(8)?, cancelled: row.get(9)? };
     let job = Job {
         id,
         owner: UserId(row.get(1)?),
         name: row.get(2)?,
+        terms: Arc::new(terms),
+        quote: Micros(row.get(5)?),
+        submitted_at: Timestamp(row.get(6)?),
+        priority: row.get(7)?,
+        on_hold: row.get(8)?,
+        after: Vec::new(),
+        untouched: Ranges::below(spec.tasks),
         spec: Arc::new(spec),
-        quote: Micros(row.get(4)?),
-        submitted_at: Timestamp(row.get(5)?),
-        untouched_from: row.get(6)?,
         tasks: BTreeMap::new(),
         requeued: BTreeSet::new(),
-        ended,
-        lock: row.get::<_, Option<String>>(10)?.map(Arc::from),
-        cancelling: row.get(11)?,
+        ended: EndedTasks::default(),
+        lock: row.get::<_, Option<String>>(9)?.map(Arc::from),
+        cancelling: row.get(10)?,
     };
     Ok(Ok((id, job)))
+}
+
+fn draft(row: &Row<'_>) -> Parsed<(JobId, Draft)> {
+    let id = JobId(row.get(0)?);
+    let draft = Draft {
+        id,
+        owner: UserId(row.get(1)?),
+        name: row.get(2)?,
+        made_at: Timestamp(row.get(3)?),
+        touched_at: Timestamp(row.get(4)?),
+        revision: row.get(5)?,
+        files: BTreeMap::new(),
+    };
+    Ok(Ok((id, draft)))
+}
+
+pub(super) fn parse_condition(text: &str) -> Option<When> {
+    match text {
+        "started" => Some(When::Started),
+        "ok" => Some(When::Ok),
+        "any" => Some(When::Any),
+        "failed" => Some(When::Failed),
+        _ => None,
+    }
 }
 
 fn task(row: &Row<'_>) -> Parsed<((u64, u32), Task)> {
     let text: String = row.get(4)?;
     let state = match text.as_str() {
         "queued" => TaskState::Queued,
+        "pausing" => TaskState::Pausing { until: Timestamp(row.get(12)?) },
         "leased" => {
             let gpus: String = row.get(9)?;
             let Ok(gpus) = gpus.parse() else { return nonsense("attempt", "gpus", gpus) };
@@ -168,7 +274,8 @@ fn task(row: &Row<'_>) -> Parsed<((u64, u32), Task)> {
     };
     let losses: String = row.get(10)?;
     let Ok(losses) = losses.parse() else { return nonsense("task", "losses", losses) };
-    let task = Task { attempts: row.get(2)?, tries_left: row.get(3)?, losses, state };
+    let (attempts, tries_left, runs_left) = (row.get(2)?, row.get(3)?, row.get(11)?);
+    let task = Task { attempts, tries_left, runs_left, losses, state };
     Ok(Ok(((row.get(0)?, row.get(1)?), task)))
 }
 

@@ -1,16 +1,27 @@
 //! The grid at rest: one SQLite database, one writer, any number of readers. All SQL is here.
 
 mod backup;
+mod batch;
 mod event;
 mod fsck;
 mod full;
 mod load;
+mod numbering;
+mod progress;
 pub mod read;
+mod read_details;
+mod read_files;
 mod read_jobs;
+mod read_left;
+mod read_map;
+mod read_notices;
 pub mod read_people;
+mod read_tasks;
 mod schema;
 mod write;
+mod write_jobs;
 mod write_people;
+mod write_tasks;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,6 +33,8 @@ pub use backup::copy;
 pub use fsck::{Depth, Findings, ReferredBlob, fsck, referred_blobs};
 pub use full::Fullness;
 
+use numbering::Numberings;
+
 /// The database's name in a data directory.
 pub const FILE: &str = "campusgrid.sqlite";
 
@@ -29,7 +42,27 @@ pub const FILE: &str = "campusgrid.sqlite";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Prepared statements that a connection keeps.
-const STATEMENTS_CACHED: usize = 64;
+const STATEMENTS_CACHED: usize = 128;
+
+/// A database up to this size is checked as a whole before it is used, which takes half a second. Of a
+/// larger one, what recovery reads is: the rest could take a minute, and the first check of the books
+/// looks at it at once after the start. Bytes.
+const CHECKED_WHOLE_BYTES: u64 = 64 << 20;
+
+/// What recovery cannot do without. What it reads of other tables it reads row by row, and finds out.
+const RECOVERED: [&str; 11] = [
+    "account",
+    "draft",
+    "file",
+    "job",
+    "progress",
+    "submit_key",
+    "total",
+    "user",
+    "voucher",
+    "waits_for",
+    "worker",
+];
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +97,7 @@ pub enum StoreError {
 #[derive(Debug)]
 pub struct Store {
     connection: Connection,
+    numberings: Numberings,
 }
 
 impl Store {
@@ -94,13 +128,13 @@ impl Store {
         prepare(&connection)
             .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
         schema::migrate(&mut connection)?;
-        let finding = connection
-            .query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))
-            .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
-        if finding != "ok" {
+        let check = || check(&connection);
+        let finding =
+            check().map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+        if let Some(finding) = finding {
             return Err(StoreError::Damaged { finding });
         }
-        Ok(Self { connection })
+        Ok(Self { connection, numberings: Numberings::default() })
     }
 
     /// The latest time that any row speaks of, so that the clock does not start before it.
@@ -150,6 +184,21 @@ impl Store {
     }
 }
 
+/// The first sign of damage, if there is one.
+fn check(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    let number = |sql| connection.query_row(sql, [], |row| row.get::<_, u64>(0));
+    let bytes = number("PRAGMA page_count")? * number("PRAGMA page_size")?;
+    let tables = if bytes <= CHECKED_WHOLE_BYTES { &["1"][..] } else { &RECOVERED };
+    for table in tables {
+        let sql = format!("PRAGMA quick_check({table})");
+        let finding = connection.query_row(&sql, [], |row| row.get::<_, String>(0))?;
+        if finding != "ok" {
+            return Ok(Some(finding));
+        }
+    }
+    Ok(None)
+}
+
 /// Opens a read-only connection to a database that a [`Store`] has set up.
 fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -180,7 +229,7 @@ macro_rules! statements {
         $(const $name: &str = $sql;)+
 
         #[cfg(test)]
-        pub(super) const STATEMENTS: &[(&str, &str)] = &[$((stringify!($name), $name)),+];
+        pub(in crate::store) const STATEMENTS: &[(&str, &str)] = &[$((stringify!($name), $name)),+];
     };
 }
 use statements;

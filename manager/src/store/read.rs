@@ -1,22 +1,26 @@
 //! What pages and the API read: read-only connections, one short transaction each, every row with
-//! its owner in the query. Jobs, tasks, logs and outputs are in `read_jobs`, people in `read_people`.
+//! its owner in the query. Lists of jobs are in `read_jobs`, one job in `read_details`, its tasks, logs and
+//! outputs in `read_tasks`, files and drafts in `read_files`, people in `read_people`.
 
 use std::path::Path;
 
+use campusgrid_core::effect::NoticeKind;
 use campusgrid_core::ledger::AccountId;
 use campusgrid_core::snapshot::Shape;
 use campusgrid_core::time::Timestamp;
 use campusgrid_protocol::id::{AttemptId, JobId, UserId};
 use campusgrid_protocol::rest;
-use campusgrid_protocol::task::Log;
+use campusgrid_protocol::task::{BlobRef, Log, Stream, TaskSpec};
+use campusgrid_protocol::terms::Terms;
+use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use super::{StoreError, open_reader, statements};
 
 statements! {
     CREDITS = "SELECT balance, earned, spent FROM account WHERE id = ?1";
-    HELD = "SELECT coalesce(sum(quote * (tasks - succeeded - failed - cancelled)), 0)
-        FROM job INDEXED BY job_by_owner WHERE owner = ?1 AND ended_at IS NULL";
+    HELD = "SELECT coalesce(sum(quote * open_runs), 0) FROM job INDEXED BY job_open
+        WHERE owner = ?1 AND state IN ('queued', 'running')";
     TRANSFERS = "SELECT id, key, at, amount FROM (
             SELECT * FROM (SELECT id, key, at, -amount AS amount FROM transfer
                 WHERE debit = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3)
@@ -32,7 +36,7 @@ statements! {
         FROM event JOIN job ON job.id = event.job
         WHERE event.job = ?1 AND event.id > ?2 AND (job.owner = ?3 OR ?4)
         ORDER BY event.id LIMIT ?5";
-    COUNTS = "SELECT (SELECT coalesce(max(id), 0) FROM job), tasks_ended FROM total WHERE id = 1";
+    COUNTS = "SELECT jobs, tasks_ended FROM total WHERE id = 1";
 }
 
 /// Who looks: sees own rows only, an operator all.
@@ -46,23 +50,138 @@ pub struct Viewer {
 #[derive(Debug)]
 pub struct Reader {
     pub(super) connection: Connection,
+    /// How long files and logs of a job are kept after its end, if that is to be told. Milliseconds.
+    pub(super) keep_ms: Option<u64>,
+}
+
+/// Which jobs to list.
+#[derive(Debug, Clone, Default)]
+pub struct JobFilter {
+    /// Of all users, if the viewer is an operator.
+    pub everyone: bool,
+    /// Those with a lower number.
+    pub before: Option<u64>,
+    pub limit: u32,
+    /// All if empty, drafts included.
+    pub states: Vec<rest::JobState>,
+    pub kind: Option<rest::WorkKind>,
+    /// A part of the name, in whatever case.
+    pub name: Option<String>,
+}
+
+/// Which tasks of a job to list.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TaskFilter {
+    /// The lowest index.
+    pub from: u32,
+    pub limit: u32,
+    /// Without it, all that have begun; with it, also those that never did, which have no attempts.
+    pub state: Option<rest::TaskState>,
 }
 
 /// A job as pages need it.
 #[derive(Debug, Clone)]
 pub struct StoredJob {
-    /// `waiting` is not filled in here; it is in the snapshot under `shape`.
+    /// `waiting` is not filled in here; it is in the snapshot, under the job or under `shape`.
     pub detail: rest::JobDetail,
-    pub shape: Shape,
+    /// None for a draft.
+    pub shape: Option<Shape>,
+    pub spec: TaskSpec,
+    pub terms: Terms,
+    /// Its files and logs are gone.
+    pub emptied: bool,
+}
+
+/// What a job runs, and on what terms: what it takes to run some of it again.
+#[derive(Debug, Clone)]
+pub struct StoredSpec {
+    pub name: String,
+    pub spec: TaskSpec,
+    pub terms: Terms,
+    pub priority: i8,
+    /// Its files are gone.
+    pub emptied: bool,
+}
+
+/// A log of a job.
+#[derive(Debug, Clone, Copy)]
+pub struct WhichLog {
+    /// Of the task.
+    pub index: u32,
+    /// The newest if there is none.
+    pub attempt: Option<u32>,
+    pub stream: Stream,
 }
 
 /// Where the log of a task is to be had.
 #[derive(Debug, Clone)]
 pub enum StoredLog {
-    /// The task has not ended; its newest attempt, if there was one.
+    /// This attempt runs; None if none has begun.
     Live(Option<AttemptId>),
-    /// The log as its worker reported it.
-    Kept(Log),
+    /// An attempt that is over, None if the task is without one.
+    Kept {
+        attempt: Option<AttemptId>,
+        /// As its worker reported it; empty if it never did.
+        log: Log,
+        /// Whether no other attempt follows.
+        task_over: bool,
+    },
+    /// The job's logs are kept no longer.
+    Gone,
+}
+
+/// A file that a task left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredOutput {
+    /// Of the task, as its program saw it.
+    pub index: u32,
+    pub path: String,
+    pub blob: BlobRef,
+}
+
+/// A job that waits for files and to be launched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredDraft {
+    pub job: JobId,
+    pub owner: UserId,
+    pub name: String,
+    /// The request as it came, JSON.
+    pub submit: String,
+    pub revision: u64,
+    pub files: u32,
+    pub bytes: u64,
+    pub made_at: Timestamp,
+    pub touched_at: Timestamp,
+}
+
+/// Something that a user is to be told, in one way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredNotice {
+    pub id: u64,
+    pub job: JobId,
+    /// Of the job.
+    pub name: String,
+    pub owner: UserId,
+    pub kind: NoticeKind,
+    /// When it happened.
+    pub at: Timestamp,
+    /// Tries that have failed so far.
+    pub tries: u32,
+    pub channel: Channel,
+    /// Of the job, as they are now.
+    pub tasks: u32,
+    pub succeeded: u32,
+    pub failed: u32,
+    pub cancelled: u32,
+}
+
+/// How somebody is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Channel {
+    /// To the address of their account, if it has one.
+    Mail { address: Option<String> },
+    /// Signed with the secret, if they have made one.
+    Webhook { url: String, secret: Option<String> },
 }
 
 /// A row of the event table; `job` is None for what is not about a job.
@@ -71,10 +190,12 @@ pub struct Event {
     pub id: u64,
     pub at: Timestamp,
     pub job: Option<JobId>,
-    /// `job.submitted`, `task.leased`, `job.locked`, `attempt.started`, `task.requeued`,
-    /// `task.ended`, `tasks.cancelled`, `job.ended`, `worker.approved`, `worker.removed`,
-    /// `user.registered`, `user.role`, `user.password`, `worker.set_aside`, `worker.released`,
-    /// `job.cancelling`, `voucher.made`, `voucher.over`.
+    /// `job.drafted`, `job.files`, `job.submitted`, `task.leased`, `job.locked`, `attempt.started`,
+    /// `task.requeued`, `task.pausing`, `task.ended`, `tasks.cancelled`, `job.hold`, `job.priority`,
+    /// `job.cancelling`, `job.ended`, `job.emptied`, `draft.discarded`, `notice.given_up`,
+    /// `worker.approved`, `worker.removed`, `worker.set_aside`, `worker.released`, `user.registered`,
+    /// `user.role`, `user.password`, `user.webhook_secret`, `voucher.made`, `voucher.over`. Of a job with
+    /// many tasks only the newest of each kind that begins with `task.` or `attempt.` is there.
     pub kind: String,
     /// In words.
     pub message: String,
@@ -87,7 +208,13 @@ impl Reader {
     ///
     /// `Open`.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Ok(Self { connection: open_reader(path)? })
+        Ok(Self { connection: open_reader(path)?, keep_ms: None })
+    }
+
+    /// Tells of ended jobs until when their files and logs are kept.
+    #[must_use]
+    pub fn keeping(self, keep_ms: u64) -> Self {
+        Self { keep_ms: Some(keep_ms), ..self }
     }
 
     /// Runs `read` in one read transaction, so that all it sees is of one moment.
@@ -232,6 +359,19 @@ impl Reader {
         };
         query().map_err(|source| StoreError::Read { what, source })
     }
+}
+
+/// An id from outside may be any number; SQLite's are signed.
+pub(super) fn number(id: u64) -> i64 {
+    i64::try_from(id).unwrap_or(i64::MAX)
+}
+
+/// A text that is not what it should be.
+pub(super) fn unread(
+    column: usize,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
 }
 
 /// A cursor as SQLite compares it: from the newest if there is none.

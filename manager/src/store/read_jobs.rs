@@ -1,335 +1,156 @@
-//! Reads jobs with their tasks, attempts, logs and outputs.
+//! Reads lists of jobs and drafts, without what they run.
 
-use campusgrid_core::gpus::{GpuSet, GpuSetError};
-use campusgrid_core::snapshot::Shape;
-use campusgrid_protocol::id::{AttemptId, BlobHash, JobId, TaskId, UserId};
+use campusgrid_core::money::Micros;
+use campusgrid_protocol::id::{JobId, UserId};
 use campusgrid_protocol::rest;
-use campusgrid_protocol::task::{BlobRef, Content, Log, Stream, TaskSpec, Work};
-use rusqlite::types::Type;
 use rusqlite::{Row, params};
 
-use super::read::{Reader, StoredJob, StoredLog, Viewer, below};
-use super::write::stream_name;
+use super::read::{JobFilter, Reader, Viewer, below, unread};
 use super::{StoreError, statements};
 
-/// Jobs with what their rows in a list need.
+/// Jobs with what their rows in a list need. None of it lies behind a long text.
 macro_rules! jobs {
     () => {
-        "SELECT job.id, job.name, user.name, job.spec, job.tasks, job.untouched_from,
-            job.succeeded, job.failed, job.cancelled, job.charged, job.quote, job.submitted_at,
-            job.ended_at, job.owner,
-            (SELECT count(*) FROM task
-                WHERE task.job = job.id AND task.ended_at IS NULL AND task.state = 'queued'),
-            job.lock IS NOT NULL
+        "SELECT job.id, job.name, user.name, job.kind, job.state, job.tasks, job.runs, job.quote,
+            job.submitted_at, job.priority, job.on_hold, job.leased, job.succeeded, job.failed,
+            job.cancelled, job.open_runs, job.charged, job.ended_at, job.emptied_at IS NOT NULL,
+            job.owner, job.note
         FROM job JOIN user ON user.id = job.owner "
+    };
+}
+pub(super) use jobs;
+
+/// What a [`JobFilter`] asks for beyond a page and an owner.
+macro_rules! filtered {
+    () => {
+        "AND (?4 >> CASE job.state WHEN 'draft' THEN 0 WHEN 'queued' THEN 1 WHEN 'running' THEN 2
+                WHEN 'succeeded' THEN 3 WHEN 'failed' THEN 4 ELSE 5 END) & 1
+            AND (?5 IS NULL OR job.kind = ?5)
+            AND (?6 IS NULL OR instr(lower(job.name), lower(?6)) > 0)
+        ORDER BY job.id DESC LIMIT ?3"
     };
 }
 
 statements! {
-    JOBS = concat!(jobs!(), "WHERE job.owner = ?1 AND job.id < ?2 ORDER BY job.id DESC LIMIT ?3");
-    JOBS_OF_ALL = concat!(jobs!(), "WHERE job.id < ?1 ORDER BY job.id DESC LIMIT ?2");
-    JOB = concat!(jobs!(), "WHERE job.id = ?1 AND (job.owner = ?2 OR ?3)");
-    LOCK = "SELECT lock FROM job WHERE id = ?1 AND (owner = ?2 OR ?3)";
-    TASKS = "SELECT idx, state, left_behind FROM task WHERE job = ?1 AND idx >= ?2
-        ORDER BY idx LIMIT ?3";
-    ATTEMPTS = "SELECT attempt.idx, attempt.number, attempt.worker, worker.name,
-            attempt.leased_at, attempt.started_at, attempt.ended_at, attempt.outcome,
-            attempt.run_ms, attempt.cpu_ms, attempt.ram_peak_mib, attempt.charged, attempt.gpus
-        FROM attempt JOIN worker ON worker.id = attempt.worker
-        WHERE attempt.job = ?1 AND attempt.idx BETWEEN ?2 AND ?3
-        ORDER BY attempt.idx, attempt.number";
-    OUTPUTS = "SELECT idx, path, size, hash FROM output WHERE job = ?1 AND idx BETWEEN ?2 AND ?3
-        ORDER BY idx, path";
-    TASK_IN_JOB = "SELECT task.attempts, coalesce(task.ended_at, job.ended_at), job.tasks
-        FROM job LEFT JOIN task ON task.job = job.id AND task.idx = ?2
-        WHERE job.id = ?1 AND (job.owner = ?3 OR ?4)";
-    LOG = "SELECT content, hash, size, cut_bytes FROM log
-        WHERE job = ?1 AND idx = ?2 AND stream = ?3";
-    OUTPUT = "SELECT output.hash, output.size FROM output JOIN job ON job.id = output.job
-        WHERE output.job = ?1 AND output.idx = ?2 AND output.path = ?3 AND (job.owner = ?4 OR ?5)";
+    JOBS = concat!(jobs!(), "WHERE job.owner = ?1 AND job.id < ?2 ", filtered!());
+    JOBS_OF_ALL = concat!(jobs!(), "WHERE job.id < ?2 AND ?1 > 0 ", filtered!());
+    SUBMIT_KEY = "SELECT job, held FROM submit_key WHERE owner = ?1 AND key = ?2";
 }
 
-/// Tasks that a job's own page shows.
-const TASKS_SHOWN: u32 = 100;
-
 impl Reader {
-    /// Jobs of one user (or of all, for an operator who asks for `everyone`), newest first, those
-    /// with an id below `before`.
+    /// Jobs and drafts of one user (or of all, for an operator who asks for `everyone`), newest first.
     ///
     /// # Errors
     ///
     /// `Read`.
-    pub fn jobs(
+    pub fn jobs(&self, viewer: Viewer, filter: &JobFilter) -> Result<Vec<rest::Job>, StoreError> {
+        let sql = if filter.everyone && viewer.operator { JOBS_OF_ALL } else { JOBS };
+        let states = filter.states.iter().fold(0_u32, |all, state| all | 1 << bit(*state));
+        let states = if filter.states.is_empty() { u32::MAX } else { states };
+        let kind = filter.kind.map(kind_name);
+        let values =
+            params![viewer.user.0, below(filter.before), filter.limit, states, kind, filter.name];
+        self.list("jobs", sql, values, |row| self.job_row(row))
+    }
+
+    /// What a key of a user's has led to, and what was held for it.
+    ///
+    /// # Errors
+    ///
+    /// `Read`.
+    pub fn submit_key(
         &self,
-        viewer: Viewer,
-        everyone: bool,
-        before: Option<u64>,
-        limit: u32,
-    ) -> Result<Vec<rest::Job>, StoreError> {
-        let map = |row: &Row<'_>| Ok(stored_job(row)?.detail.job);
-        if everyone && viewer.operator {
-            return self.list("jobs", JOBS_OF_ALL, params![below(before), limit], map);
-        }
-        self.list("jobs", JOBS, params![viewer.user.0, below(before), limit], map)
+        user: UserId,
+        key: &str,
+    ) -> Result<Option<(JobId, Micros)>, StoreError> {
+        let map = |row: &Row<'_>| Ok((JobId(row.get(0)?), Micros(row.get(1)?)));
+        self.first("a key", SUBMIT_KEY, params![user.0, key], map)
     }
 
-    /// One job with its first tasks; None if the viewer has no such job.
-    ///
-    /// # Errors
-    ///
-    /// `Read`.
-    pub fn job(&self, viewer: Viewer, id: JobId) -> Result<Option<StoredJob>, StoreError> {
-        let Some(mut stored) = self.job_alone(viewer, id)? else { return Ok(None) };
-        stored.detail.task_list = self.started_tasks(id, 0, TASKS_SHOWN)?;
-        Ok(Some(stored))
-    }
-
-    fn job_alone(&self, viewer: Viewer, id: JobId) -> Result<Option<StoredJob>, StoreError> {
-        let values = params![number(id.0), viewer.user.0, viewer.operator];
-        self.first("a job", JOB, values, stored_job)
-    }
-
-    /// What a job's packages came to; None if the viewer has no such job, or nothing is known yet.
-    ///
-    /// # Errors
-    ///
-    /// `Read`.
-    pub fn lock(&self, viewer: Viewer, id: JobId) -> Result<Option<String>, StoreError> {
-        let values = params![number(id.0), viewer.user.0, viewer.operator];
-        Ok(self.first("a lock", LOCK, values, |row| row.get(0))?.flatten())
-    }
-
-    /// Started tasks of a job from index `from` on; None if the viewer has no such job.
-    ///
-    /// # Errors
-    ///
-    /// `Read`.
-    pub fn tasks(
-        &self,
-        viewer: Viewer,
-        job: JobId,
-        from: u32,
-        limit: u32,
-    ) -> Result<Option<Vec<rest::Task>>, StoreError> {
-        match self.job_alone(viewer, job)? {
-            Some(_) => self.started_tasks(job, from, limit).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    fn started_tasks(
-        &self,
-        job: JobId,
-        from: u32,
-        limit: u32,
-    ) -> Result<Vec<rest::Task>, StoreError> {
-        let mut tasks: Vec<(String, rest::Task)> =
-            self.list("tasks", TASKS, params![job.0, from, limit], |row| {
-                let task = rest::Task {
-                    index: row.get(0)?,
-                    state: rest::TaskState::Queued,
-                    attempts: Vec::new(),
-                    outputs: Vec::new(),
-                    left_behind: row.get(2)?,
-                };
-                Ok((row.get(1)?, task))
-            })?;
-        let Some(last) = tasks.last().map(|(_, task)| task.index) else { return Ok(Vec::new()) };
-        let range = params![job.0, from, last];
-        for (index, attempt) in self.list("attempts", ATTEMPTS, range, attempt)? {
-            of_index(&mut tasks, index).attempts.push(attempt);
-        }
-        for (index, output) in self.list("outputs", OUTPUTS, range, output)? {
-            of_index(&mut tasks, index).outputs.push(output);
-        }
-        for (state, task) in &mut tasks {
-            task.state = task_state(state, &task.attempts);
-        }
-        Ok(tasks.into_iter().map(|(_, task)| task).collect())
-    }
-
-    /// Where a task's log is; None if the viewer has no such task.
-    ///
-    /// # Errors
-    ///
-    /// `Read`.
-    pub fn log(
-        &self,
-        viewer: Viewer,
-        job: JobId,
-        index: u32,
-        stream: Stream,
-    ) -> Result<Option<StoredLog>, StoreError> {
-        let values = params![number(job.0), index, viewer.user.0, viewer.operator];
-        let found = self.first("a task", TASK_IN_JOB, values, |row| {
-            let (attempts, ended): (Option<u32>, Option<u64>) = (row.get(0)?, row.get(1)?);
-            Ok((attempts, ended.is_some(), row.get::<_, u32>(2)?))
-        })?;
-        let Some((attempts, ended, _)) = found.filter(|&(_, _, tasks)| index < tasks) else {
-            return Ok(None);
-        };
-        if !ended {
-            let task = TaskId { job, index };
-            let newest = attempts.map(|number| AttemptId { task, number });
-            return Ok(Some(StoredLog::Live(newest)));
-        }
-        let kept = self.first("a log", LOG, params![job.0, index, stream_name(stream)], log)?;
-        // A task that was cancelled while it waited has printed nothing.
-        let empty = Log { content: Content::Inline(Vec::new()), cut_bytes: 0 };
-        Ok(Some(StoredLog::Kept(kept.unwrap_or(empty))))
-    }
-
-    /// The blob of an output; None if the viewer has no such output.
-    ///
-    /// # Errors
-    ///
-    /// `Read`.
-    pub fn output(
-        &self,
-        viewer: Viewer,
-        task: TaskId,
-        path: &str,
-    ) -> Result<Option<BlobRef>, StoreError> {
-        let values = params![number(task.job.0), task.index, path, viewer.user.0, viewer.operator];
-        self.first("an output", OUTPUT, values, |row| {
-            Ok(BlobRef { hash: BlobHash(row.get(0)?), size_bytes: row.get(1)? })
+    /// The columns of `jobs!`.
+    pub(super) fn job_row(&self, row: &Row<'_>) -> rusqlite::Result<rest::Job> {
+        let (tasks, runs, quote): (u32, i64, i64) = (row.get(5)?, row.get(6)?, row.get(7)?);
+        let leased: u32 = row.get(11)?;
+        let (succeeded, failed, cancelled): (u32, u32, u32) =
+            (row.get(12)?, row.get(13)?, row.get(14)?);
+        let (open_runs, charged_micros): (i64, i64) = (row.get(15)?, row.get(16)?);
+        let (ended_at_ms, emptied): (Option<u64>, bool) = (row.get(17)?, row.get(18)?);
+        let kept_until_ms = ended_at_ms.zip(self.keep_ms).filter(|_| !emptied);
+        let held_micros = quote * runs * i64::from(tasks);
+        Ok(rest::Job {
+            job: row.get(0)?,
+            name: row.get(1)?,
+            owner: row.get(2)?,
+            kind: parse(row, 3, parse_kind)?,
+            state: parse(row, 4, parse_state)?,
+            tasks,
+            queued: tasks - succeeded - failed - cancelled - leased,
+            running: leased,
+            succeeded,
+            failed,
+            cancelled,
+            submitted_at_ms: row.get(8)?,
+            ended_at_ms,
+            priority: row.get(9)?,
+            on_hold: row.get(10)?,
+            kept_until_ms: kept_until_ms.map(|(ended, keep)| ended.saturating_add(keep)),
+            held_micros,
+            charged_micros,
+            refunded_micros: held_micros - quote * open_runs - charged_micros,
         })
     }
 }
 
-/// An id from outside may be any number; SQLite's are signed.
-fn number(id: u64) -> i64 {
-    i64::try_from(id).unwrap_or(i64::MAX)
+/// A word that no version of this program writes.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is not a word for it")]
+struct NoWord(String);
+
+fn parse<T>(
+    row: &Row<'_>,
+    column: usize,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    parse(&text).ok_or_else(|| unread(column, NoWord(text)))
 }
 
-fn of_index(tasks: &mut [(String, rest::Task)], index: u32) -> &mut rest::Task {
-    let at = tasks.binary_search_by_key(&index, |(_, task)| task.index);
-    &mut tasks[at.expect("attempts and outputs belong to a task")].1
-}
-
-fn stored_job(row: &Row<'_>) -> rusqlite::Result<StoredJob> {
-    let text: String = row.get(3)?;
-    let spec: TaskSpec = serde_json::from_str(&text).map_err(|error| unread(3, error))?;
-    let owner = UserId(row.get(13)?);
-    let (tasks, untouched_from, requeued): (u32, u32, u32) =
-        (row.get(4)?, row.get(5)?, row.get(14)?);
-    let (succeeded, failed, cancelled) = (row.get(6)?, row.get(7)?, row.get(8)?);
-    let ended = succeeded + failed + cancelled;
-    let queued = tasks - untouched_from + requeued;
-    let (charged_micros, quote): (i64, i64) = (row.get(9)?, row.get(10)?);
-    let ended_at_ms: Option<u64> = row.get(12)?;
-    let job = rest::Job {
-        job: row.get(0)?,
-        name: row.get(1)?,
-        owner: row.get(2)?,
-        kind: kind(&spec.work),
-        state: job_state(ended_at_ms.is_some(), queued == tasks, [failed, cancelled]),
-        tasks,
-        queued,
-        running: tasks - ended - queued,
-        succeeded,
-        failed,
-        cancelled,
-        submitted_at_ms: row.get(11)?,
-        ended_at_ms,
-        held_micros: quote * i64::from(tasks),
-        charged_micros,
-        refunded_micros: quote * i64::from(ended) - charged_micros,
-    };
-    let shape = Shape::of(owner, &spec);
-    Ok(StoredJob { detail: detail(job, spec, row.get(15)?), shape })
-}
-
-fn detail(job: rest::Job, spec: TaskSpec, has_lock: bool) -> rest::JobDetail {
-    let TaskSpec { work, needs, time_limit_s, isolation, labels, image, shared_tmp, tasks: _ } =
-        spec;
-    let (source, packages, flags) = match work {
-        Work::Python { source, packages } => (source, Some(packages), Vec::new()),
-        Work::C { source, flags } => (source, None, flags),
-        Work::Shell { command } => (command, None, Vec::new()),
-    };
-    rest::JobDetail {
-        job,
-        source,
-        packages,
-        flags,
-        labels,
-        image,
-        isolation,
-        shared_tmp,
-        has_lock,
-        needs,
-        time_limit_s,
-        waiting: None,
-        task_list: Vec::new(),
-    }
-}
-
-fn unread(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
-}
-
-fn kind(work: &Work) -> rest::WorkKind {
-    match work {
-        Work::Python { .. } => rest::WorkKind::Python,
-        Work::C { .. } => rest::WorkKind::C,
-        Work::Shell { .. } => rest::WorkKind::Shell,
-    }
-}
-
-fn job_state(ended: bool, untouched: bool, [failed, cancelled]: [u32; 2]) -> rest::JobState {
-    match (ended, untouched) {
-        (false, true) => rest::JobState::Queued,
-        (false, false) => rest::JobState::Running,
-        (true, _) if failed > 0 => rest::JobState::Failed,
-        (true, _) if cancelled > 0 => rest::JobState::Cancelled,
-        (true, _) => rest::JobState::Succeeded,
-    }
-}
-
-fn task_state(state: &str, attempts: &[rest::Attempt]) -> rest::TaskState {
+fn bit(state: rest::JobState) -> u32 {
     match state {
-        "succeeded" => rest::TaskState::Succeeded,
-        "failed" => rest::TaskState::Failed,
-        "cancelled" => rest::TaskState::Cancelled,
-        "leased" if attempts.last().is_some_and(|newest| newest.started_at_ms.is_some()) => {
-            rest::TaskState::Running
-        }
-        "leased" => rest::TaskState::Preparing,
-        _ => rest::TaskState::Queued,
+        rest::JobState::Draft => 0,
+        rest::JobState::Queued => 1,
+        rest::JobState::Running => 2,
+        rest::JobState::Succeeded => 3,
+        rest::JobState::Failed => 4,
+        rest::JobState::Cancelled => 5,
     }
 }
 
-fn attempt(row: &Row<'_>) -> rusqlite::Result<(u32, rest::Attempt)> {
-    let text: String = row.get(12)?;
-    let gpus: GpuSet = text.parse().map_err(|error: GpuSetError| unread(12, error))?;
-    let attempt = rest::Attempt {
-        number: row.get(1)?,
-        worker: row.get(2)?,
-        worker_name: row.get(3)?,
-        gpus: gpus.numbers().collect(),
-        leased_at_ms: row.get(4)?,
-        started_at_ms: row.get(5)?,
-        ended_at_ms: row.get(6)?,
-        outcome: row.get(7)?,
-        run_ms: row.get(8)?,
-        cpu_ms: row.get(9)?,
-        ram_peak_mib: row.get(10)?,
-        charged_micros: row.get(11)?,
-    };
-    Ok((row.get(0)?, attempt))
+fn parse_state(text: &str) -> Option<rest::JobState> {
+    match text {
+        "draft" => Some(rest::JobState::Draft),
+        "queued" => Some(rest::JobState::Queued),
+        "running" => Some(rest::JobState::Running),
+        "succeeded" => Some(rest::JobState::Succeeded),
+        "failed" => Some(rest::JobState::Failed),
+        "cancelled" => Some(rest::JobState::Cancelled),
+        _ => None,
+    }
 }
 
-fn output(row: &Row<'_>) -> rusqlite::Result<(u32, rest::OutputFile)> {
-    let blake3 = BlobHash(row.get(3)?).to_string();
-    Ok((row.get(0)?, rest::OutputFile { path: row.get(1)?, size_bytes: row.get(2)?, blake3 }))
+fn kind_name(kind: rest::WorkKind) -> &'static str {
+    match kind {
+        rest::WorkKind::Python => "python",
+        rest::WorkKind::C => "c",
+        rest::WorkKind::Shell => "shell",
+    }
 }
 
-fn log(row: &Row<'_>) -> rusqlite::Result<Log> {
-    let hash: Option<[u8; 32]> = row.get(1)?;
-    let content = match hash {
-        Some(hash) => Content::Blob(BlobRef { hash: BlobHash(hash), size_bytes: row.get(2)? }),
-        None => Content::Inline(row.get(0)?),
-    };
-    Ok(Log { content, cut_bytes: row.get(3)? })
+fn parse_kind(text: &str) -> Option<rest::WorkKind> {
+    match text {
+        "python" => Some(rest::WorkKind::Python),
+        "c" => Some(rest::WorkKind::C),
+        "shell" => Some(rest::WorkKind::Shell),
+        _ => None,
+    }
 }

@@ -1,29 +1,45 @@
 //! The store against real SQLite: every statement is prepared and its plan read, migrations keep
 //! their text, and the ledger's rows cannot be changed.
 
+mod files;
+mod jobs;
 mod people;
 mod versions;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use campusgrid_core::effect::{Change, Effects};
 use campusgrid_core::grid::Grid;
 use campusgrid_core::input::{
-    Enrolment, EnrolmentProof, Input, Intake, Joined, Registration, Request, Shut, Submission,
-    Ticket, WorkerEvent,
+    Enrolment, EnrolmentProof, FilesOf, Input, Intake, Joined, Registration, Request, Shut,
+    Submission, Ticket, WorkerEvent,
 };
 use campusgrid_core::time::Timestamp;
 use campusgrid_protocol::id::{JobId, SessionId, UserId, WorkerId};
 use campusgrid_protocol::resource::{Capacity, Gpu, Isolation, Needs};
-use campusgrid_protocol::task::{Ended, Outcome, Packages, TaskSpec, Work, WorkerFault};
+use campusgrid_protocol::task::{
+    Ended, LABEL_4, Outcome, Packages, Program, TaskSpec, Work, WorkerFault,
+};
+use campusgrid_protocol::terms::Terms;
 
-use super::{Store, backup, fsck, load, read, read_jobs, read_people, schema, write, write_people};
+use super::{
+    Store, backup, batch, fsck, load, numbering, progress, read, read_details, read_files,
+    read_jobs, read_left, read_map, read_notices, read_people, read_tasks, schema, write,
+    write_jobs, write_people, write_tasks,
+};
 use crate::config::Config;
 
 /// Tables that grow without end, and so must never be read from end to end for a page or a change.
-const GROWING: [&str; 11] = [
+const GROWING: [&str; 17] = [
     "transfer",
     "job",
+    "job_spec",
+    "progress",
+    "file",
+    "draft",
+    "waits_for",
+    "notice",
     "task",
     "attempt",
     "log",
@@ -38,20 +54,37 @@ const GROWING: [&str; 11] = [
 /// Statements that read a whole table on purpose.
 const WHOLE: [&str; 4] = ["JOBS_OF_ALL", "LEADERS", "OPERATORS", "VOUCHERS_OF_ALL"];
 
+/// What is read for pages and written for changes.
+const HOT: [&[(&str, &str)]; 16] = [
+    write::STATEMENTS,
+    write_jobs::STATEMENTS,
+    write_people::STATEMENTS,
+    write_tasks::STATEMENTS,
+    batch::STATEMENTS,
+    progress::STATEMENTS,
+    numbering::STATEMENTS,
+    read::STATEMENTS,
+    read_details::STATEMENTS,
+    read_files::STATEMENTS,
+    read_jobs::STATEMENTS,
+    read_left::STATEMENTS,
+    read_map::STATEMENTS,
+    read_notices::STATEMENTS,
+    read_people::STATEMENTS,
+    read_tasks::STATEMENTS,
+];
+
 #[test]
 fn every_statement_is_valid() {
     let store = Store::in_memory().unwrap();
-    let all = [
-        write::STATEMENTS,
-        write_people::STATEMENTS,
+    let cold = [
         load::STATEMENTS,
-        read::STATEMENTS,
-        read_jobs::STATEMENTS,
-        read_people::STATEMENTS,
         fsck::STATEMENTS,
+        fsck::holds::STATEMENTS,
+        fsck::jobs::STATEMENTS,
         backup::STATEMENTS,
     ];
-    for (name, sql) in all.into_iter().flatten() {
+    for (name, sql) in cold.into_iter().chain(HOT).flatten() {
         if let Err(error) = store.connection.prepare(sql) {
             panic!("{name}: {error}");
         }
@@ -61,14 +94,7 @@ fn every_statement_is_valid() {
 #[test]
 fn no_page_and_no_change_reads_a_growing_table_from_end_to_end() {
     let store = Store::in_memory().unwrap();
-    let hot = [
-        write::STATEMENTS,
-        write_people::STATEMENTS,
-        read::STATEMENTS,
-        read_jobs::STATEMENTS,
-        read_people::STATEMENTS,
-    ];
-    for (name, sql) in hot.into_iter().flatten().filter(|(name, _)| !WHOLE.contains(name)) {
+    for (name, sql) in HOT.into_iter().flatten().filter(|(name, _)| !WHOLE.contains(name)) {
         let mut plan = store.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
         let nulls = vec![rusqlite::types::Null; plan.parameter_count()];
         let steps = plan.query_map(rusqlite::params_from_iter(nulls), |row| row.get(3)).unwrap();
@@ -87,7 +113,10 @@ fn migrations_are_what_they_were() {
         .iter()
         .map(|sql| blake3::hash(sql.as_bytes()).to_hex()[..16].to_owned())
         .collect();
-    assert_eq!(hashes, ["7e78b02c56ace1d3", "4f2323e821d87e11", "3987725ff91588ef"]);
+    assert_eq!(
+        hashes,
+        ["7e78b02c56ace1d3", "4f2323e821d87e11", "3987725ff91588ef", "b7ad0bf17cdc5b12"]
+    );
 }
 
 #[test]
@@ -98,12 +127,12 @@ fn a_database_of_a_newer_version_is_refused() {
     drop(store);
     let error = Store::open(&path).unwrap_err().to_string();
     std::fs::remove_file(path).unwrap();
-    assert_eq!(error, "database is of schema version 999, this binary knows up to 3");
+    assert_eq!(error, "database is of schema version 999, this binary knows up to 4");
 }
 
 fn shell() -> TaskSpec {
     TaskSpec {
-        work: Work::Shell { command: "true".to_owned() },
+        work: Work::Shell { program: Program::Source("true".to_owned()) },
         needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 16, gpus: 0, gpu_memory_mib: 0 },
         time_limit_s: 60,
         isolation: Isolation::Full,
@@ -111,7 +140,36 @@ fn shell() -> TaskSpec {
         image: None,
         shared_tmp: false,
         tasks: 1,
+        arguments: Vec::new(),
+        inputs: None,
+        lines: None,
+        outputs: Vec::new(),
+        warn_s: 0,
     }
+}
+
+/// On plain terms, by the first user.
+fn submission(name: &str, spec: TaskSpec) -> Submission {
+    Submission {
+        user: UserId(1),
+        key: None,
+        name: name.to_owned(),
+        terms: Terms::plain(spec.tasks),
+        spec,
+        priority: 0,
+        on_hold: false,
+        after: Vec::new(),
+        ended: BTreeMap::new(),
+        files: FilesOf::None,
+    }
+}
+
+fn reader(store: Store) -> read::Reader {
+    read::Reader { connection: store.connection, keep_ms: Some(1000) }
+}
+
+fn viewer(user: u64) -> read::Viewer {
+    read::Viewer { user: UserId(user), operator: false }
 }
 
 /// A store with one user, who has submitted one job.
@@ -127,10 +185,9 @@ fn one_job() -> (Grid, Store) {
         local: true,
         invitation: None,
     };
-    let submission =
-        Submission { user: UserId(1), key: Some("k".to_owned()), name: "job".to_owned(), spec };
+    let submission = Submission { key: Some("k".to_owned()), ..submission("job", spec) };
     let mut effects = Effects::default();
-    for request in [Request::Register(registration), Request::Submit(submission)] {
+    for request in [Request::Register(registration), Request::Submit(Box::new(submission))] {
         let input = Input::Request { ticket: Ticket(0), request };
         grid.handle(Timestamp(2), input, &mut effects);
     }
@@ -146,25 +203,26 @@ fn what_is_loaded_is_what_was_in_memory() {
 
 /// A worker of eight cores and two GPUs is approved and joins.
 fn own_a_worker(grid: &mut Grid, store: &mut Store) {
+    let proof = EnrolmentProof::Code { code: "CODE".to_owned(), claimed_owner: None };
+    ask(grid, store, Request::Enrol(enrolment([7; 32], proof)));
+    let approve = Request::ApproveWorker { user: UserId(1), code: "CODE".to_owned() };
+    ask(grid, store, approve);
+    join(grid, store, &[]);
+}
+
+/// The worker comes back, and runs these attempts.
+fn join(grid: &mut Grid, store: &mut Store, attempts: &[&str]) {
     let gpu = || Gpu { model: "T4".to_owned(), memory_mib: 8000, driver: "550".to_owned() };
+    let gpus = vec![gpu(), gpu()];
     let joined = Joined {
         key_hash: [7; 32],
         name: "laptop".to_owned(),
-        capacity: Capacity {
-            cpu_millis: 8000,
-            ram_mib: 8000,
-            disk_mib: 8000,
-            gpus: vec![gpu(), gpu()],
-        },
+        capacity: Capacity { cpu_millis: 8000, ram_mib: 8000, disk_mib: 8000, gpus },
         isolation: Isolation::Full,
         isolation_notes: Vec::new(),
-        labels: Vec::new(),
-        attempts: Vec::new(),
+        labels: vec![LABEL_4.to_owned()],
+        attempts: attempts.iter().map(|attempt| attempt.parse().unwrap()).collect(),
     };
-    let proof = EnrolmentProof::Code { code: "CODE".to_owned(), claimed_owner: None };
-    ask(grid, store, Request::Enrol(enrolment(joined.key_hash, proof)));
-    let approve = Request::ApproveWorker { user: UserId(1), code: "CODE".to_owned() };
-    ask(grid, store, approve);
     report(grid, store, WorkerEvent::Joined(Box::new(joined)));
 }
 
@@ -182,8 +240,12 @@ fn report(grid: &mut Grid, store: &mut Store, event: WorkerEvent) {
 }
 
 fn apply(grid: &mut Grid, store: &mut Store, input: Input) {
+    apply_at(grid, store, 3, input);
+}
+
+fn apply_at(grid: &mut Grid, store: &mut Store, at: u64, input: Input) {
     let mut effects = Effects::default();
-    grid.handle(Timestamp(3), input, &mut effects);
+    grid.handle(Timestamp(at), input, &mut effects);
     grid.dispatch(&mut effects);
     store.commit(&effects.changes).unwrap();
     assert_eq!(store.load().unwrap(), grid.durable());
@@ -196,11 +258,9 @@ fn a_lock_and_granted_gpus_are_kept_and_shown() {
     let packages =
         Packages::Names { requirements: vec!["numpy".to_owned()], requires_python: None };
     let needs = Needs { cpu_millis: 1000, ram_mib: 1, disk_mib: 1, gpus: 2, gpu_memory_mib: 0 };
-    let work = Work::Python { source: "1".to_owned(), packages };
+    let work = Work::Python { program: Program::Source("1".to_owned()), packages };
     let spec = TaskSpec { work, needs, ..shell() };
-    let new = Submission { user: UserId(1), key: None, name: "locked".to_owned(), spec };
-    let submit = Input::Request { ticket: Ticket(0), request: Request::Submit(new) };
-    apply(&mut grid, &mut store, submit);
+    ask(&mut grid, &mut store, Request::Submit(Box::new(submission("locked", spec))));
     let attempt = "2.0#1".parse().unwrap();
     let lock = format!("numpy==2.1 --hash=sha256:{}\n", "0".repeat(64));
     report(&mut grid, &mut store, WorkerEvent::Locked { attempt, lock: lock.clone() });
@@ -211,8 +271,7 @@ fn a_lock_and_granted_gpus_are_kept_and_shown() {
     let leases: Vec<String> = job.leases().map(|(_, lease)| lease.gpus.to_string()).collect();
     assert_eq!(leases, ["0,1"]);
 
-    let reader = read::Reader { connection: store.connection };
-    let viewer = |user| read::Viewer { user: UserId(user), operator: false };
+    let reader = reader(store);
     let shown = reader.job(viewer(1), JobId(2)).unwrap().unwrap().detail;
     assert!(shown.has_lock);
     assert_eq!(shown.task_list[0].attempts[0].gpus, [0, 1]);
@@ -229,7 +288,7 @@ fn what_was_set_aside_lost_and_cancelled_meanwhile_is_kept() {
     // Each of another shape, since a machine gets nothing for a while of one that it has given back.
     let submit = |ram_mib| {
         let spec = TaskSpec { needs: Needs { ram_mib, ..shell().needs }, ..shell() };
-        Request::Submit(Submission { user: UserId(1), key: None, name: "job".to_owned(), spec })
+        Request::Submit(Box::new(submission("job", spec)))
     };
     report(&mut grid, &mut store, WorkerEvent::Started { attempt: "1.0#1".parse().unwrap() });
     let lost = Ended::empty("1.0#1".parse().unwrap(), Outcome::Returned(WorkerFault::Restarted));
@@ -249,7 +308,7 @@ fn what_was_set_aside_lost_and_cancelled_meanwhile_is_kept() {
     let reason = store.load().unwrap().workers[&WorkerId(1)].set_aside.clone();
     assert!(reason.unwrap().ends_with("the worker's sandbox failed: no namespaces"));
     apply(&mut grid, &mut store, Input::Intake(Intake::Shut(Shut::DiskFull)));
-    ask(&mut grid, &mut store, Request::Cancel { user: UserId(1), job: JobId(3) });
+    ask(&mut grid, &mut store, Request::Cancel { user: UserId(1), job: JobId(3), tasks: None });
     assert!(store.load().unwrap().jobs[&JobId(3)].cancelling);
     ask(&mut grid, &mut store, Request::ReleaseWorker { user: UserId(1), worker: WorkerId(1) });
     apply(&mut grid, &mut store, Input::Intake(Intake::Open));
@@ -263,7 +322,7 @@ fn the_books_balance_and_a_planted_mistake_is_found() {
         ("SELECT 1", ""),
         ("UPDATE account SET balance = balance + 1 WHERE id = 1001", "sum to 1, not to 0"),
         ("UPDATE account SET balance = balance + 1 WHERE id = 2", "escrow has 17000001"),
-        ("UPDATE job SET failed = 1", "escrow has 17000000, the open holds sum to 8500000"),
+        ("UPDATE job SET open_runs = 1", "escrow has 17000000, the open holds sum to 8500000"),
         ("UPDATE account SET earned = 5 WHERE id = 1001", "has earned 5, its payments say 0"),
         ("UPDATE account SET spent = 5 WHERE id = 1001", "has spent 5, its jobs say 0"),
         ("UPDATE total SET tasks_ended = 5", "is 5, the jobs say 0"),

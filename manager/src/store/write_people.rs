@@ -32,6 +32,7 @@ statements! {
     TOKEN_USED = "UPDATE api_token SET used_at = ?2 WHERE id = ?1";
     TOKEN_REVOKE = "DELETE FROM api_token WHERE id = ?1 AND user = ?2";
     TOKENS_REVOKE = "DELETE FROM api_token WHERE user = ?1";
+    WEBHOOK_SECRET = "UPDATE user SET webhook_secret = ?2 WHERE id = ?1";
     VOUCHER_NEW = "INSERT INTO voucher (id, purpose, user, secret_hash, uses_left, made_at, until)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     VOUCHER_USED = "UPDATE voucher SET uses_left = ?2 WHERE id = ?1";
@@ -94,6 +95,9 @@ impl Writer<'_> {
                 tokens
                     .iter()
                     .try_for_each(|(token, at)| self.run(TOKEN_USED, params![token.0, at.0]))
+            }
+            Change::WebhookSecretSet { user, secret, at: _ } => {
+                self.run(WEBHOOK_SECRET, params![user.0, secret])
             }
             Change::VoucherMade(voucher) => self.voucher(voucher),
             Change::VoucherUsed { voucher, uses_left } => {

@@ -13,7 +13,8 @@ use campusgrid_core::input::{NewLogin, Registration};
 use campusgrid_core::policy::Admission;
 use campusgrid_core::user::User;
 use campusgrid_core::voucher::Shown;
-use campusgrid_protocol::rest::{self, LoggedIn, Me, PASSWORD_MAX};
+use campusgrid_protocol::rest::PASSWORD_MAX;
+use campusgrid_protocol::rest::accounts::{self, LoggedIn, Me, Register};
 
 use super::Site;
 use super::auth::{Login, Token};
@@ -27,28 +28,38 @@ use super::passwords::Verdict;
 use crate::engine::handle::AskError;
 use crate::vouchers::Invitation;
 
-/// `POST register`.
+/// Registers.
+///
+/// And logs in: the token goes into `Authorization: Bearer …`.
+#[utoipa::path(post, path = "/api/v1/register", tag = "account",
+    request_body = Register, responses((status = 201, body = LoggedIn), (status = 404), (status = 409)))]
 pub(super) async fn register(
     State(site): State<Site>,
     caller: Caller,
     local: Local,
-    Body(body): Body<rest::Register>,
+    Body(body): Body<Register>,
 ) -> Result<(StatusCode, Json<LoggedIn>), WebError> {
     let (user, token) = open_account(&site, &caller, body, local).await?;
     Ok((StatusCode::CREATED, Json(logged_in(user, token))))
 }
 
-/// `POST login`.
+/// Logs in.
+///
+/// The token goes into `Authorization: Bearer …`.
+#[utoipa::path(post, path = "/api/v1/login", tag = "account",
+    request_body = accounts::Login, responses((status = 200, body = LoggedIn), (status = 401)))]
 pub(super) async fn log_in(
     State(site): State<Site>,
     caller: Caller,
-    Body(body): Body<rest::Login>,
+    Body(body): Body<accounts::Login>,
 ) -> Result<Json<LoggedIn>, WebError> {
     let (user, token) = check_password(&site, &caller, body).await?;
     Ok(Json(logged_in(user, token)))
 }
 
-/// `POST logout`.
+/// Logs out.
+#[utoipa::path(post, path = "/api/v1/logout", tag = "account",
+    responses((status = 204, description = "The login is over.")))]
 pub(super) async fn log_out(
     State(site): State<Site>,
     login: Login,
@@ -58,7 +69,9 @@ pub(super) async fn log_out(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `GET me`.
+/// Says who asks.
+#[utoipa::path(get, path = "/api/v1/me", tag = "account",
+    responses((status = 200, body = Me)))]
 pub(super) async fn me(State(site): State<Site>, login: Login) -> Result<Json<Me>, WebError> {
     let credits = read_credits(&site, login.id()).await?;
     let operator = login.is_operator();
@@ -75,14 +88,14 @@ pub(super) async fn me(State(site): State<Site>, login: Login) -> Result<Json<Me
 pub(super) async fn open_account(
     site: &Site,
     caller: &Caller,
-    body: rest::Register,
+    body: Register,
     Local(local): Local,
 ) -> Result<(User, Token), WebError> {
     body.check().map_err(WebError::Fields)?;
     let invitation = admit(site, body.invitation.as_deref(), local)?;
     site.guard.register(site.clock.now(), caller)?;
     let password_hash = site.guard.passwords.hash(caller.party(None), body.password).await?;
-    let rest::Register { name, email, .. } = body;
+    let Register { name, email, .. } = body;
     let registration = Registration { name, email, password_hash, local, invitation };
     let user = site.engine.register(registration).await?;
     let token = open_login(site, caller, &user).await?;
@@ -112,9 +125,9 @@ fn admit(site: &Site, invitation: Option<&str>, local: bool) -> Result<Option<Sh
 pub(super) async fn check_password(
     site: &Site,
     caller: &Caller,
-    body: rest::Login,
+    body: accounts::Login,
 ) -> Result<(User, Token), WebError> {
-    let rest::Login { name, password } = body;
+    let accounts::Login { name, password } = body;
     if password.chars().count() > PASSWORD_MAX {
         site.counters.login_failed();
         return Err(WebError::WrongPassword);

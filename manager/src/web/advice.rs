@@ -31,6 +31,7 @@ pub(super) fn next_step(outcome: &str) -> &'static str {
         WorkerFault::Engine { message: none() },
         WorkerFault::Gpu { message: none() },
         WorkerFault::Disk { message: none() },
+        WorkerFault::Inputs { message: none() },
         WorkerFault::LeaseOver,
         WorkerFault::Restarted,
         WorkerFault::Leaving,

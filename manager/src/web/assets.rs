@@ -29,20 +29,27 @@ macro_rules! asset {
     };
 }
 
-const ASSETS: [Asset; 7] = [
+const ASSETS: &[Asset] = &[
     asset!("app.css", CSS),
     asset!("app.js", JS),
     asset!("check.svg", SVG),
     asset!("chevron.svg", SVG),
+    asset!("docs.css", CSS),
+    asset!("docs.js", JS),
     asset!("htmx-2.0.11.min.js", JS),
     asset!("icon.svg", SVG),
+    asset!("job.js", JS),
     asset!("pico-2.1.1.indigo.min.css", CSS),
+    asset!("submit.js", JS),
+    asset!("swagger-ui-5.35.0.min.css", CSS),
+    asset!("swagger-ui-5.35.0.min.js", JS),
+    asset!("uploads.js", JS),
 ];
 
 /// Where the files are: `/static/` and a part that changes when any of them does.
 pub(super) static ROOT: LazyLock<String> = LazyLock::new(|| {
     let mut hasher = blake3::Hasher::new();
-    for asset in &ASSETS {
+    for asset in ASSETS {
         hasher.update(&(asset.content.len() as u64).to_le_bytes());
         hasher.update(asset.content);
     }

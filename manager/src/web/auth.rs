@@ -163,6 +163,11 @@ impl Login {
         Viewer { user: self.user.id, operator: self.is_operator() }
     }
 
+    /// As [`Login::viewer`], for what not even an operator does to what is somebody else's.
+    pub(super) fn as_owner(&self) -> Viewer {
+        Viewer { user: self.user.id, operator: false }
+    }
+
     pub(super) fn id(&self) -> UserId {
         self.user.id
     }

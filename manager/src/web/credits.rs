@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::extract::State;
 use campusgrid_protocol::id::UserId;
-use campusgrid_protocol::rest::operate::JobsCount;
-use campusgrid_protocol::rest::{self, Credits, Leader, Page, Stats};
+use campusgrid_protocol::rest::operate::{JobsCount, Stats};
+use campusgrid_protocol::rest::{self, Credits, Leader, Page};
 
 use super::Site;
 use super::auth::Login;
@@ -16,7 +16,9 @@ use super::workers::silent_ms;
 /// Rows of the leaderboard.
 pub(super) const LEADERS_MAX: u32 = 100;
 
-/// `GET credits`.
+/// Says what one has, has earned and has spent.
+#[utoipa::path(get, path = "/api/v1/credits", tag = "account",
+    responses((status = 200, body = Credits)))]
 pub(super) async fn credits(
     State(site): State<Site>,
     login: Login,
@@ -24,7 +26,9 @@ pub(super) async fn credits(
     Ok(Json(read_credits(&site, login.id()).await?))
 }
 
-/// `GET credits/transfers`.
+/// Lists the rows of the ledger that concern one, newest first.
+#[utoipa::path(get, path = "/api/v1/credits/transfers", tag = "account",
+    params(Part), responses((status = 200, body = Page<rest::Transfer>)))]
 pub(super) async fn transfers(
     State(site): State<Site>,
     login: Login,
@@ -33,7 +37,9 @@ pub(super) async fn transfers(
     Ok(Json(read_transfers(&site, &login, part).await?))
 }
 
-/// `GET leaderboard`.
+/// Lists those who have shared most.
+#[utoipa::path(get, path = "/api/v1/leaderboard", tag = "grid",
+    responses((status = 200, body = Vec<Leader>)))]
 pub(super) async fn leaderboard(
     State(site): State<Site>,
     _login: Login,
@@ -41,7 +47,9 @@ pub(super) async fn leaderboard(
     Ok(Json(site.readers.read(|reader| reader.leaderboard(LEADERS_MAX)).await?))
 }
 
-/// `GET stats`.
+/// Counts machines, tasks and users.
+#[utoipa::path(get, path = "/api/v1/stats", tag = "grid",
+    responses((status = 200, body = Stats)))]
 pub(super) async fn stats(
     State(site): State<Site>,
     _login: Login,
@@ -49,7 +57,9 @@ pub(super) async fn stats(
     Ok(Json(read_stats(&site).await?))
 }
 
-/// `GET /jobs/count`.
+/// Counts the jobs that were ever submitted.
+#[utoipa::path(get, path = "/jobs/count", tag = "grid",
+    responses((status = 200, body = JobsCount)))]
 pub(super) async fn jobs_count(State(site): State<Site>) -> Result<Json<JobsCount>, WebError> {
     let (num_jobs, _) = site.readers.read(|reader| reader.counts()).await?;
     Ok(Json(JobsCount { num_jobs }))

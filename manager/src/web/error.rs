@@ -1,5 +1,7 @@
 //! What can go wrong with a request, and the only place that knows status codes.
 
+pub(super) mod codes;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -8,8 +10,11 @@ use campusgrid_protocol::rest::{ErrorBody, ErrorDetail, FieldError};
 
 use super::access::Access;
 use super::words;
+use crate::archive::ArchiveError;
+use crate::blobs::BlobError;
 use crate::engine::handle::AskError;
 use crate::store::StoreError;
+use codes::Code;
 
 /// Why a request is not answered as hoped.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +49,38 @@ pub(super) enum WebError {
     TooSlow,
     #[error("the body must be sent as application/json")]
     NotJson,
+    #[error("no task of this job has failed, or is to be run again")]
+    NothingToRetry,
+    #[error("the files of this job are no longer kept")]
+    NotKept,
+    #[error("a file may have at most {max_bytes} bytes here")]
+    FileTooLarge { max_bytes: u64 },
+    #[error(
+        "this would take {wanted_bytes} bytes of your storage, of which {left_bytes} are left (of \
+         {max_bytes}): delete what you need no more, such as the files of old jobs"
+    )]
+    StorageFull { wanted_bytes: u64, left_bytes: u64, max_bytes: u64 },
+    #[error(
+        "you have brought too much within two days, whether it is still here or not: at most \
+         {max_bytes} bytes and {max_files} files; go on later"
+    )]
+    WrittenTooMuch { max_bytes: u64, max_files: u64 },
+    #[error("the next piece of this upload begins at {offset_bytes}")]
+    UploadOffset { offset_bytes: u64 },
+    #[error("another upload of this path, or another piece of it, has begun since")]
+    UploadReplaced,
+    #[error("you have no file or output with this content here: upload it")]
+    UploadNeeded,
+    #[error("you have {max} uploads that are not finished; end or drop some first")]
+    TooManyUploads { max: usize },
+    #[error("too many uploads of yours are under way; wait until one is over")]
+    UploadsBusy,
+    #[error("this job has not ended: cancel it first")]
+    StillOpen,
+    #[error("it has {size_bytes} bytes, and the part that was asked for begins behind them")]
+    PartMissing { size_bytes: u64 },
+    #[error(transparent)]
+    Archive(ArchiveError),
     #[error("too many streams are open; close some pages and try again")]
     TooManyStreams,
     #[error("too many requests from your network are under way; try again in a moment")]
@@ -52,6 +89,8 @@ pub(super) enum WebError {
     Ask(#[from] AskError),
     #[error("failed to read the store")]
     Read(#[from] StoreError),
+    #[error(transparent)]
+    Keep(#[from] BlobError),
     #[error("failed to read a file")]
     File(#[source] std::io::Error),
     #[error("failed to write the metrics")]
@@ -65,36 +104,72 @@ pub(super) enum WebError {
 impl WebError {
     /// The status, the stable code, and the sentence for the client.
     pub(super) fn describe(&self) -> (StatusCode, &'static str, String) {
-        let text = self.to_string();
+        let Code { status, name, .. } = self.code();
+        let text = if let Self::Ask(AskError::Refused(Refusal::Insufficient(lack))) = self {
+            let (hold, balance) = (lack.amount, lack.balance);
+            format!(
+                "this job holds {hold} credits, your balance is {balance}: {} short",
+                hold - balance
+            )
+        } else if status == StatusCode::INTERNAL_SERVER_ERROR {
+            // A client never sees the words of a library or of the system.
+            "the manager failed to do this; its log says why".to_owned()
+        } else {
+            self.to_string()
+        };
+        (status, name, text)
+    }
+
+    fn code(&self) -> Code {
         match self {
-            Self::NotLoggedIn | Self::BadApiToken => {
-                (StatusCode::UNAUTHORIZED, "unauthenticated", text)
+            Self::NotLoggedIn | Self::BadApiToken => codes::UNAUTHENTICATED,
+            Self::WrongPassword => codes::WRONG_PASSWORD,
+            Self::TooManyAttempts { .. } => codes::TOO_MANY_ATTEMPTS,
+            Self::MissingScope { .. } => codes::INSUFFICIENT_SCOPE,
+            Self::CrossOrigin => codes::CROSS_ORIGIN,
+            Self::StaleForm => codes::STALE_FORM,
+            Self::NotFound => codes::NOT_FOUND,
+            Self::MethodNotAllowed => codes::METHOD_NOT_ALLOWED,
+            Self::Fields(_) => codes::INVALID_FIELDS,
+            Self::Body(_) => codes::INVALID_BODY,
+            Self::Query(_) => codes::INVALID_QUERY,
+            Self::TooLarge { .. } => codes::TOO_LARGE,
+            Self::TooSlow => codes::TOO_SLOW,
+            Self::NotJson => codes::NOT_JSON,
+            Self::NothingToRetry => codes::NOTHING_TO_RETRY,
+            Self::NotKept => codes::NOT_KEPT,
+            Self::Keep(BlobError::DiskFull { .. } | BlobError::TooMuchAtOnce { .. }) => {
+                codes::DISK_FULL
             }
-            Self::WrongPassword => (StatusCode::UNAUTHORIZED, "wrong_password", text),
-            Self::TooManyAttempts { .. } => {
-                (StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", text)
-            }
-            Self::MissingScope { .. } => (StatusCode::FORBIDDEN, "insufficient_scope", text),
-            Self::CrossOrigin => (StatusCode::FORBIDDEN, "cross_origin", text),
-            Self::StaleForm => (StatusCode::FORBIDDEN, "stale_form", text),
-            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", text),
-            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text),
-            Self::Fields(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_fields", text),
-            Self::Body(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", text),
-            Self::Query(_) => (StatusCode::BAD_REQUEST, "invalid_query", text),
-            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", text),
-            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too_slow", text),
-            Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", text),
-            Self::TooManyStreams | Self::TooManyRequests => {
-                (StatusCode::SERVICE_UNAVAILABLE, "busy", text)
-            }
-            Self::Ask(AskError::Busy) => (StatusCode::SERVICE_UNAVAILABLE, "busy", text),
-            Self::Ask(AskError::Stopping) => (StatusCode::SERVICE_UNAVAILABLE, "stopping", text),
-            Self::Ask(AskError::Refused(refusal)) => describe_refusal(refusal),
-            Self::Read(_) | Self::File(_) | Self::Metrics | Self::Hash(_) | Self::Random(_) => {
-                let text = "the manager failed to do this; its log says why".to_owned();
-                (StatusCode::INTERNAL_SERVER_ERROR, "internal", text)
-            }
+            Self::FileTooLarge { .. } => codes::FILE_TOO_LARGE,
+            Self::StorageFull { .. } | Self::WrittenTooMuch { .. } => codes::STORAGE_FULL,
+            Self::UploadOffset { .. } => codes::UPLOAD_OFFSET,
+            Self::UploadReplaced => codes::UPLOAD_REPLACED,
+            Self::UploadNeeded => codes::UPLOAD_NEEDED,
+            Self::TooManyUploads { .. } => codes::TOO_MANY_UPLOADS,
+            Self::StillOpen => codes::STILL_OPEN,
+            Self::PartMissing { .. } => codes::PART_MISSING,
+            Self::Keep(BlobError::WrongHash { .. }) => codes::WRONG_HASH,
+            Self::Archive(ArchiveError::Read(_)) => codes::INTERNAL,
+            Self::Archive(_) => codes::BAD_ARCHIVE,
+            Self::TooManyStreams | Self::TooManyRequests | Self::UploadsBusy => codes::BUSY,
+            Self::Ask(AskError::Busy) => codes::BUSY,
+            Self::Ask(AskError::Stopping) => codes::STOPPING,
+            Self::Ask(AskError::Refused(refusal)) => code_of(refusal),
+            Self::Keep(
+                BlobError::Directory { .. }
+                | BlobError::List { .. }
+                | BlobError::Remove { .. }
+                | BlobError::Reread { .. }
+                | BlobError::Write { .. }
+                | BlobError::TooLong { .. }
+                | BlobError::TooShort { .. },
+            )
+            | Self::Read(_)
+            | Self::File(_)
+            | Self::Metrics
+            | Self::Hash(_)
+            | Self::Random(_) => codes::INTERNAL,
         }
     }
 
@@ -111,6 +186,10 @@ impl WebError {
         }
     }
 
+    fn offset_bytes(&self) -> Option<u64> {
+        if let Self::UploadOffset { offset_bytes } = self { Some(*offset_bytes) } else { None }
+    }
+
     /// When it is worth trying again, where that is known. Seconds.
     pub(super) fn retry_after_s(&self) -> Option<u64> {
         if let Self::TooManyAttempts { wait_ms } = self {
@@ -120,12 +199,14 @@ impl WebError {
         if matches!(self, Self::Ask(AskError::Refused(refusal)) if shut.contains(refusal)) {
             return Some(60); // A person must act first.
         }
-        (self.describe().0 == StatusCode::SERVICE_UNAVAILABLE).then_some(1)
+        let status = self.code().status;
+        let is_short = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS];
+        is_short.contains(&status).then_some(1)
     }
 
     /// Writes what the client is not told to the log, with its whole chain.
     pub(super) fn log(&self) {
-        if self.describe().0 != StatusCode::INTERNAL_SERVER_ERROR {
+        if self.code() != codes::INTERNAL {
             return;
         }
         let mut chain = self.to_string();
@@ -139,36 +220,37 @@ impl WebError {
     }
 }
 
-fn describe_refusal(refusal: &Refusal) -> (StatusCode, &'static str, String) {
-    let text = refusal.to_string();
+fn code_of(refusal: &Refusal) -> Code {
     match refusal {
-        Refusal::NameTaken => (StatusCode::CONFLICT, "name_taken", text),
-        Refusal::NotFound => (StatusCode::NOT_FOUND, "not_found", text),
-        Refusal::HasEnded => (StatusCode::CONFLICT, "has_ended", text),
-        Refusal::CodeUnknown => (StatusCode::NOT_FOUND, "code_unknown", text),
-        Refusal::Insufficient(lack) => {
-            let text = format!(
-                "this job holds {} credits, your balance is {}: {} short",
-                lack.amount,
-                lack.balance,
-                lack.amount - lack.balance
-            );
-            (StatusCode::PAYMENT_REQUIRED, "insufficient_credits", text)
-        }
-        Refusal::KeyReused { .. } => (StatusCode::CONFLICT, "key_reused", text),
-        Refusal::TooManyJobs { .. } => (StatusCode::CONFLICT, "too_many_jobs", text),
-        Refusal::PriceOverflow => (StatusCode::UNPROCESSABLE_ENTITY, "price_overflow", text),
-        Refusal::VoucherUnknown => (StatusCode::NOT_FOUND, "voucher_unknown", text),
-        Refusal::MachineOwned => (StatusCode::CONFLICT, "machine_owned", text),
-        Refusal::InvitationNeeded => (StatusCode::FORBIDDEN, "invitation_needed", text),
-        Refusal::RegistrationClosed => (StatusCode::FORBIDDEN, "registration_closed", text),
-        Refusal::NotAnOperator => (StatusCode::FORBIDDEN, "not_an_operator", text),
-        Refusal::LastOperator => (StatusCode::CONFLICT, "last_operator", text),
-        Refusal::TooManyNewcomers => (StatusCode::TOO_MANY_REQUESTS, "too_many_newcomers", text),
-        Refusal::TooMany { .. } => (StatusCode::CONFLICT, "too_many", text),
-        Refusal::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk_full", text),
-        Refusal::BooksBroken => (StatusCode::SERVICE_UNAVAILABLE, "books_broken", text),
-        Refusal::Withdrawn => (StatusCode::GONE, "withdrawn", text),
+        Refusal::NameTaken => codes::NAME_TAKEN,
+        Refusal::NotFound => codes::NOT_FOUND,
+        Refusal::HasEnded => codes::HAS_ENDED,
+        Refusal::CodeUnknown => codes::CODE_UNKNOWN,
+        Refusal::Insufficient(_) => codes::INSUFFICIENT_CREDITS,
+        Refusal::KeyReused { .. } => codes::KEY_REUSED,
+        Refusal::TooManyJobs { .. } => codes::TOO_MANY_JOBS,
+        Refusal::PriceOverflow => codes::PRICE_OVERFLOW,
+        Refusal::TooManyDrafts { .. } => codes::TOO_MANY_DRAFTS,
+        Refusal::TooManyFiles { .. } => codes::TOO_MANY_FILES,
+        Refusal::PathTaken => codes::PATH_TAKEN,
+        Refusal::Launched => codes::LAUNCHED,
+        Refusal::NotLaunched => codes::NOT_LAUNCHED,
+        Refusal::Moved => codes::MOVED,
+        Refusal::AfterUnknown { .. } => codes::AFTER_UNKNOWN,
+        Refusal::NeverStarts { .. } => codes::NEVER_STARTS,
+        Refusal::SizesDiffer { .. } => codes::SIZES_DIFFER,
+        Refusal::DeadlineOver => codes::DEADLINE_OVER,
+        Refusal::VoucherUnknown => codes::VOUCHER_UNKNOWN,
+        Refusal::MachineOwned => codes::MACHINE_OWNED,
+        Refusal::InvitationNeeded => codes::INVITATION_NEEDED,
+        Refusal::RegistrationClosed => codes::REGISTRATION_CLOSED,
+        Refusal::NotAnOperator => codes::NOT_AN_OPERATOR,
+        Refusal::LastOperator => codes::LAST_OPERATOR,
+        Refusal::TooManyNewcomers => codes::TOO_MANY_NEWCOMERS,
+        Refusal::TooMany { .. } => codes::TOO_MANY,
+        Refusal::DiskFull => codes::DISK_FULL,
+        Refusal::BooksBroken => codes::BOOKS_BROKEN,
+        Refusal::Withdrawn => codes::WITHDRAWN,
     }
 }
 
@@ -195,13 +277,14 @@ fn words_of(fields: &[FieldError]) -> String {
 impl IntoResponse for WebError {
     fn into_response(self) -> Response {
         self.log();
-        let (status, code, message) = self.describe();
+        let (status, name, message) = self.describe();
         let retry_after = self.retry_after_s().map(HeaderValue::from);
         let error = ErrorDetail {
-            code: code.to_owned(),
+            code: name.to_owned(),
             message,
             fields: self.fields(),
             shortfall_micros: self.shortfall_micros(),
+            offset_bytes: self.offset_bytes(),
         };
         let mut response = (status, Json(ErrorBody { error })).into_response();
         if status == StatusCode::UNAUTHORIZED {
@@ -211,6 +294,11 @@ impl IntoResponse for WebError {
         }
         if let Some(wait) = retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, wait);
+        }
+        if let Self::PartMissing { size_bytes } = self {
+            let size = HeaderValue::from_str(&format!("bytes */{size_bytes}"));
+            let size = size.expect("digits are good in a header");
+            response.headers_mut().insert(header::CONTENT_RANGE, size);
         }
         response
     }

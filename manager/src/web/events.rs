@@ -16,6 +16,7 @@ use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
+use utoipa::IntoParams;
 
 use super::Site;
 use super::auth::{Login, shown};
@@ -33,8 +34,9 @@ const LOGIN_PACE: Duration = Duration::from_secs(10);
 const ROWS_MAX: u32 = 500;
 
 /// What to be told about.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Wanted {
     /// Only this job; all of the grid otherwise.
     job: Option<u64>,
@@ -42,8 +44,16 @@ pub(super) struct Wanted {
     after: Option<u64>,
 }
 
-/// `GET events`: an event `job` when something happened to the job (or any job), an event `grid`
-/// when the grid looks different.
+/// Follows what happens.
+///
+/// Server-sent events: `job` when something happened to the job (or any job), `grid` when the grid looks
+/// different. Their data is for `GET jobs/{id}` and the like to tell.
+#[utoipa::path(get, path = "/api/v1/events", tag = "grid",
+    params(Wanted, ("Last-Event-ID" = Option<u64>, Header, description = "Where an earlier stream ended.")),
+    responses(
+        (status = 200, content_type = "text/event-stream", body = String),
+        (status = 404)
+    ))]
 pub(super) async fn events(
     State(site): State<Site>,
     login: Login,

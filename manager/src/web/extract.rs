@@ -4,6 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use axum::Json;
+use axum::body::HttpBody;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
@@ -35,6 +36,21 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
                 WebError::Body(plain_words(&rejection.body_text()))
             }
         })
+    }
+}
+
+/// As [`Body`], but that there may be none.
+pub(super) struct MaybeBody<T>(pub(super) Option<T>);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for MaybeBody<T> {
+    type Rejection = WebError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, WebError> {
+        // What hyper has read the headers of says how long its body will be.
+        if request.body().size_hint().exact() == Some(0) {
+            return Ok(Self(None));
+        }
+        Body::from_request(request, state).await.map(|Body(body)| Self(Some(body)))
     }
 }
 

@@ -1,16 +1,25 @@
-//! The files of a job: what its tasks left, and what its packages came to.
+//! The files of a job: what it brings, what its tasks left, and what its packages came to.
+
+mod churn;
+mod download;
+pub(super) mod inputs;
+pub(super) mod outputs_zip;
+pub(super) mod quota;
+mod range;
+pub(super) mod retention;
+mod unpack;
+pub(super) mod uploads;
+mod zip;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use campusgrid_protocol::id::{JobId, TaskId};
-use campusgrid_protocol::rest::{OutputFile, Page};
-use campusgrid_protocol::task::BlobRef;
-use campusgrid_protocol::text::{check_path, is_hidden};
+use campusgrid_protocol::id::JobId;
+use campusgrid_protocol::rest::{ErrorBody, OutputFile, Page};
+use campusgrid_protocol::text::check_path;
 use serde::Serialize;
-use tokio_util::io::ReaderStream;
+use utoipa::ToSchema;
 
 use super::Site;
 use super::auth::Login;
@@ -18,20 +27,27 @@ use super::error::WebError;
 use super::extract::{Named, Params};
 use super::headers::INERT_CONTENT;
 use super::jobs::{TaskPart, read_tasks};
-
-/// Read from disk at once.
-const CHUNK_BYTES: usize = 64 << 10;
+pub(super) use download::{Wish, send};
+use download::{attachment_name, send_file};
+pub(super) use inputs::{read_files, remove_file};
+pub(super) use quota::Traffic;
+pub(super) use uploads::{Put, left_bytes, take_in};
 
 /// The outputs of one task.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TaskOutputs {
+    /// Its index.
     task: u32,
     outputs: Vec<OutputFile>,
     /// What was left behind and why, in words.
     left_behind: String,
 }
 
-/// `GET jobs/{id}/outputs`.
+/// List the outputs of a job
+///
+/// Task by task, as long as it is kept.
+#[utoipa::path(get, path = "/api/v1/jobs/{id}/outputs", tag = "files", params(TaskPart),
+    responses((status = 200, body = Page<TaskOutputs>)))]
 pub(super) async fn list(
     State(site): State<Site>,
     login: Login,
@@ -47,31 +63,35 @@ pub(super) async fn list(
     Ok(Json(Page { items: items.collect(), next }))
 }
 
-/// `GET jobs/{id}/outputs/{index}/{*path}`.
+/// Download an output
+#[utoipa::path(get, path = "/api/v1/jobs/{id}/outputs/{index}/{path}", tag = "files",
+    responses(
+        (status = 200, description = "The file.", content_type = "application/octet-stream",
+            body = Vec<u8>),
+        (status = 206, description = "The part asked for.",
+            content_type = "application/octet-stream", body = Vec<u8>),
+        (status = 304, description = "The client has it already."),
+        (status = 416, body = ErrorBody)
+    ))]
 pub(super) async fn download(
     State(site): State<Site>,
     login: Login,
     Named((job, index, path)): Named<(JobId, u32, String)>,
-    headers: HeaderMap,
+    wish: Wish,
 ) -> Result<Response, WebError> {
     check_path(&path).map_err(|_| WebError::NotFound)?;
-    let (viewer, name) = (login.viewer(), attachment_name(&path));
-    let task = TaskId { job, index };
-    let read = site.readers.read(move |reader| reader.output(viewer, task, &path));
+    let (viewer, name) = (login.viewer(), path.clone());
+    let read = site.readers.read(move |reader| reader.output(viewer, job, index, &path));
     let blob = read.await?.ok_or(WebError::NotFound)?;
-    let etag = format!("\"{}\"", blob.hash);
-    if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known == etag.as_str()) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
-    }
-    let mut response = stream_blob(&site, blob).await?;
-    let headers = response.headers_mut();
-    headers.insert(header::ETAG, HeaderValue::from_str(&etag).expect("a hash is hex"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, INERT_CONTENT);
-    headers.insert(header::CONTENT_DISPOSITION, name);
-    Ok(response)
+    send_file(&site, &wish, blob, &name).await
 }
 
-/// `GET jobs/{id}/lock`: what the job's packages came to, as a requirements file.
+/// Download the resolved packages
+///
+/// As a requirements file with versions and hashes.
+#[utoipa::path(get, path = "/api/v1/jobs/{id}/lock", tag = "files",
+    responses((status = 200, description = "The requirements.", content_type = "text/plain",
+        body = String)))]
 pub(super) async fn lock(
     State(site): State<Site>,
     login: Login,
@@ -86,58 +106,4 @@ pub(super) async fn lock(
         (header::CONTENT_SECURITY_POLICY, INERT_CONTENT),
     ];
     Ok((headers, lock).into_response())
-}
-
-async fn stream_blob(site: &Site, blob: BlobRef) -> Result<Response, WebError> {
-    let path = site.blobs.path(blob.hash);
-    let file = tokio::fs::File::open(path).await.map_err(WebError::File)?;
-    let body = Body::from_stream(ReaderStream::with_capacity(file, CHUNK_BYTES));
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
-        (header::CONTENT_LENGTH, HeaderValue::from(blob.size_bytes)),
-        (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
-    ];
-    Ok((headers, body).into_response())
-}
-
-/// Names the file for the one who saves it: its last part, twice, as RFC 6266 recommends.
-fn attachment_name(path: &str) -> HeaderValue {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    // Who saves the file must read the same name as the system that opens it.
-    let name = name.replace(is_hidden, "_");
-    let plain: String = name
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || ".-_ ".contains(c) { c } else { '_' })
-        .collect();
-    let mut encoded = String::new();
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b".-_".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    let value = format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}");
-    HeaderValue::from_str(&value).expect("all other characters were replaced")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::attachment_name;
-
-    #[test]
-    fn names_of_files_cannot_break_out_of_the_header() {
-        for (path, plain, encoded) in [
-            ("pi.txt", "pi.txt", "pi.txt"),
-            ("a/b/pi.txt", "pi.txt", "pi.txt"),
-            ("my file.txt", "my file.txt", "my%20file.txt"),
-            ("\"; x=\".sh", "__ x__.sh", "%22%3B%20x%3D%22.sh"),
-            ("größe.csv", "gr__e.csv", "gr%C3%B6%C3%9Fe.csv"),
-            ("photo\u{202e}gpj.exe", "photo_gpj.exe", "photo_gpj.exe"),
-            ("%41.txt", "_41.txt", "%2541.txt"),
-        ] {
-            let expected = format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}");
-            assert_eq!(attachment_name(path).to_str().unwrap(), expected);
-        }
-    }
 }

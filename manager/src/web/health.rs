@@ -20,7 +20,11 @@ use super::origin::is_safe;
 use super::routes::answer;
 use crate::engine::handle::AskError;
 
-/// `GET /health`: whether the engine takes jobs in and the data directory can be written.
+/// Says whether the manager is well.
+///
+/// It takes jobs in, and its data directory can be written.
+#[utoipa::path(get, path = "/health", tag = "grid",
+    responses((status = 200, body = Health)))]
 pub(super) async fn health(State(site): State<Site>) -> Json<Health> {
     let jobs_dir = site.writable.ask(&site).await;
     let reasons = reasons(jobs_dir, site.health.is_stuck(), &site.engine.snapshot().intake);

@@ -1,29 +1,31 @@
-//! Jobs: what one would cost, submitting, looking at, waiting for and cancelling them.
+//! Jobs as they stand: a list of them, one of them, its tasks; waiting for a job's end.
+
+pub(super) mod chain;
+pub(super) mod change;
+pub(super) mod launch;
+pub(super) mod lines;
+pub(super) mod submit;
 
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use campusgrid_core::effect::Refusal;
-use campusgrid_core::pricing::price;
-use campusgrid_core::snapshot::Shape;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use campusgrid_core::snapshot::Snapshot;
 use campusgrid_protocol::id::JobId;
-use campusgrid_protocol::rest::{
-    self, FieldError, JobDetail, Page, Quote, Submit, Submitted, WorkKind,
-};
-use campusgrid_protocol::task::{Packages, TaskSpec, Work};
+use campusgrid_protocol::rest::arrays::TaskMap;
+use campusgrid_protocol::rest::{self, JobDetail, JobState, Page, TaskState, WorkKind};
 use serde::Deserialize;
 use tokio::time::Instant;
+use utoipa::IntoParams;
 
 use super::Site;
 use super::auth::Login;
-use super::credits::read_credits;
 use super::error::WebError;
-use super::extract::{Body, Named, Params};
-use super::pep723::{self, Header};
-use crate::engine::handle::AskError;
-use crate::store::read::Viewer;
+use super::etag;
+use super::extract::{Named, Params};
+use crate::store::read::{JobFilter, StoredJob, TaskFilter, Viewer};
 
 /// Rows of a list, unless asked for fewer or more.
 const LIMIT_DEFAULT: u32 = 50;
@@ -31,94 +33,120 @@ const LIMIT_DEFAULT: u32 = 50;
 const LIMIT_MAX: u32 = 200;
 /// Longest wait for a job's end. Milliseconds.
 const WAIT_MAX_MS: u64 = 60_000;
-/// Longest idempotency key. Bytes.
-const KEY_MAX_BYTES: usize = 128;
+/// Cells of a map, unless asked for fewer or more.
+const CELLS_DEFAULT: u32 = 1000;
+/// Most cells of a map.
+const CELLS_MAX: u32 = 10_000;
 
 /// Which part of a list.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Part {
-    /// Rows with an id below this.
+    /// Rows with a number below this: `next` of the page before.
     pub(super) before: Option<u64>,
-    limit: Option<u32>,
-    /// For operators: jobs of all users.
-    #[serde(default)]
-    pub(super) everyone: bool,
+    /// At most so many rows, 1 to 200; 50 if absent.
+    pub(super) limit: Option<u32>,
 }
 
 impl Part {
-    /// The newest rows.
+    pub(super) fn limit(&self) -> u32 {
+        bounded(self.limit)
+    }
+}
+
+/// Which jobs.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct JobPart {
+    /// Jobs with a number below this: `next` of the page before.
+    pub(super) before: Option<u64>,
+    /// At most so many rows, 1 to 200; 50 if absent.
+    pub(super) limit: Option<u32>,
+    /// For operators: jobs of all users.
+    #[serde(default)]
+    pub(super) everyone: bool,
+    /// In one of these states, separated by commas, such as `queued,running`.
+    pub(super) state: Option<String>,
+    /// Of this kind.
+    #[param(inline)]
+    pub(super) kind: Option<WorkKind>,
+    /// With this as a part of their names, in whatever case.
+    pub(super) name: Option<String>,
+}
+
+impl JobPart {
+    /// The newest of the viewer's own.
     pub(super) fn first(limit: u32) -> Self {
         Self { limit: Some(limit), ..Self::default() }
-    }
-
-    pub(super) fn limit(&self) -> u32 {
-        self.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX)
     }
 }
 
 /// How long to wait for an answer.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Wait {
+    /// Answer when the job has ended, or after so many milliseconds (60,000 at most).
     #[serde(default)]
     wait_ms: u64,
 }
 
 /// Which tasks of a job.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct TaskPart {
-    /// Tasks from this index on.
+    /// Tasks from this index on: `next` of the page before.
     #[serde(default)]
-    from: u32,
-    limit: Option<u32>,
+    pub(super) from: u32,
+    /// At most so many rows, 1 to 200; 50 if absent.
+    pub(super) limit: Option<u32>,
+    /// In this state; if absent, tasks that have begun.
+    #[param(inline)]
+    pub(super) state: Option<TaskState>,
 }
 
-impl TaskPart {
-    /// One task only.
-    pub(super) fn one(index: u32) -> Self {
-        Self { from: index, limit: Some(1) }
-    }
+/// How coarse a map is.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Cells {
+    /// At most so many cells, 1 to 10,000; 1,000 if absent.
+    cells: Option<u32>,
 }
 
-/// `POST quote`.
-pub(super) async fn quote(
-    State(site): State<Site>,
-    login: Login,
-    Body(body): Body<Submit>,
-) -> Result<Json<Quote>, WebError> {
-    Ok(Json(make_quote(&site, &login, body).await?))
-}
-
-/// `POST jobs`.
-pub(super) async fn submit(
-    State(site): State<Site>,
-    login: Login,
-    headers: HeaderMap,
-    Body(body): Body<Submit>,
-) -> Result<(StatusCode, Json<Submitted>), WebError> {
-    let key = idempotency_key(&headers)?;
-    let submitted = make_job(&site, &login, key, body).await?;
-    Ok((StatusCode::CREATED, Json(submitted)))
-}
-
-/// `GET jobs`.
+/// List jobs
+///
+/// Newest first, one's own; drafts are among them.
+#[utoipa::path(get, path = "/api/v1/jobs", tag = "jobs", params(JobPart),
+    responses((status = 200, body = Page<rest::Job>)))]
 pub(super) async fn list(
     State(site): State<Site>,
     login: Login,
-    Params(part): Params<Part>,
+    Params(part): Params<JobPart>,
 ) -> Result<Json<Page<rest::Job>>, WebError> {
     Ok(Json(read_list(&site, login.viewer(), part).await?))
 }
 
-/// `GET jobs/{id}`.
+/// Show a job
+///
+/// With all that it asks for, why what waits of it does so, and its first tasks.
+/// `wait_ms` makes it a long poll for the job's end.
+#[utoipa::path(get, path = "/api/v1/jobs/{id}", tag = "jobs",
+    params(Wait, ("If-None-Match" = Option<String>, Header, description = "`ETag` of an answer before.")),
+    responses(
+        (status = 200, body = JobDetail, headers(("ETag" = String, description = "Changes with the answer."))),
+        (status = 304, description = "It is as it was.")
+    ))]
 pub(super) async fn one(
     State(site): State<Site>,
     login: Login,
     Named(job): Named<JobId>,
     Params(wait): Params<Wait>,
-) -> Result<Json<JobDetail>, WebError> {
+    headers: HeaderMap,
+) -> Result<Response, WebError> {
     let until = Instant::now() + Duration::from_millis(wait.wait_ms.min(WAIT_MAX_MS));
     let mut events = site.engine.events();
     loop {
@@ -126,19 +154,23 @@ pub(super) async fn one(
         let detail = read_one(&site, login.viewer(), job).await?;
         let left = until.saturating_duration_since(Instant::now());
         if detail.job.ended_at_ms.is_some() || left.is_zero() {
-            return Ok(Json(detail));
+            return Ok(etag::json(&headers, &detail));
         }
         tokio::select! {
             biased;
-            () = site.shutdown.cancelled() => return Ok(Json(detail)),
+            () = site.shutdown.cancelled() => return Ok(etag::json(&headers, &detail)),
             risen = tokio::time::timeout(left, events.changed()) => {
-                let Ok(Ok(())) = risen else { return Ok(Json(detail)) };
+                let Ok(Ok(())) = risen else { return Ok(etag::json(&headers, &detail)) };
             }
         }
     }
 }
 
-/// `GET jobs/{id}/tasks`.
+/// List a job's tasks
+///
+/// In the order of their indices: those that have begun, or those in one state.
+#[utoipa::path(get, path = "/api/v1/jobs/{id}/tasks", tag = "jobs", params(TaskPart),
+    responses((status = 200, body = Page<rest::Task>)))]
 pub(super) async fn tasks(
     State(site): State<Site>,
     login: Login,
@@ -148,126 +180,58 @@ pub(super) async fn tasks(
     Ok(Json(read_tasks(&site, login.viewer(), job, part).await?))
 }
 
-/// `POST jobs/{id}/cancel`.
-pub(super) async fn cancel(
+/// Map a job's tasks
+///
+/// All of them in a few cells, however many there are: what a heat map is drawn from.
+#[utoipa::path(get, path = "/api/v1/jobs/{id}/map", tag = "jobs", params(Cells),
+    responses((status = 200, body = TaskMap)))]
+pub(super) async fn map(
     State(site): State<Site>,
     login: Login,
     Named(job): Named<JobId>,
-) -> Result<StatusCode, WebError> {
-    cancel_job(&site, &login, job).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// What a job would cost this user, and how many machines could take it.
-///
-/// # Errors
-///
-/// `Fields`, `Read`; `Ask` if the price is beyond all numbers.
-pub(super) async fn make_quote(
-    site: &Site,
-    login: &Login,
-    body: Submit,
-) -> Result<Quote, WebError> {
-    let (_, spec) = check(body).map_err(WebError::Fields)?;
-    let run_ms = u64::from(spec.time_limit_s) * 1000;
-    let task = price(&site.engine.policy().prices, &spec.needs, run_ms);
-    let overflow = WebError::Ask(AskError::Refused(Refusal::PriceOverflow));
-    let total = task.checked_times(spec.tasks).ok_or(overflow)?;
-    let credits = read_credits(site, login.id()).await?;
-    let (snapshot, shape) = (site.engine.snapshot(), Shape::of(login.id(), &spec));
-    let fit = snapshot.fit(&shape);
-    let links = || snapshot.workers.iter().filter_map(|worker| worker.link.as_ref());
-    let is_missing = |label: &&String| !links().any(|link| link.offer.has(label));
-    Ok(Quote {
-        task_micros: task.0,
-        total_micros: total.0,
-        balance_micros: credits.balance_micros,
-        workers_fit: fit.able,
-        workers_free: fit.free,
-        workers_online: fit.online,
-        labels_missing: shape.labels.iter().filter(is_missing).cloned().collect(),
-    })
-}
-
-/// Submits a job.
-///
-/// # Errors
-///
-/// `Fields`; `TooManyAttempts` if the user has just submitted too much; `Ask` if it is refused or the
-/// engine is busy.
-pub(super) async fn make_job(
-    site: &Site,
-    login: &Login,
-    key: Option<String>,
-    body: Submit,
-) -> Result<Submitted, WebError> {
-    let (user, bytes) = (login.id(), text_bytes(&body));
-    let (name, spec) = check(body).map_err(WebError::Fields)?;
-    site.guard.submit(site.clock.now(), user, bytes)?;
-    let submitted = site.engine.submit(user, key, name, spec).await;
-    let (job, held) = submitted.inspect_err(|_| {
-        site.guard.not_submitted(site.clock.now(), user, bytes);
-    })?;
-    Ok(Submitted { job: job.0, held_micros: held.0 })
-}
-
-/// What the texts of a request take on the disk, but for those with a small bound. Bytes.
-fn text_bytes(body: &Submit) -> u64 {
-    let lists = [&body.requirements, &body.flags, &body.labels];
-    let listed = lists.into_iter().flatten().map(String::len).sum::<usize>();
-    let lock = body.uv_lock.as_ref().map_or(0, String::len);
-    (body.source.len() + lock + listed) as u64
-}
-
-/// Checks a request and the header of its script, which stands in for packages that it does not
-/// name; yields the job's name and what each of its tasks is.
-///
-/// # Errors
-///
-/// All fields that are wrong.
-pub(super) fn check(body: Submit) -> Result<(String, TaskSpec), Vec<FieldError>> {
-    let is_python = body.kind == WorkKind::Python;
-    let header = if is_python && body.uv_lock.is_none() && !body.names_packages() {
-        pep723::read(&body.source)
-    } else {
-        Ok(Header::default())
-    };
-    match (body.check(), header) {
-        (Ok((name, mut spec)), Ok(header)) => {
-            take_header(&mut spec, header);
-            Ok((name, spec))
-        }
-        (checked, header) => {
-            Err([checked.err(), header.err()].into_iter().flatten().flatten().collect())
-        }
-    }
-}
-
-fn take_header(spec: &mut TaskSpec, header: Header) {
-    if let Work::Python { packages, .. } = &mut spec.work
-        && !header.is_empty()
-    {
-        let Header { dependencies, requires_python } = header;
-        *packages = Packages::Names { requirements: dependencies, requires_python };
-    }
+    Params(Cells { cells }): Params<Cells>,
+) -> Result<Json<TaskMap>, WebError> {
+    let cells = cells.unwrap_or(CELLS_DEFAULT).clamp(1, CELLS_MAX);
+    Ok(Json(read_map(&site, login.viewer(), job, cells).await?))
 }
 
 /// A part of the list of jobs, newest first.
 ///
 /// # Errors
 ///
-/// `Read`.
+/// `Query` for a state that is none; `Read`.
 pub(super) async fn read_list(
     site: &Site,
     viewer: Viewer,
-    part: Part,
+    part: JobPart,
 ) -> Result<Page<rest::Job>, WebError> {
-    let limit = part.limit();
-    let Part { before, everyone, .. } = part;
-    let read = site.readers.read(move |reader| reader.jobs(viewer, everyone, before, limit));
-    let items = read.await?;
+    let limit = bounded(part.limit);
+    let states = part.state.as_deref().map(states).transpose()?.unwrap_or_default();
+    let JobPart { before, everyone, kind, name, .. } = part;
+    let filter = JobFilter { everyone, before, limit, states, kind, name };
+    let items = site.readers.read(move |reader| reader.jobs(viewer, &filter)).await?;
     let next = items.last().filter(|_| is_full(&items, limit)).map(|job| job.job);
     Ok(Page { items, next })
+}
+
+/// The states in a list of them.
+fn states(text: &str) -> Result<Vec<JobState>, WebError> {
+    let all = [
+        ("draft", JobState::Draft),
+        ("queued", JobState::Queued),
+        ("running", JobState::Running),
+        ("succeeded", JobState::Succeeded),
+        ("failed", JobState::Failed),
+        ("cancelled", JobState::Cancelled),
+    ];
+    let state = |word: &str| {
+        let found = all.iter().find(|(name, _)| *name == word).map(|(_, state)| *state);
+        found.ok_or_else(|| {
+            let names = all.map(|(name, _)| name).join(", ");
+            WebError::Query(format!("state must be some of {names}, separated by commas"))
+        })
+    };
+    text.split(',').map(|word| state(word.trim())).collect()
 }
 
 /// A job as it stands, and why what waits of it does so.
@@ -281,25 +245,21 @@ pub(super) async fn read_one(
     job: JobId,
 ) -> Result<JobDetail, WebError> {
     let stored = site.readers.read(move |reader| reader.job(viewer, job)).await?;
-    let stored = stored.ok_or(WebError::NotFound)?;
-    let mut detail = stored.detail;
-    if detail.job.queued > 0 {
-        detail.waiting = site.engine.snapshot().waiting.get(&stored.shape).cloned();
+    let mut stored = stored.ok_or(WebError::NotFound)?;
+    if stored.detail.job.queued > 0 {
+        stored.detail.waiting = waiting(&site.engine.snapshot(), &stored);
     }
-    Ok(detail)
+    Ok(stored.detail)
 }
 
-/// Cancels what has not ended of a job.
-///
-/// # Errors
-///
-/// `NotFound`, also for a job of somebody else's, ended or not; `Ask`.
-pub(super) async fn cancel_job(site: &Site, login: &Login, job: JobId) -> Result<(), WebError> {
-    read_one(site, login.viewer(), job).await?;
-    Ok(site.engine.cancel(login.id(), job).await?)
+/// Why what waits of a job does not start: because of the job itself, or for want of a machine.
+fn waiting(snapshot: &Snapshot, stored: &StoredJob) -> Option<String> {
+    let stalled = snapshot.stalled.get(&JobId(stored.detail.job.job));
+    let words = stalled.map(ToString::to_string);
+    words.or_else(|| snapshot.waiting.get(stored.shape.as_ref()?).cloned())
 }
 
-/// A part of the tasks of a job that have started, by index.
+/// A part of the tasks of a job, by index.
 ///
 /// # Errors
 ///
@@ -310,26 +270,35 @@ pub(super) async fn read_tasks(
     job: JobId,
     part: TaskPart,
 ) -> Result<Page<rest::Task>, WebError> {
-    let limit = part.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX);
-    let read = site.readers.read(move |reader| reader.tasks(viewer, job, part.from, limit));
-    let items = read.await?.ok_or(WebError::NotFound)?;
+    let limit = bounded(part.limit);
+    let filter = TaskFilter { from: part.from, limit, state: part.state };
+    let items = site.readers.read(move |reader| reader.tasks(viewer, job, filter)).await?;
+    let items = items.ok_or(WebError::NotFound)?;
     let next = items.last().filter(|_| is_full(&items, limit));
     let next = next.map(|task| u64::from(task.index) + 1);
     Ok(Page { items, next })
 }
 
+/// The tasks of a job in at most so many cells.
+///
+/// # Errors
+///
+/// `NotFound`, `Read`.
+pub(super) async fn read_map(
+    site: &Site,
+    viewer: Viewer,
+    job: JobId,
+    cells: u32,
+) -> Result<TaskMap, WebError> {
+    let map = site.readers.read(move |reader| reader.task_map(viewer, job, cells)).await?;
+    map.ok_or(WebError::NotFound)
+}
+
+fn bounded(limit: Option<u32>) -> u32 {
+    limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX)
+}
+
 /// Whether a list has as many rows as were asked for, so that there may be more.
 pub(super) fn is_full<T>(items: &[T], limit: u32) -> bool {
     items.len() >= limit as usize
-}
-
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, WebError> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    let key = value.to_str().ok().filter(|key| (1..=KEY_MAX_BYTES).contains(&key.len()));
-    let Some(key) = key else {
-        let message = format!("must be 1 to {KEY_MAX_BYTES} visible ASCII characters");
-        let field = "Idempotency-Key".to_owned();
-        return Err(WebError::Fields(vec![FieldError { field, message }]));
-    };
-    Ok(Some(key.to_owned()))
 }

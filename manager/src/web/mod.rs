@@ -12,7 +12,9 @@ mod cookie;
 mod counters;
 mod credits;
 mod device;
+mod docs;
 mod error;
+mod etag;
 mod events;
 mod extract;
 mod files;
@@ -25,6 +27,8 @@ mod local;
 mod logs;
 mod metrics;
 mod network;
+mod notices;
+mod openapi;
 mod origin;
 mod pages;
 mod passwords;
@@ -56,9 +60,11 @@ use crate::clock::Clock;
 use crate::engine::handle::EngineHandle;
 use crate::health::Health;
 use crate::live::LiveLogs;
+use crate::notify::Offered;
 use crate::readers::Readers;
 use crate::vitals::Vitals;
 pub use client::{NotAProxy, Proxies};
+pub use files::quota::FileLimits;
 pub use passwords::{HashError, hash_now};
 pub use public_url::{NotPublic, PublicUrl};
 pub use serve::serve;
@@ -89,6 +95,9 @@ pub struct Config {
     /// How long a login lasts. Days.
     pub login_days: u32,
     pub passwords: PasswordCosts,
+    /// What people can be told of their jobs.
+    pub notices: Offered,
+    pub files: FileLimits,
     /// Where jobs and blobs are; `/health` checks that it can be written.
     pub data_dir: PathBuf,
 }
@@ -159,6 +168,7 @@ struct Site {
     unlisted_proxy: UnlistedProxy,
     writable: Writable,
     streams: Tally<UserId>,
+    files: files::Traffic,
     shutdown: CancellationToken,
 }
 
@@ -201,6 +211,7 @@ pub fn router(web: Web) -> Result<Dashboard, CostsError> {
         unlisted_proxy: UnlistedProxy::default(),
         writable: Writable::default(),
         streams: Tally::new(STREAMS),
+        files: files::Traffic::default(),
         shutdown: web.shutdown,
     });
     Ok(Dashboard { router, last_uses, engine, operators })

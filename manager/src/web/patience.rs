@@ -9,9 +9,10 @@ use std::time::Duration;
 use axum::body::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
-/// A request's body must be there within this time, and more for what has come of it.
+/// A request's body must be there within this time, and more for what has come of it; but no more than
+/// this at once, or whoever has sent a lot could keep a place for hours.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
 
 /// The least rate that buys more time. Bytes a second: the largest form takes three minutes then.
@@ -63,6 +64,7 @@ where
                 let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
                 let more = Duration::from_millis(bytes * 1000 / BODY_LEAST_RATE);
                 let deadline = self.deadline.deadline() + more;
+                let deadline = deadline.min(Instant::now() + BODY_WITHIN);
                 self.deadline.as_mut().reset(deadline);
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -157,7 +159,7 @@ mod tests {
     use std::time::Duration;
 
     use axum::body::{Body, Bytes};
-    use futures_util::stream;
+    use futures_util::{StreamExt, stream};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::time::{Instant, sleep_until};
 
@@ -194,6 +196,25 @@ mod tests {
         assert_eq!(read(1, 0).await, (true, 1));
         assert_eq!(read(20 << 10, 2000 << 10).await, (true, 101), "slow, but good enough");
         assert_eq!(read(4 << 10, 2000 << 10).await, (false, 39), "a quarter of the rate");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_came_fast_buys_no_long_silence() {
+        let pieces = stream::unfold(0, |piece| async move {
+            // A hundred MiB at once, then a byte a second: an hour's worth at the least rate.
+            let bytes = if piece == 0 { 100 << 20 } else { 1 };
+            pass(u64::from(piece > 0)).await;
+            Some((Ok::<_, std::convert::Infallible>(Bytes::from(vec![b'x'; bytes])), piece + 1))
+        });
+        let mut body = Body::new(Paced::new(Body::from_stream(pieces))).into_data_stream();
+        let began = Instant::now();
+        let ended = loop {
+            if let Err(error) = body.next().await.unwrap() {
+                break error;
+            }
+        };
+        assert!(TooSlow::is_behind(&ended));
+        assert!((30..60).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,5 +1,7 @@
 //! The table of all routes, and what holds for all of them: limits, origin, headers.
 
+mod pages;
+
 use axum::extract::DefaultBodyLimit;
 use axum::handler::Handler;
 use axum::http::{Method, Uri};
@@ -10,11 +12,12 @@ use axum::{Extension, Router};
 
 use super::access::Access::{self, Anyone, Operate, Own, Person, Read, Submit};
 use super::error::WebError;
-use super::pages::{self, PageError};
+use super::openapi::{Described, Says};
+use super::pages::{PageError, show_errors};
 use super::places::{self, Places};
 use super::{
-    Site, accounts, assets, credits, events, files, headers, health, jobs, logs, metrics, origin,
-    vouchers, workers,
+    Site, accounts, assets, credits, docs, events, files, headers, health, jobs, logs, metrics,
+    notices, openapi, origin, vouchers, workers,
 };
 
 /// Largest body of a request to the API. Bytes.
@@ -34,8 +37,12 @@ pub struct Listed {
 
 /// A row of the table.
 pub(super) struct Route {
-    listed: Listed,
+    pub(super) listed: Listed,
     handler: MethodRouter<Site>,
+    /// What its handler says of itself, for the API's description.
+    pub(super) says: Option<Says>,
+    /// Whether its handler counts the bytes of a body itself.
+    takes_streams: bool,
 }
 
 /// Every route there is, beside the answers to addresses that lead nowhere.
@@ -47,12 +54,16 @@ pub fn listed() -> Vec<Listed> {
 pub(super) fn all(site: Site) -> Router {
     let places = Places::new(site.config.proxies.clone());
     let mut router = Router::new();
-    for Route { listed: Listed { path, access, .. }, handler } in table() {
+    for Route { listed: Listed { path, access, .. }, handler, takes_streams, .. } in table() {
         let limit = if path.starts_with("/api/") { BODY_MAX_BYTES } else { FORM_MAX_BYTES };
+        let limit = match takes_streams {
+            false => DefaultBodyLimit::max(limit),
+            true => DefaultBodyLimit::disable(),
+        };
         let handler = handler
             .route_layer(from_fn_with_state(site.clone(), origin::check_form))
             .route_layer(Extension(access))
-            .route_layer(DefaultBodyLimit::max(limit));
+            .route_layer(limit);
         router = router.route(path, handler);
     }
     router
@@ -61,13 +72,14 @@ pub(super) fn all(site: Site) -> Router {
         .layer(from_fn_with_state(site.clone(), health::refuse_while_stuck))
         .layer(from_fn_with_state(site.clone(), origin::check))
         .layer(from_fn_with_state(places, places::limit_requests))
-        .layer(from_fn_with_state(site.clone(), pages::show_errors))
+        .layer(from_fn_with_state(site.clone(), show_errors))
         .layer(from_fn_with_state(site.clone(), headers::add))
         .with_state(site)
 }
 
-fn table() -> Vec<Route> {
-    [for_machines(), accounts(), jobs(), workers(), account_pages(), job_pages(), worker_pages()]
+/// Every row.
+pub(super) fn table() -> Vec<Route> {
+    [for_machines(), accounts(), jobs(), job_files(), workers(), pages::all()]
         .into_iter()
         .flatten()
         .collect()
@@ -75,138 +87,151 @@ fn table() -> Vec<Route> {
 
 fn for_machines() -> Vec<Route> {
     vec![
-        get("/health", Anyone, health::health),
+        get("/health", Anyone, health::health).says::<health::__path_health>(),
         get("/metrics", Anyone, metrics::metrics),
-        get("/jobs/count", Anyone, credits::jobs_count),
+        get("/jobs/count", Anyone, credits::jobs_count).says::<credits::__path_jobs_count>(),
+        get("/openapi.json", Anyone, openapi::json),
+        get("/docs", Anyone, docs::page),
         get("/static/{version}/{name}", Anyone, assets::asset),
     ]
 }
 
 fn accounts() -> Vec<Route> {
+    use accounts::{invitations, sessions, tokens, users};
     vec![
-        post("/api/v1/register", Anyone, accounts::register),
-        post("/api/v1/login", Anyone, accounts::log_in),
-        post("/api/v1/logout", Person, accounts::log_out),
-        get("/api/v1/me", Read, accounts::me),
-        get("/api/v1/sessions", Person, accounts::sessions::list),
-        delete("/api/v1/sessions", Person, accounts::sessions::revoke_all),
-        delete("/api/v1/sessions/{id}", Person, accounts::sessions::revoke),
-        post("/api/v1/password", Person, accounts::sessions::change_password),
-        get("/api/v1/tokens", Person, accounts::tokens::list),
-        post("/api/v1/tokens", Person, accounts::tokens::make),
-        delete("/api/v1/tokens/{id}", Person, accounts::tokens::revoke),
-        get("/api/v1/users", Operate, accounts::users::list),
-        patch("/api/v1/users/{id}", Operate, accounts::users::change),
-        get("/api/v1/invitations", Operate, accounts::invitations::list),
-        post("/api/v1/invitations", Operate, accounts::invitations::make),
-        delete("/api/v1/invitations/{id}", Operate, accounts::invitations::revoke),
-        get("/api/v1/credits", Read, credits::credits),
-        get("/api/v1/credits/transfers", Read, credits::transfers),
-        get("/api/v1/leaderboard", Read, credits::leaderboard),
+        post("/api/v1/register", Anyone, accounts::register).says::<accounts::__path_register>(),
+        post("/api/v1/login", Anyone, accounts::log_in).says::<accounts::__path_log_in>(),
+        post("/api/v1/logout", Person, accounts::log_out).says::<accounts::__path_log_out>(),
+        get("/api/v1/me", Read, accounts::me).says::<accounts::__path_me>(),
+        get("/api/v1/sessions", Person, sessions::list).says::<sessions::__path_list>(),
+        delete("/api/v1/sessions", Person, sessions::revoke_all)
+            .says::<sessions::__path_revoke_all>(),
+        delete("/api/v1/sessions/{id}", Person, sessions::revoke).says::<sessions::__path_revoke>(),
+        post("/api/v1/password", Person, sessions::change_password)
+            .says::<sessions::__path_change_password>(),
+        get("/api/v1/tokens", Person, tokens::list).says::<tokens::__path_list>(),
+        post("/api/v1/tokens", Person, tokens::make).says::<tokens::__path_make>(),
+        delete("/api/v1/tokens/{id}", Person, tokens::revoke).says::<tokens::__path_revoke>(),
+        post("/api/v1/webhook-secret", Person, notices::make_secret)
+            .says::<notices::__path_make_secret>(),
+        get("/api/v1/users", Operate, users::list).says::<users::__path_list>(),
+        patch("/api/v1/users/{id}", Operate, users::change).says::<users::__path_change>(),
+        get("/api/v1/invitations", Operate, invitations::list).says::<invitations::__path_list>(),
+        post("/api/v1/invitations", Operate, invitations::make).says::<invitations::__path_make>(),
+        delete("/api/v1/invitations/{id}", Operate, invitations::revoke)
+            .says::<invitations::__path_revoke>(),
+        get("/api/v1/credits", Read, credits::credits).says::<credits::__path_credits>(),
+        get("/api/v1/credits/transfers", Read, credits::transfers)
+            .says::<credits::__path_transfers>(),
+        get("/api/v1/leaderboard", Read, credits::leaderboard)
+            .says::<credits::__path_leaderboard>(),
+        get("/api/v1/stats", Read, credits::stats).says::<credits::__path_stats>(),
+        get("/api/v1/events", Read, events::events).says::<events::__path_events>(),
     ]
 }
 
 fn jobs() -> Vec<Route> {
+    use jobs::{change, launch, submit};
     vec![
-        post("/api/v1/quote", Read, jobs::quote),
-        get("/api/v1/jobs", Read, jobs::list),
-        post("/api/v1/jobs", Submit, jobs::submit),
-        get("/api/v1/jobs/{id}", Read, jobs::one),
-        get("/api/v1/jobs/{id}/tasks", Read, jobs::tasks),
-        post("/api/v1/jobs/{id}/cancel", Submit, jobs::cancel),
-        get("/api/v1/jobs/{id}/outputs", Read, files::list),
-        get("/api/v1/jobs/{id}/outputs/{index}/{*path}", Read, files::download),
-        get("/api/v1/jobs/{id}/logs", Read, logs::logs),
-        get("/api/v1/jobs/{id}/lock", Read, files::lock),
-        get("/api/v1/stats", Read, credits::stats),
-        get("/api/v1/events", Read, events::events),
+        post("/api/v1/quote", Read, submit::quote).says::<submit::__path_quote>(),
+        get("/api/v1/jobs", Read, jobs::list).says::<jobs::__path_list>(),
+        post("/api/v1/jobs", Submit, submit::submit).says::<submit::__path_submit>(),
+        post("/api/v1/jobs/cancel", Submit, change::cancel_all).says::<change::__path_cancel_all>(),
+        get("/api/v1/jobs/{id}", Read, jobs::one).says::<jobs::__path_one>(),
+        patch("/api/v1/jobs/{id}", Submit, change::change).says::<change::__path_change>(),
+        post("/api/v1/jobs/{id}/launch", Submit, launch::launch).says::<launch::__path_launch>(),
+        post("/api/v1/jobs/{id}/cancel", Submit, change::cancel).says::<change::__path_cancel>(),
+        post("/api/v1/jobs/{id}/retry", Submit, change::retry).says::<change::__path_retry>(),
+        get("/api/v1/jobs/{id}/tasks", Read, jobs::tasks).says::<jobs::__path_tasks>(),
+        get("/api/v1/jobs/{id}/map", Read, jobs::map).says::<jobs::__path_map>(),
+    ]
+}
+
+fn job_files() -> Vec<Route> {
+    use files::{inputs, outputs_zip, quota, retention, uploads};
+    vec![
+        delete("/api/v1/jobs/{id}", Submit, retention::delete).says::<retention::__path_delete>(),
+        get("/api/v1/jobs/{id}/files", Read, inputs::list).says::<inputs::__path_list>(),
+        post("/api/v1/jobs/{id}/files", Submit, inputs::attach).says::<inputs::__path_attach>(),
+        get("/api/v1/jobs/{id}/files/{*path}", Read, inputs::download)
+            .says::<inputs::__path_download>(),
+        put("/api/v1/jobs/{id}/files/{*path}", Submit, uploads::put)
+            .says::<uploads::__path_put>()
+            .takes_streams(),
+        delete("/api/v1/jobs/{id}/files/{*path}", Submit, inputs::remove)
+            .says::<inputs::__path_remove>(),
+        get("/api/v1/jobs/{id}/uploads/{*path}", Submit, uploads::progress)
+            .says::<uploads::__path_progress>(),
+        patch("/api/v1/jobs/{id}/uploads/{*path}", Submit, uploads::patch)
+            .says::<uploads::__path_patch>()
+            .takes_streams(),
+        delete("/api/v1/jobs/{id}/uploads/{*path}", Submit, uploads::discard)
+            .says::<uploads::__path_discard>(),
+        get("/api/v1/jobs/{id}/outputs", Read, files::list).says::<files::__path_list>(),
+        get("/api/v1/jobs/{id}/outputs.zip", Read, outputs_zip::outputs_zip)
+            .says::<outputs_zip::__path_outputs_zip>(),
+        get("/api/v1/jobs/{id}/outputs/{index}/{*path}", Read, files::download)
+            .says::<files::__path_download>(),
+        get("/api/v1/jobs/{id}/logs", Read, logs::logs).says::<logs::__path_logs>(),
+        get("/api/v1/jobs/{id}/lock", Read, files::lock).says::<files::__path_lock>(),
+        get("/api/v1/limits", Read, quota::limits).says::<quota::__path_limits>(),
     ]
 }
 
 fn workers() -> Vec<Route> {
     vec![
-        get("/api/v1/workers", Read, workers::list),
-        get("/api/v1/workers/waiting", Read, workers::waiting),
-        post("/api/v1/workers/approve", Own, workers::approve),
-        get("/api/v1/workers/tokens", Read, vouchers::list),
-        post("/api/v1/workers/tokens", Own, vouchers::make),
-        delete("/api/v1/workers/tokens/{id}", Own, vouchers::revoke),
-        delete("/api/v1/workers/{id}", Own, workers::remove),
-        post("/api/v1/workers/{id}/release", Own, workers::release),
+        get("/api/v1/workers", Read, workers::list).says::<workers::__path_list>(),
+        get("/api/v1/workers/waiting", Read, workers::waiting).says::<workers::__path_waiting>(),
+        post("/api/v1/workers/approve", Own, workers::approve).says::<workers::__path_approve>(),
+        get("/api/v1/workers/tokens", Read, vouchers::list).says::<vouchers::__path_list>(),
+        post("/api/v1/workers/tokens", Own, vouchers::make).says::<vouchers::__path_make>(),
+        delete("/api/v1/workers/tokens/{id}", Own, vouchers::revoke)
+            .says::<vouchers::__path_revoke>(),
+        delete("/api/v1/workers/{id}", Own, workers::remove).says::<workers::__path_remove>(),
+        post("/api/v1/workers/{id}/release", Own, workers::release)
+            .says::<workers::__path_release>(),
     ]
 }
 
-fn account_pages() -> Vec<Route> {
-    vec![
-        get("/register", Anyone, pages::account::register_form),
-        post("/register", Anyone, pages::account::register),
-        get("/login", Anyone, pages::account::login_form),
-        post("/login", Anyone, pages::account::log_in),
-        post("/logout", Person, pages::account::log_out),
-        get("/account", Person, pages::settings::account),
-        post("/account/password", Person, pages::settings::change_password),
-        post("/account/sessions/close", Person, pages::settings::close_all_sessions),
-        post("/account/sessions/{id}/close", Person, pages::settings::close_session),
-        post("/account/tokens", Person, pages::settings::open_token),
-        post("/account/tokens/{id}/revoke", Person, pages::settings::close_token),
-        get("/users", Operate, pages::users::users),
-        post("/users/{id}/role", Operate, pages::users::change_role),
-        post("/users/invitations", Operate, pages::users::invite),
-        post("/users/invitations/{id}/revoke", Operate, pages::users::revoke),
-        get("/leaderboard", Read, pages::standing::leaderboard),
-        get("/credits", Read, pages::standing::credits),
-    ]
-}
+impl Route {
+    fn of(method: Method, path: &'static str, access: Access, handler: MethodRouter<Site>) -> Self {
+        let listed = Listed { method, path, access };
+        Self { listed, handler, says: None, takes_streams: false }
+    }
 
-fn job_pages() -> Vec<Route> {
-    vec![
-        get("/", Read, pages::overview::overview),
-        get("/submit", Read, pages::submit::empty_form),
-        post("/submit", Submit, pages::submit::submit),
-        post("/submit/quote", Read, pages::submit::quote),
-        get("/jobs", Read, pages::jobs::jobs),
-        get("/jobs/{id}", Read, pages::job::job),
-        post("/jobs/{id}/cancel", Submit, pages::job::cancel),
-    ]
-}
+    /// With what its handler says of itself.
+    fn says<P: Described>(self) -> Self {
+        Self { says: Some(Says::of::<P>()), ..self }
+    }
 
-fn worker_pages() -> Vec<Route> {
-    vec![
-        get("/workers", Read, pages::workers::workers),
-        get("/workers/add", Read, pages::add_worker::add_form),
-        post("/workers/add", Own, pages::add_worker::add),
-        post("/workers/tokens/{id}/revoke", Own, pages::add_worker::revoke),
-        get("/workers/approve", Read, pages::workers::approve_form),
-        post("/workers/approve", Own, pages::workers::approve),
-        post("/workers/{id}/remove", Own, pages::workers::remove),
-        post("/workers/{id}/release", Own, pages::workers::release),
-    ]
+    /// With a body of any size, which its handler counts itself.
+    fn takes_streams(self) -> Self {
+        Self { takes_streams: true, ..self }
+    }
 }
 
 fn get<H: Handler<T, Site>, T: 'static>(path: &'static str, access: Access, handler: H) -> Route {
-    Route { listed: Listed { method: Method::GET, path, access }, handler: routing::get(handler) }
+    Route::of(Method::GET, path, access, routing::get(handler))
 }
 
 fn post<H: Handler<T, Site>, T: 'static>(path: &'static str, access: Access, handler: H) -> Route {
-    Route { listed: Listed { method: Method::POST, path, access }, handler: routing::post(handler) }
+    Route::of(Method::POST, path, access, routing::post(handler))
 }
 
-fn patch<H, T>(path: &'static str, access: Access, handler: H) -> Route
-where
-    H: Handler<T, Site>,
-    T: 'static,
-{
-    let handler = routing::patch(handler);
-    Route { listed: Listed { method: Method::PATCH, path, access }, handler }
+fn put<H: Handler<T, Site>, T: 'static>(path: &'static str, access: Access, handler: H) -> Route {
+    Route::of(Method::PUT, path, access, routing::put(handler))
 }
 
-fn delete<H, T>(path: &'static str, access: Access, handler: H) -> Route
-where
-    H: Handler<T, Site>,
-    T: 'static,
-{
-    let handler = routing::delete(handler);
-    Route { listed: Listed { method: Method::DELETE, path, access }, handler }
+fn patch<H: Handler<T, Site>, T: 'static>(path: &'static str, access: Access, handler: H) -> Route {
+    Route::of(Method::PATCH, path, access, routing::patch(handler))
+}
+
+fn delete<H: Handler<T, Site>, T: 'static>(
+    path: &'static str,
+    access: Access,
+    handler: H,
+) -> Route {
+    Route::of(Method::DELETE, path, access, routing::delete(handler))
 }
 
 async fn not_found(uri: Uri) -> Response {

@@ -19,7 +19,9 @@ use crate::vouchers::{Terms, VoucherError, join_token};
 
 const HOUR_MS: u64 = 3_600_000;
 
-/// `GET workers/tokens`.
+/// Lists the tokens by which machines may join.
+#[utoipa::path(get, path = "/api/v1/workers/tokens", tag = "workers",
+    responses((status = 200, body = JoinTokens)))]
 pub(super) async fn list(
     State(site): State<Site>,
     login: Login,
@@ -28,17 +30,24 @@ pub(super) async fn list(
     Ok(Json(JoinTokens { fingerprint: site.fingerprint.to_string(), tokens }))
 }
 
-/// `POST workers/tokens`.
+/// Makes a token by which machines may join.
+///
+/// It is shown this once.
+#[utoipa::path(post, path = "/api/v1/workers/tokens", tag = "workers",
+    request_body = MakeJoinToken, responses((status = 201, body = JoinTokenMade), (status = 404), (status = 409)))]
 pub(super) async fn make(
     State(site): State<Site>,
     login: Login,
     Body(body): Body<MakeJoinToken>,
 ) -> Result<(StatusCode, Json<JoinTokenMade>), WebError> {
     let (token, row) = make_join_token(&site, &login, body).await?;
-    Ok((StatusCode::CREATED, Json(JoinTokenMade { token: token.to_string(), row })))
+    let worker_port = site.worker_port;
+    Ok((StatusCode::CREATED, Json(JoinTokenMade { token: token.to_string(), worker_port, row })))
 }
 
-/// `DELETE workers/tokens/{id}`.
+/// Ends a token by which machines may join.
+#[utoipa::path(delete, path = "/api/v1/workers/tokens/{id}", tag = "workers",
+    responses((status = 204, description = "It is over.")))]
 pub(super) async fn revoke(
     State(site): State<Site>,
     login: Login,

@@ -153,6 +153,7 @@ impl Moment {
 /// A job's state.
 pub(super) fn state(state: JobState) -> &'static str {
     match state {
+        JobState::Draft => "draft",
         JobState::Queued => "queued",
         JobState::Running => "running",
         JobState::Succeeded => "succeeded",

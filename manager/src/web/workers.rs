@@ -7,19 +7,26 @@ use campusgrid_core::snapshot::{LinkView, NewcomerView, WorkerView};
 use campusgrid_core::user::Role;
 use campusgrid_protocol::id::WorkerId;
 use campusgrid_protocol::rest::workers::{Approve, Approved, WaitingWorker, Worker, WorkerGpu};
+use campusgrid_protocol::task::LABEL_4;
 
 use super::Site;
 use super::auth::Login;
 use super::error::WebError;
 use super::extract::{Body, Named};
 
-/// `GET workers`: machines that have an owner.
+/// Lists the machines that have an owner.
+///
+/// With what they offer and have free, and what jobs may require of them.
+#[utoipa::path(get, path = "/api/v1/workers", tag = "workers",
+    responses((status = 200, body = Vec<Worker>)))]
 pub(super) async fn list(State(site): State<Site>, login: Login) -> Json<Vec<Worker>> {
     let describe = |view| describe(&site, view, &login);
     Json(site.engine.snapshot().workers.iter().map(describe).collect())
 }
 
-/// `GET workers/waiting`: machines that could be this user's.
+/// Lists the machines that wait for approval and could be one's own.
+#[utoipa::path(get, path = "/api/v1/workers/waiting", tag = "workers",
+    responses((status = 200, body = Vec<WaitingWorker>)))]
 pub(super) async fn waiting(State(site): State<Site>, login: Login) -> Json<Vec<WaitingWorker>> {
     let snapshot = site.engine.snapshot();
     let waiting = snapshot.newcomers.iter().filter(|view| may_be_of(view, &login));
@@ -31,7 +38,9 @@ pub(super) async fn waiting(State(site): State<Site>, login: Login) -> Json<Vec<
     Json(waiting.map(describe).collect())
 }
 
-/// `POST workers/approve`.
+/// Makes a machine one's own by the code that it shows.
+#[utoipa::path(post, path = "/api/v1/workers/approve", tag = "workers",
+    request_body = Approve, responses((status = 200, body = Approved), (status = 404)))]
 pub(super) async fn approve(
     State(site): State<Site>,
     login: Login,
@@ -41,7 +50,11 @@ pub(super) async fn approve(
     Ok(Json(Approved { worker: worker.0 }))
 }
 
-/// `DELETE workers/{id}`.
+/// Takes a machine out.
+///
+/// What runs there goes back to the queue.
+#[utoipa::path(delete, path = "/api/v1/workers/{id}", tag = "workers",
+    responses((status = 204, description = "It is out.")))]
 pub(super) async fn remove(
     State(site): State<Site>,
     login: Login,
@@ -51,7 +64,9 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `POST workers/{id}/release`.
+/// Lets a machine that was set aside take tasks again.
+#[utoipa::path(post, path = "/api/v1/workers/{id}/release", tag = "workers",
+    responses((status = 204, description = "It may.")))]
 pub(super) async fn release(
     State(site): State<Site>,
     login: Login,
@@ -163,6 +178,7 @@ fn describe(site: &Site, view: &WorkerView, login: &Login) -> Worker {
         worker: view.id.0,
         name: view.name.clone(),
         owner: view.owner_name.clone(),
+        own: view.owner == login.id(),
         online: link.is_some() && silent_ms.is_none(),
         silent_ms,
         set_aside: view.set_aside.as_deref().map(str::to_owned),
@@ -176,11 +192,16 @@ fn describe(site: &Site, view: &WorkerView, login: &Login) -> Worker {
         disk_free_mib: free.map_or(0, |free| free.disk_mib),
         gpus: link.map(gpus).unwrap_or_default(),
         gpus_free: free.map_or(0, |free| u16::try_from(free.gpus.len()).unwrap_or(u16::MAX)),
-        labels: link.map(|link| link.offer.labels().to_vec()).unwrap_or_default(),
+        labels: link.map(labels).unwrap_or_default(),
         running: view.running,
         cpu_busy_permille: link.map_or(0, |link| link.load.cpu_busy_permille),
         ram_used_mib: link.map_or(0, |link| link.load.ram_used_mib),
     }
+}
+
+/// What jobs may require of a connected machine by name, but for what says a version of it.
+fn labels(link: &LinkView) -> Vec<String> {
+    link.offer.labels().iter().filter(|label| label.as_str() != LABEL_4).cloned().collect()
 }
 
 /// The GPUs of a connected machine, by number.

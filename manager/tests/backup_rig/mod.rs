@@ -2,6 +2,7 @@
 //! people, one machine, one job that has ended with an output and a long log, one that runs, one that
 //! waits.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -10,8 +11,8 @@ use campusgrid_core::durable::Durable;
 use campusgrid_core::effect::{Effects, Reply};
 use campusgrid_core::grid::Grid;
 use campusgrid_core::input::{
-    Enrolment, EnrolmentProof, Heartbeat, Input, Joined, NewLogin, Registration, Request,
-    Submission, Ticket, VoucherWish, WorkerEvent,
+    Enrolment, EnrolmentProof, FilesOf, Heartbeat, Input, Joined, NewDraft, NewLogin, Registration,
+    Request, Submission, Ticket, VoucherWish, WorkerEvent,
 };
 use campusgrid_core::time::Timestamp;
 use campusgrid_core::voucher::Purpose;
@@ -19,11 +20,13 @@ use campusgrid_identity::authority::Authority;
 use campusgrid_manager::blobs::Blobs;
 use campusgrid_manager::config::Config;
 use campusgrid_manager::store::{self, Store};
-use campusgrid_protocol::id::{AttemptId, BlobHash, SessionId, UserId, WorkerId};
+use campusgrid_protocol::id::{AttemptId, BlobHash, JobId, SessionId, UserId, WorkerId};
+use campusgrid_protocol::input::InputFile;
 use campusgrid_protocol::resource::{Capacity, Isolation, Load, Needs};
 use campusgrid_protocol::task::{
-    BlobRef, Content, Ended, Log, Outcome, Output, TaskSpec, Usage, Work,
+    BlobRef, Content, Ended, Log, Outcome, Output, Program, TaskSpec, Usage, Work,
 };
+use campusgrid_protocol::terms::Terms;
 use tempfile::TempDir;
 
 pub(crate) const ADA: UserId = UserId(1);
@@ -36,6 +39,10 @@ pub(crate) const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
 /// What the ended job left: an output, then its standard output.
 pub(crate) const BLOBS: [&[u8]; 2] = [b"what the job has found", b"what it said, at length"];
+
+/// What the draft brings.
+pub(crate) const INPUT: &[u8] = b"numbers,sum,mean";
+pub(crate) const DRAFT: JobId = JobId(4);
 
 pub(crate) struct Rig {
     pub(crate) parent: TempDir,
@@ -58,7 +65,7 @@ impl Rig {
         rig.submit("ends");
         let attempt = "1.0#1".parse().unwrap();
         rig.tell(WorkerEvent::Started { attempt });
-        rig.keep_blobs();
+        BLOBS.into_iter().for_each(|content| rig.keep(content));
         rig.now = rig.now.plus_ms(60_000);
         rig.tell(WorkerEvent::Heartbeat(Heartbeat {
             sequence: 1,
@@ -139,7 +146,7 @@ impl Rig {
 
     pub(crate) fn submit(&mut self, name: &str) -> Reply {
         let spec = TaskSpec {
-            work: Work::Shell { command: "true".to_owned() },
+            work: Work::Shell { program: Program::Source("true".to_owned()) },
             needs: Needs {
                 cpu_millis: 1000,
                 ram_mib: 512,
@@ -153,9 +160,38 @@ impl Rig {
             image: None,
             shared_tmp: false,
             tasks: 1,
+            arguments: Vec::new(),
+            inputs: None,
+            lines: None,
+            outputs: Vec::new(),
+            warn_s: 0,
         };
-        let name = name.to_owned();
-        self.ask(Request::Submit(Submission { user: ADA, key: None, name, spec }))
+        self.launch(name, spec, FilesOf::None)
+    }
+
+    fn launch(&mut self, name: &str, spec: TaskSpec, files: FilesOf) -> Reply {
+        self.ask(Request::Submit(Box::new(Submission {
+            user: ADA,
+            key: None,
+            name: name.to_owned(),
+            terms: Terms::plain(spec.tasks),
+            spec,
+            priority: 0,
+            on_hold: false,
+            after: Vec::new(),
+            ended: BTreeMap::new(),
+            files,
+        })))
+    }
+
+    /// A draft, number 4, with one file, whose blob is kept.
+    pub(crate) fn draft(&mut self) {
+        let (name, submit) = ("drafted".to_owned(), r#"{"kind":"shell"}"#.to_owned());
+        self.ask(Request::Draft(NewDraft { user: ADA, key: None, name, submit }));
+        self.keep(INPUT);
+        let path = "data.csv".to_owned();
+        let file = InputFile { path, blob: blob(INPUT), executable: false };
+        self.ask(Request::PutFiles { user: ADA, job: DRAFT, files: vec![file] });
     }
 
     fn ask(&mut self, request: Request) -> Reply {
@@ -181,13 +217,11 @@ impl Rig {
         effects
     }
 
-    fn keep_blobs(&self) {
+    fn keep(&self, content: &[u8]) {
         let blobs = Blobs::open(self.data_dir().join("blobs"), 0).unwrap();
-        for content in BLOBS {
-            let mut incoming = blobs.begin(blob(content), "incoming", WorkerId(1)).unwrap();
-            assert!(incoming.add(content).unwrap());
-            incoming.finish().unwrap();
-        }
+        let mut incoming = blobs.begin(blob(content), "incoming", WorkerId(1)).unwrap();
+        assert!(incoming.add(content).unwrap());
+        incoming.finish().unwrap();
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {

@@ -194,6 +194,16 @@ impl Grid {
         answer(request.send_json(body))
     }
 
+    pub(crate) fn post_nothing(&self, user: &User, path: &str) -> (u16, Value) {
+        let request = self.agent.post(self.url(path)).header("authorization", bearer(user));
+        answer(request.send_empty())
+    }
+
+    pub(crate) fn put_bytes(&self, user: &User, path: &str, bytes: &[u8]) -> (u16, Value) {
+        let request = self.agent.put(self.url(path)).header("authorization", bearer(user));
+        answer(request.content_type("application/octet-stream").send(bytes))
+    }
+
     pub(crate) fn get(&self, user: &User, path: &str) -> (u16, Value) {
         answer(self.agent.get(self.url(path)).header("authorization", bearer(user)).call())
     }

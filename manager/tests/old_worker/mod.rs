@@ -1,44 +1,39 @@
-//! A worker of protocol 2, behind something that does TLS for it, as its bytes are for ever.
+//! A worker of protocol 3, as its bytes are for ever.
 
 use campusgrid_protocol::hello::HELLO_BYTES;
 use campusgrid_protocol::id::{AttemptId, BlobHash};
-use campusgrid_protocol::message::ToWorker as Today;
-use campusgrid_protocol::resource::{Capacity, Isolation, Load};
-use campusgrid_protocol::task::{BlobRef, Ended, Outcome, Output};
-use campusgrid_protocol::v2::{Approval, BulkToManager, BulkToWorker, Join, ToManager, ToWorker};
+use campusgrid_protocol::message::{ToManager, ToWorker as Today};
+use campusgrid_protocol::resource::Load;
+use campusgrid_protocol::task::{BlobRef, Ended, LABEL_4, Outcome, Output};
+use campusgrid_protocol::v3::{BulkToManager, BulkToWorker, ToWorker, Work};
+use serde_json::json;
 
 use crate::grid::Grid;
+use crate::grid::fake::{FakeWorker, introduction};
 use crate::grid::line::{Line, Papers};
 
-/// Opens a connection of a kind as version 2 does, inside TLS.
+/// Opens a connection of a kind as version 3 does.
 fn open(grid: &Grid, papers: &Papers, kind: u8) -> Line {
     let mut line = Line::dial(grid.port, papers.trust(), Some(papers.identity())).unwrap();
     let mut hello = [0; HELLO_BYTES];
-    hello[..9].copy_from_slice(b"CGRD\x02\0\x02\0\0");
+    hello[..9].copy_from_slice(b"CGRD\x03\0\x03\0\0");
     hello[8] = kind;
-    assert_eq!(line.greet(&hello).unwrap(), *b"CGRD\x02\0\x03\0\x02\0\0\0\0\0\0\0");
+    assert_eq!(line.greet(&hello).unwrap(), *b"CGRD\x03\0\x04\0\x03\0\0\0\0\0\0\0");
     line
 }
 
-fn join(attempts: Vec<AttemptId>) -> ToManager {
-    ToManager::Join(Box::new(Join {
-        key: [9; 32],
-        name: "old".to_owned(),
-        owner: Some("somebody".to_owned()),
-        capacity: Capacity { cpu_millis: 8000, ram_mib: 8000, disk_mib: 8000, gpus: Vec::new() },
-        isolation: Isolation::Full,
-        isolation_notes: Vec::new(),
-        labels: Vec::new(),
+fn join(labels: Vec<String>, attempts: Vec<AttemptId>) -> ToManager {
+    ToManager::Join(Box::new(campusgrid_protocol::message::Join {
+        labels,
         attempts,
+        ..introduction(3)
     }))
 }
 
 fn welcomed(line: &mut Line) -> (u64, String) {
     let message: ToWorker = line.receive();
-    let ToWorker::Welcome { worker, approval: Approval::Owned { by }, .. } = message else {
-        panic!("{message:?}")
-    };
-    (worker.0, by)
+    let ToWorker::Welcome { worker, owner, .. } = message else { panic!("{message:?}") };
+    (worker.0, owner)
 }
 
 fn blob(content: &[u8]) -> BlobRef {
@@ -48,17 +43,18 @@ fn blob(content: &[u8]) -> BlobRef {
 
 #[test]
 fn a_worker_of_the_version_before_joins_runs_a_task_and_delivers() {
-    let mut grid = Grid::start("v2");
+    let mut grid = Grid::start("v3");
     let (ada, bob) = (grid.register("ada"), grid.register("bob"));
-    let papers = Papers::of(&grid, &bob, "proxy");
+    let papers = Papers::of(&grid, &bob, "old");
     let mut line = open(&grid, &papers, 1);
-    line.send(&join(Vec::new()));
-    // Who it is, the certificate says, and not what it claims.
+    line.send(&join(Vec::new(), Vec::new()));
     assert_eq!(welcomed(&mut line), (papers.worker, "bob".to_owned()));
     let job = grid.submit(&ada, "echo data > $OUTPUT_DIR/file");
     let message: ToWorker = line.receive();
     let ToWorker::Start { attempt, spec, .. } = message else { panic!("{message:?}") };
     assert_eq!(spec.needs.ram_mib, 64);
+    let command = "echo data > $OUTPUT_DIR/file".to_owned();
+    assert_eq!(spec.work, Work::Shell { command });
     line.send(&ToManager::Started { attempt });
     line.send(&ToManager::Heartbeat {
         sequence: 7,
@@ -71,11 +67,11 @@ fn a_worker_of_the_version_before_joins_runs_a_task_and_delivers() {
     grid.kill_manager();
     grid.start_manager();
     let mut line = open(&grid, &papers, 1);
-    line.send(&join(vec![attempt]));
+    line.send(&join(Vec::new(), vec![attempt]));
     assert_eq!(welcomed(&mut line).0, papers.worker);
 
     let mut bulk = open(&grid, &papers, 2);
-    bulk.send(&BulkToManager::Open { key: [9; 32], attempt });
+    bulk.send(&BulkToManager::Open { attempt });
     assert_eq!(bulk.receive::<BulkToWorker>(), BulkToWorker::Ready);
     bulk.send(&BulkToManager::Blob(blob(b"data\n")));
     assert_eq!(bulk.receive::<BulkToWorker>(), BulkToWorker::Ready);
@@ -95,18 +91,48 @@ fn a_worker_of_the_version_before_joins_runs_a_task_and_delivers() {
     grid.fsck();
 }
 
+/// It would take a task's position for its index, whatever it says of itself.
+#[test]
+fn what_it_could_not_carry_out_goes_to_others() {
+    let grid = Grid::start("v3-labels");
+    let (ada, bob) = (grid.register("ada"), grid.register("bob"));
+    let papers = Papers::of(&grid, &bob, "old");
+    let mut old = open(&grid, &papers, 1);
+    old.send(&join(vec![LABEL_4.to_owned()], Vec::new()));
+    welcomed(&mut old);
+    old.send(&ToManager::Heartbeat { sequence: 1, attempts: Vec::new(), load: Load::default() });
+    let array = json!({"kind": "shell", "source": "true", "array": "5-6"});
+    let (status, answer) = grid.post(&ada, "jobs", &array);
+    assert_eq!(status, 201, "{answer}");
+    let mut new = FakeWorker::join_for(&grid, &bob, introduction(4));
+    for index in [5, 6] {
+        let message = new.receive();
+        let Today::Start { index: told, .. } = message else { panic!("{message:?}") };
+        assert_eq!(told, index);
+    }
+    old.send(&ToManager::Heartbeat { sequence: 2, attempts: Vec::new(), load: Load::default() });
+    for sequence in [1, 2] {
+        assert_eq!(old.receive::<ToWorker>(), ToWorker::Renewed { sequence });
+    }
+}
+
 #[test]
 fn it_cannot_ask_for_what_its_version_does_not_know() {
-    let grid = Grid::start("v2-kinds");
-    let papers = Papers::of(&grid, &grid.register("bob"), "proxy");
-    let mut line = Line::dial(grid.port, papers.trust(), Some(papers.identity())).unwrap();
-    let mut hello = [0; HELLO_BYTES];
-    hello[..9].copy_from_slice(b"CGRD\x02\0\x02\0\x03");
-    assert_eq!(line.greet(&hello).unwrap(), *b"CGRD\x02\0\x03\0\0\0\0\0\0\0\0\0");
-    assert!(line.is_closed());
+    let grid = Grid::start("v3-words");
+    let (ada, bob) = (grid.register("ada"), grid.register("bob"));
+    let papers = Papers::of(&grid, &bob, "old");
     let mut line = open(&grid, &papers, 1);
-    line.send_bytes(&[4, 0, 0, 0, 8, 2, 0x30, 0]); // A renewal, as version 3 writes it.
-    assert!(matches!(line.receive(), ToWorker::Closing { .. }));
-    let today = ToWorker::from_today(Today::Certificate { certificate: Vec::new() });
-    assert_eq!(today, None);
+    line.send(&join(Vec::new(), Vec::new()));
+    welcomed(&mut line);
+    grid.submit(&ada, "true");
+    let message: ToWorker = line.receive();
+    let ToWorker::Start { attempt, .. } = message else { panic!("{message:?}") };
+    let mut bulk = open(&grid, &papers, 2);
+    bulk.send(&BulkToManager::Open { attempt });
+    assert_eq!(bulk.receive::<BulkToWorker>(), BulkToWorker::Ready);
+    let fetch =
+        campusgrid_protocol::message::BulkToManager::Fetch { blob: blob(b"data"), offset_bytes: 0 };
+    bulk.send(&fetch);
+    assert!(matches!(bulk.receive(), BulkToWorker::Later { .. }));
+    assert!(bulk.is_closed());
 }

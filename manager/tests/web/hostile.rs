@@ -36,15 +36,18 @@ pub(crate) fn end_with_output(site: &Site, owner: &str, job: u64) {
     // Jobs that have ended are in the database only, where the engine does not look for them again.
     let database = Connection::open(site.directory.join("campusgrid.sqlite")).unwrap();
     database.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+    // The attempt and its machine are nobody's business here.
+    database.pragma_update(None, "foreign_keys", false).unwrap();
     let run = |sql: &str, values: &[&dyn rusqlite::ToSql]| database.execute(sql, values).unwrap();
     run(
-        "INSERT INTO task (job, idx, attempts, tries_left, state, left_behind, ended_at)
-            VALUES (?1, 0, 1, 2, 'cancelled', ?2, 1)",
+        "INSERT INTO task (job, idx, attempts, tries_left, runs_left, state, left_behind, ended_at)
+            VALUES (?1, 0, 1, 2, 1, 'cancelled', ?2, 1)",
         params![job, "<b>\u{1b}[31m\u{202e}"],
     );
     for stream in ["stdout", "stderr"] {
         run(
-            "INSERT INTO log (job, idx, stream, content, size, cut_bytes) VALUES (?1, 0, ?2, ?3, ?4, 0)",
+            "INSERT INTO log (job, idx, attempt, stream, content, size, cut_bytes)
+                VALUES (?1, 0, 1, ?2, ?3, ?4, 0)",
             params![job, stream, LOG, LOG.len()],
         );
     }
@@ -54,5 +57,9 @@ pub(crate) fn end_with_output(site: &Site, owner: &str, job: u64) {
             params![job, path, hash, content.len()],
         );
     }
-    run("UPDATE job SET lock = ?2 WHERE id = ?1", params![job, format!("six==1 # {SECRET}")]);
+    run(
+        "INSERT INTO file (job, path, hash, size, executable) VALUES (?1, ?2, ?3, ?4, 0)",
+        params![job, OUTPUT_PATH, hash, content.len()],
+    );
+    run("UPDATE job_spec SET lock = ?2 WHERE job = ?1", params![job, format!("six==1 # {SECRET}")]);
 }

@@ -5,8 +5,11 @@
 
 mod accounts;
 mod encrypted;
+mod files;
 mod front_door;
 mod hostile;
+mod jobs;
+mod openapi;
 mod operate;
 mod route_walk;
 mod site;

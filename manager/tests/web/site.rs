@@ -46,6 +46,8 @@ pub(crate) struct Site {
     pub(crate) address: SocketAddr,
     pub(crate) directory: PathBuf,
     pub(crate) engine: EngineHandle,
+    pub(crate) readers: Readers,
+    pub(crate) blobs: Blobs,
     pub(crate) authority: Arc<Authority>,
     pub(crate) books: BooksHandle,
     pub(crate) shutdown: CancellationToken,
@@ -56,6 +58,8 @@ pub(crate) struct Site {
 struct Running {
     address: SocketAddr,
     engine: EngineHandle,
+    readers: Readers,
+    blobs: Blobs,
     authority: Arc<Authority>,
     books: BooksHandle,
 }
@@ -72,6 +76,19 @@ impl Site {
         let name = format!("campusgrid-web-test-{}-{number}", std::process::id());
         let directory = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&directory).unwrap();
+        Self::start_in(directory, change)
+    }
+
+    /// Stops it and starts it again, with all that it has on disk.
+    pub(crate) fn again(mut self) -> Self {
+        self.shutdown.cancel();
+        self.server.take().unwrap().join().unwrap();
+        let directory = std::mem::take(&mut self.directory);
+        drop(self);
+        Self::start_in(directory, |_| {})
+    }
+
+    fn start_in(directory: PathBuf, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::read(None, [], []).unwrap();
         config.data_dir.clone_from(&directory);
         config.web.data_dir.clone_from(&directory);
@@ -87,10 +104,10 @@ impl Site {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
             runtime.block_on(serve(config, stop, tell));
         });
-        let Running { address, engine, authority, books } =
+        let Running { address, engine, readers, blobs, authority, books } =
             told.recv_timeout(Duration::from_secs(20)).unwrap();
         let server = Some(server);
-        Self { address, directory, engine, authority, books, shutdown, server }
+        Self { address, directory, engine, readers, blobs, authority, books, shutdown, server }
     }
 
     /// Sends a request as it stands and reads the answer: status line, headers, body.
@@ -248,7 +265,7 @@ async fn serve(config: Config, shutdown: CancellationToken, tell: SyncSender<Run
     let database = data_dir.join("campusgrid.sqlite");
     let store = Store::open(&database).unwrap();
     let clock = Clock::start(Timestamp(0));
-    let readers = Readers::open(&database).unwrap();
+    let readers = Readers::open(&database, config.web.files.keep_ms()).unwrap();
     let blobs = Blobs::open(data_dir.join("blobs"), 0).unwrap();
     let authority = Authority::load_or_make(&data_dir.join("tls"), clock.system_time()).unwrap();
     let authority = Arc::new(authority);
@@ -276,9 +293,9 @@ async fn serve(config: Config, shutdown: CancellationToken, tell: SyncSender<Run
     let transport = Transport::open(&config.web, address, &authority, clock).unwrap();
     let site = Web {
         engine: handle.clone(),
-        readers,
+        readers: readers.clone(),
         live,
-        blobs,
+        blobs: blobs.clone(),
         clock,
         config: config.web,
         health,
@@ -289,7 +306,7 @@ async fn serve(config: Config, shutdown: CancellationToken, tell: SyncSender<Run
     };
     let router = web::router(site).unwrap();
     let engine = handle.clone();
-    drop(tell.send(Running { address, engine, authority, books }));
+    drop(tell.send(Running { address, engine, readers, blobs, authority, books }));
     web::serve(listener, router, transport, shutdown).await;
     handle.stop().await;
     engineering.join().unwrap().unwrap();

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::{FrameError, decode, encode};
-use crate::id::{AttemptId, JobId, TaskId};
+use crate::id::{AttemptId, BlobHash, JobId, TaskId};
+use crate::input::Manifest;
 use crate::message::{
     BulkToManager, BulkToWorker, CHUNK_MAX_BYTES, Enrol, EnrolAnswer, MESSAGE_MAX_BYTES, ToManager,
     ToWorker,
 };
 use crate::resource::{Capacity, Gpu, GpuLoad, Isolation, Load, Needs};
-use crate::task::{Packages, Stream, TaskSpec, Work};
-use crate::v2;
+use crate::task::{BlobRef, Packages, Program, Stream, TaskSpec, Work};
+use crate::v3;
 
 fn attempts() -> impl Strategy<Value = AttemptId> {
     (any::<u64>(), any::<u32>(), any::<u32>()).prop_map(|(job, index, number)| AttemptId {
@@ -76,38 +77,71 @@ fn to_manager() -> impl Strategy<Value = ToManager> {
     prop_oneof![join, heartbeat, locked, piece, renew]
 }
 
-fn to_worker() -> impl Strategy<Value = ToWorker> {
+fn works() -> impl Strategy<Value = Work> {
     let texts = prop::collection::vec(any::<String>(), 0..4);
-    let works = (any::<String>(), any::<String>(), texts).prop_flat_map(|(source, text, texts)| {
-        let (of_python, flags) = (source.clone(), texts.clone());
-        let packages = prop::sample::select(vec![
-            Packages::None,
-            Packages::Names { requirements: texts, requires_python: Some(text.clone()) },
-            Packages::Hashed { text: text.clone() },
-            Packages::UvLock { text: text.clone() },
-        ]);
-        prop_oneof![
-            packages.prop_map(move |packages| Work::Python { source: of_python.clone(), packages }),
-            Just(Work::C { source, flags }),
-            Just(Work::Shell { command: text }),
-        ]
-    });
-    let lock = prop::option::of(any::<String>());
-    (attempts(), works, any::<[u32; 6]>(), any::<Vec<u16>>(), lock).prop_map(
-        |(attempt, work, numbers, gpus, lock)| {
-            let [cpu_millis, ram_mib, disk_mib, gpu_memory_mib, time_limit_s, tasks] = numbers;
-            let needs = Needs { cpu_millis, ram_mib, disk_mib, gpus: 1, gpu_memory_mib };
-            let spec = TaskSpec {
+    (any::<String>(), any::<bool>(), any::<String>(), texts).prop_flat_map(
+        |(source, is_entry, text, texts)| {
+            let program = if is_entry { Program::Entry(source) } else { Program::Source(source) };
+            let packages = prop::sample::select(vec![
+                Packages::None,
+                Packages::Names {
+                    requirements: texts.clone(),
+                    requires_python: Some(text.clone()),
+                },
+                Packages::Hashed { text: text.clone() },
+                Packages::UvLock { text },
+            ]);
+            let of_python = program.clone();
+            prop_oneof![
+                packages.prop_map(move |packages| Work::Python {
+                    program: of_python.clone(),
+                    packages
+                }),
+                Just(Work::C { program: program.clone(), flags: texts }),
+                Just(Work::Shell { program }),
+            ]
+        },
+    )
+}
+
+fn specs() -> impl Strategy<Value = TaskSpec> {
+    let texts = || prop::collection::vec(any::<String>(), 0..4);
+    let blob = (any::<[u8; 32]>(), any::<u64>())
+        .prop_map(|(hash, size_bytes)| BlobRef { hash: BlobHash(hash), size_bytes });
+    let path = prop::option::of(any::<String>());
+    let files = (prop::option::of(blob), path, texts(), texts());
+    (works(), any::<[u32; 7]>(), any::<bool>(), files).prop_map(
+        |(work, numbers, shared_tmp, (inputs, lines, arguments, outputs))| {
+            let [cpu_millis, ram_mib, disk_mib, gpu_memory_mib, time_limit_s, tasks, warn_s] =
+                numbers;
+            TaskSpec {
                 work,
-                needs,
+                needs: Needs { cpu_millis, ram_mib, disk_mib, gpus: 1, gpu_memory_mib },
                 time_limit_s,
                 isolation: Isolation::Restricted,
-                labels: lock.iter().cloned().collect(),
-                image: lock.clone(),
-                shared_tmp: lock.is_some(),
+                labels: outputs.clone(),
+                image: lines.clone(),
+                shared_tmp,
                 tasks,
-            };
-            ToWorker::Start { attempt, spec: Arc::new(spec), gpus, lock: lock.map(Arc::from) }
+                arguments,
+                inputs,
+                lines,
+                outputs,
+                warn_s,
+            }
+        },
+    )
+}
+
+fn to_worker() -> impl Strategy<Value = ToWorker> {
+    let lock = prop::option::of(any::<String>());
+    (attempts(), any::<u32>(), specs(), any::<Vec<u16>>(), lock).prop_map(
+        |(attempt, index, spec, gpus, lock)| ToWorker::Start {
+            attempt,
+            index,
+            spec: Arc::new(spec),
+            gpus,
+            lock: lock.map(Arc::from),
         },
     )
 }
@@ -129,8 +163,9 @@ proptest! {
         drop(decode::<BulkToWorker>(&bytes));
         drop(decode::<Enrol>(&bytes));
         drop(decode::<EnrolAnswer>(&bytes));
-        drop(decode::<v2::ToManager>(&bytes));
-        drop(decode::<v2::BulkToManager>(&bytes));
+        drop(decode::<v3::ToWorker>(&bytes));
+        drop(decode::<v3::BulkToManager>(&bytes));
+        drop(Manifest::decode(&bytes));
     }
 
     #[test]

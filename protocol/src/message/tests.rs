@@ -3,73 +3,21 @@
 use expect_test::{ExpectFile, expect_file};
 
 use super::{
-    BulkToManager, BulkToWorker, Comeback, Enrol, EnrolAnswer, Join, PROTOCOL_VERSION,
+    BulkToManager, BulkToWorker, Comeback, Enrol, EnrolAnswer, PROTOCOL_VERSION,
     PROTOCOL_VERSION_MIN, Proof, ToManager, ToWorker,
 };
-use crate::id::{VoucherId, VoucherSecret, WorkerId};
-use crate::resource::Isolation;
-use crate::samples::{attempt, blob, capacity, ends, golden, load, pieces, specs};
-use crate::task::{Ended, Outcome, WorkerFault};
-
-fn join(isolation: Isolation) -> ToManager {
-    ToManager::Join(Box::new(Join {
-        name: "Zoë's".to_owned(),
-        capacity: capacity(),
-        isolation,
-        isolation_notes: vec!["no swap".to_owned()],
-        labels: vec!["R".to_owned(), "image:*".to_owned()],
-        attempts: vec![attempt()],
-    }))
-}
-
-fn enrols() -> Vec<Enrol> {
-    let (id, secret) = (VoucherId(300), VoucherSecret([0xcc; 16]));
-    let proofs = [
-        Proof::Token { id, secret },
-        Proof::Code { owner: Some("ada".to_owned()) },
-        Proof::Code { owner: None },
-    ];
-    let enrol = |proof| Enrol { request: vec![0x30, 0], name: "Zoë's".to_owned(), proof };
-    proofs.map(enrol).into()
-}
-
-fn enrol_answers() -> Vec<EnrolAnswer> {
-    vec![
-        EnrolAnswer::Waiting { code: "ABC".to_owned() },
-        EnrolAnswer::Enrolled {
-            certificate: vec![0x30, 0],
-            worker: WorkerId(4),
-            owner: "ada".to_owned(),
-        },
-        EnrolAnswer::Refused { reason: "?".to_owned() },
-    ]
-}
+use crate::id::{VoucherSecret, WorkerId};
+use crate::samples::{self, attempt, blob, enrol_answers, enrols, golden, specs};
+use crate::task::{Ended, Failure, Outcome, WorkerFault};
 
 fn to_manager() -> Vec<ToManager> {
-    let mut messages = vec![
-        join(Isolation::Full),
-        join(Isolation::Docker),
-        join(Isolation::Restricted),
-        join(Isolation::None),
-        ToManager::Heartbeat { sequence: 9, attempts: vec![attempt()], load: load() },
-        ToManager::Preparing { attempt: attempt(), step: "?".to_owned() },
-        ToManager::Locked { attempt: attempt(), lock: "numpy==2.1".to_owned() },
-        ToManager::Started { attempt: attempt() },
+    let message = || "?".to_owned();
+    let ends = [
+        Outcome::Failed(Failure::Inputs { message: message() }),
+        Outcome::Returned(WorkerFault::Inputs { message: message() }),
     ];
-    messages.extend(pieces().map(|(stream, offset_bytes, bytes)| ToManager::LogPiece {
-        attempt: attempt(),
-        stream,
-        offset_bytes,
-        bytes,
-    }));
-    messages.extend(ends().into_iter().map(|ended| ToManager::Ended(Box::new(ended))));
-    let disk = Outcome::Returned(WorkerFault::Disk { message: "?".to_owned() });
-    messages.extend([
-        ToManager::Ended(Box::new(Ended::empty(attempt(), disk))),
-        ToManager::Leaving,
-        ToManager::Renew { request: vec![0x30, 0] },
-    ]);
-    messages
+    let ended = |end| ToManager::Ended(Box::new(Ended::empty(attempt(), end)));
+    samples::to_manager().into_iter().chain(ends.map(ended)).collect()
 }
 
 fn to_worker() -> Vec<ToWorker> {
@@ -81,7 +29,7 @@ fn to_worker() -> Vec<ToWorker> {
     }];
     messages.extend(specs().into_iter().map(|spec| {
         let lock = Some("numpy==2.1".into());
-        ToWorker::Start { attempt: attempt(), spec, gpus: vec![3], lock }
+        ToWorker::Start { attempt: attempt(), index: 300, spec, gpus: vec![3], lock }
     }));
     let closing = |comeback| ToWorker::Closing { reason: "?".to_owned(), comeback };
     messages.extend([
@@ -102,6 +50,7 @@ fn bulk_to_manager() -> Vec<BulkToManager> {
         BulkToManager::Open { attempt: attempt() },
         BulkToManager::Blob(blob()),
         BulkToManager::Chunk(b"hi".to_vec()),
+        BulkToManager::Fetch { blob: blob(), offset_bytes: 65_536 },
     ]
 }
 
@@ -109,6 +58,7 @@ fn bulk_to_worker() -> Vec<BulkToWorker> {
     vec![
         BulkToWorker::Ready,
         BulkToWorker::Received,
+        BulkToWorker::Chunk(b"hi".to_vec()),
         BulkToWorker::Refused { reason: "?".to_owned() },
         BulkToWorker::Later { reason: "?".to_owned() },
     ]
@@ -118,14 +68,14 @@ fn bulk_to_worker() -> Vec<BulkToWorker> {
 /// what changes to a module of that version, raise `PROTOCOL_VERSION`, and begin a directory for it.
 #[test]
 fn no_message_changes_without_a_new_version() {
-    assert_eq!((PROTOCOL_VERSION_MIN, PROTOCOL_VERSION), (2, 3), "begin goldens/v4");
+    assert_eq!((PROTOCOL_VERSION_MIN, PROTOCOL_VERSION), (3, 4), "begin goldens/v5");
     let check = |file: ExpectFile, golden: String| file.assert_eq(&golden);
-    check(expect_file!["../../goldens/v3/enrol.txt"], golden(&enrols()));
-    check(expect_file!["../../goldens/v3/enrol_answer.txt"], golden(&enrol_answers()));
-    check(expect_file!["../../goldens/v3/to_manager.txt"], golden(&to_manager()));
-    check(expect_file!["../../goldens/v3/to_worker.txt"], golden(&to_worker()));
-    check(expect_file!["../../goldens/v3/bulk_to_manager.txt"], golden(&bulk_to_manager()));
-    check(expect_file!["../../goldens/v3/bulk_to_worker.txt"], golden(&bulk_to_worker()));
+    check(expect_file!["../../goldens/v4/enrol.txt"], golden(&enrols()));
+    check(expect_file!["../../goldens/v4/enrol_answer.txt"], golden(&enrol_answers()));
+    check(expect_file!["../../goldens/v4/to_manager.txt"], golden(&to_manager()));
+    check(expect_file!["../../goldens/v4/to_worker.txt"], golden(&to_worker()));
+    check(expect_file!["../../goldens/v4/bulk_to_manager.txt"], golden(&bulk_to_manager()));
+    check(expect_file!["../../goldens/v4/bulk_to_worker.txt"], golden(&bulk_to_worker()));
 }
 
 /// The samples above have to grow with the messages; these matches do not compile until they do.
@@ -159,15 +109,17 @@ fn every_kind_of_message_has_golden_bytes() {
         BulkToManager::Open { .. } => 0,
         BulkToManager::Blob(_) => 1,
         BulkToManager::Chunk(_) => 2,
+        BulkToManager::Fetch { .. } => 3,
     };
-    assert_eq!(kinds(bulk_to_manager().iter().map(kind)), 3);
+    assert_eq!(kinds(bulk_to_manager().iter().map(kind)), 4);
     let kind = |message: &BulkToWorker| match message {
         BulkToWorker::Ready => 0,
         BulkToWorker::Received => 1,
         BulkToWorker::Refused { .. } => 2,
         BulkToWorker::Later { .. } => 3,
+        BulkToWorker::Chunk(_) => 4,
     };
-    assert_eq!(kinds(bulk_to_worker().iter().map(kind)), 4);
+    assert_eq!(kinds(bulk_to_worker().iter().map(kind)), 5);
     let kind = |message: &EnrolAnswer| match message {
         EnrolAnswer::Waiting { .. } => 0,
         EnrolAnswer::Enrolled { .. } => 1,

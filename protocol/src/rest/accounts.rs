@@ -1,11 +1,11 @@
-//! The bodies about accounts: passwords, logins, API tokens, users and invitations.
+//! The bodies about accounts: registering, passwords, logins, API tokens, users and invitations.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use super::{FieldError, PASSWORD_MAX, PASSWORD_MIN, check_text, field};
-use crate::text::check_label;
+use crate::text::{check_label, check_user_name};
 
 /// An API token lasts at most this long. Days: a leap year.
 pub const TOKEN_DAYS_MAX: u32 = 366;
@@ -16,8 +16,56 @@ pub const INVITATION_HOURS_MAX: u32 = 30 * 24;
 /// As many people can register with one invitation at most.
 pub const INVITATION_USES_MAX: u32 = 10_000;
 
+/// `POST register`.
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(utoipa::ToSchema),
+    schema(example = json!({"name": "ada", "password": "correct horse battery", "email": "ada@example.org"}))
+)]
+#[serde(deny_unknown_fields)]
+pub struct Register {
+    pub name: String,
+    pub password: String,
+    pub email: Option<String>,
+    /// What an operator has handed out, where registration is by invitation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invitation: Option<String>,
+}
+
+/// `POST login`.
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(utoipa::ToSchema),
+    schema(example = json!({"name": "ada", "password": "correct horse battery"}))
+)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    pub name: String,
+    pub password: String,
+}
+
+/// Answers `POST register` and `POST login`: the token goes into `Authorization: Bearer …`.
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct LoggedIn {
+    pub user: String,
+    pub token: String,
+}
+
+/// `GET me`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Me {
+    pub user: String,
+    pub operator: bool,
+    pub balance_micros: i64,
+}
+
 /// What an API token may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// Look at everything that its user may see.
@@ -32,6 +80,7 @@ pub enum Scope {
 
 /// What a user may do beside having jobs and machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     Member,
@@ -41,6 +90,7 @@ pub enum Role {
 /// `POST password`: sets a new one, by showing the present one. All other logins are closed, and all
 /// API tokens end.
 #[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ChangePassword {
     pub present: String,
@@ -49,6 +99,7 @@ pub struct ChangePassword {
 
 /// A row of `GET sessions`: a login that is open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Session {
     pub session: u64,
     /// An address and a program, in words.
@@ -63,6 +114,7 @@ pub struct Session {
 
 /// `POST tokens`.
 #[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewToken {
     /// For its user to know it by.
@@ -76,6 +128,7 @@ pub struct NewToken {
 
 /// Answers `POST tokens`, and is the only place where the token itself is ever shown.
 #[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct TokenMade {
     /// For `Authorization: Bearer …`.
     pub token: String,
@@ -85,6 +138,7 @@ pub struct TokenMade {
 
 /// A row of `GET tokens`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Token {
     pub id: u64,
     pub name: String,
@@ -97,6 +151,7 @@ pub struct Token {
 
 /// A row of `GET users`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct User {
     pub id: u64,
     pub name: String,
@@ -109,6 +164,7 @@ pub struct User {
 
 /// `PATCH users/{id}`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ChangeUser {
     pub role: Role,
@@ -116,6 +172,7 @@ pub struct ChangeUser {
 
 /// `POST invitations`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewInvitation {
     /// How many people it lets in, 1 to [`INVITATION_USES_MAX`].
@@ -132,6 +189,7 @@ fn one() -> u32 {
 
 /// Answers `POST invitations`, and is the only place where the invitation itself is ever shown.
 #[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct InvitationMade {
     /// For `POST register`.
     pub invitation: String,
@@ -143,6 +201,7 @@ pub struct InvitationMade {
 
 /// A row of `GET invitations`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Invitation {
     pub id: u64,
     /// The operator who made it.
@@ -150,6 +209,37 @@ pub struct Invitation {
     pub uses_left: u32,
     pub made_at_ms: u64,
     pub until_ms: u64,
+}
+
+impl Register {
+    /// Checks the name, the password and the e-mail address's form; an invitation is good or not.
+    ///
+    /// # Errors
+    ///
+    /// All fields that are wrong.
+    pub fn check(&self) -> Result<(), Vec<FieldError>> {
+        let mut errors = Vec::new();
+        check_text(&mut errors, "name", check_user_name(&self.name));
+        if let Some(problem) = password_problem(&self.password, &self.name) {
+            errors.push(field("password", &problem));
+        }
+        if let Some(email) = &self.email
+            && !is_email(email)
+        {
+            errors.push(field("email", "is not an e-mail address"));
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+}
+
+/// The form only; whether it reaches anybody is for a message to show.
+fn is_email(text: &str) -> bool {
+    let parted = text.split_once('@');
+    text.len() <= 254
+        && !text.contains(|c: char| c.is_whitespace() || c.is_control())
+        && parted.is_some_and(|(local, domain)| {
+            !local.is_empty() && !domain.is_empty() && !domain.contains('@')
+        })
 }
 
 impl ChangePassword {
@@ -227,8 +317,8 @@ mod tests {
     use serde::de::DeserializeOwned;
     use serde_json::{Value, json};
 
-    use super::{ChangePassword, ChangeUser, NewInvitation, NewToken};
-    use crate::rest::{FieldError, Register};
+    use super::{ChangePassword, ChangeUser, NewInvitation, NewToken, Register};
+    use crate::rest::FieldError;
 
     fn told<T: DeserializeOwned>(
         body: Value,

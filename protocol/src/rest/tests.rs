@@ -5,15 +5,21 @@ use std::sync::Arc;
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
+use super::accounts::{Login, Register};
+use super::submit::{Brought, Checked, again};
 use super::workers::Approve;
 use super::{
-    ErrorBody, ErrorDetail, FEATURES_MAX, FLAGS_MAX, FieldError, Job, JobDetail, Login,
-    REQUIREMENTS_MAX, Register, SOURCE_MAX_BYTES, Submit, TEXTS_MAX_BYTES, UV_LOCK_MAX_BYTES,
+    ARGUMENTS_MAX, ARGUMENTS_MAX_BYTES, ErrorBody, ErrorDetail, FEATURES_MAX, FLAGS_MAX,
+    FieldError, Job, JobDetail, PATTERNS_MAX, REQUIREMENTS_MAX, SOURCE_MAX_BYTES, Submit,
+    TEXTS_MAX_BYTES, UV_LOCK_MAX_BYTES, WorkKind,
 };
+use crate::array::TASKS_MAX;
 use crate::frame::encode;
 use crate::id::{AttemptId, JobId, TaskId};
 use crate::message::{LOCK_MAX_BYTES, ToManager, ToWorker};
-use crate::task::TaskSpec;
+use crate::samples;
+use crate::task::{LABEL_4, TaskSpec};
+use crate::terms::Terms;
 
 /// A submit of `true` with these fields on top.
 fn with(fields: Value) -> Value {
@@ -30,10 +36,20 @@ fn checked(body: Value) -> String {
         Ok(submit) => submit,
         Err(error) => return format!("not a submit: {error}\n"),
     };
-    match submit.check() {
-        Ok((name, spec)) => format!("{name}: {spec:?}\n"),
-        Err(errors) => lines(&errors),
+    submit.check(Brought::Nothing).map_or_else(|errors| lines(&errors), |checked| words(&checked))
+}
+
+/// What is run, and whatever of the rest is not as it is without a word about it.
+fn words(checked: &Checked) -> String {
+    let Checked { name, spec, terms, priority, on_hold, after } = checked;
+    let mut words = format!("{name}: {spec:?}\n");
+    if *terms != Terms::plain(spec.tasks) {
+        words += &format!("    {terms:?}\n");
     }
+    if (*priority, *on_hold, after.len()) != (0, false, 0) {
+        words += &format!("    priority {priority}, on hold: {on_hold}, after {after:?}\n");
+    }
+    words
 }
 
 fn lines(errors: &[FieldError]) -> String {
@@ -53,9 +69,9 @@ fn absent_fields_have_defaults() {
             json!({"kind": "python", "source": "1", "requirements": ["numpy==2.1", "scikit-learn"]}),
         ],
         &expect![[r#"
-            untitled: TaskSpec { work: Shell { command: "true" }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1 }
-            πrogram: TaskSpec { work: C { source: "int main(){}", flags: [] }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1 }
-            untitled: TaskSpec { work: Python { source: "1", packages: Names { requirements: ["numpy==2.1", "scikit-learn"], requires_python: None } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1 }
+            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
+            πrogram: TaskSpec { work: C { program: Source("int main(){}"), flags: [] }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
+            untitled: TaskSpec { work: Python { program: Source("1"), packages: Names { requirements: ["numpy==2.1", "scikit-learn"], requires_python: None } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
         "#]],
     );
 }
@@ -64,13 +80,15 @@ fn absent_fields_have_defaults() {
 fn the_limits_themselves_are_allowed() {
     check(
         [
-            with(json!({"tasks": 10_000, "cores": 1024, "ram_mib": 4 << 20, "disk_mib": 4 << 20,
-                "gpus": 64, "gpu_memory_mib": 4 << 20, "time_limit_s": 2_592_000})),
+            with(
+                json!({"tasks": 1_000_000, "cores": 1024, "ram_mib": 4 << 20, "disk_mib": 4 << 20,
+                "gpus": 64, "gpu_memory_mib": 4 << 20, "time_limit_s": 2_592_000}),
+            ),
             with(json!({"tasks": 1, "cores": 1, "ram_mib": 16, "disk_mib": 1, "time_limit_s": 1})),
         ],
         &expect![[r#"
-            untitled: TaskSpec { work: Shell { command: "true" }, needs: Needs { cpu_millis: 1024000, ram_mib: 4194304, disk_mib: 4194304, gpus: 64, gpu_memory_mib: 4194304 }, time_limit_s: 2592000, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 10000 }
-            untitled: TaskSpec { work: Shell { command: "true" }, needs: Needs { cpu_millis: 1000, ram_mib: 16, disk_mib: 1, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 1, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1 }
+            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1024000, ram_mib: 4194304, disk_mib: 4194304, gpus: 64, gpu_memory_mib: 4194304 }, time_limit_s: 2592000, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1000000, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
+            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 16, disk_mib: 1, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 1, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
         "#]],
     );
 }
@@ -81,15 +99,17 @@ fn all_bad_fields_are_told_at_once() {
         [
             with(json!({"name": "", "source": " \n", "tasks": 0, "cores": 0, "ram_mib": 0,
                 "disk_mib": 0, "gpu_memory_mib": 1, "time_limit_s": 0, "requirements": ["numpy"]})),
-            with(json!({"name": "a\u{202e}b", "source": "a\u{0}", "tasks": 10_001, "cores": 1025,
+            with(
+                json!({"name": "a\u{202e}b", "source": "a\u{0}", "tasks": 1_000_001, "cores": 1025,
                 "ram_mib": u32::MAX, "disk_mib": u32::MAX, "gpus": 65, "gpu_memory_mib": u32::MAX,
-                "time_limit_s": u32::MAX})),
+                "time_limit_s": u32::MAX}),
+            ),
         ],
         &expect![[r#"
             name: must have 1 to 64 characters, has 0
-            source: must not be empty
+            source: must not be empty, or entry must name a file
             requirements: are for Python jobs only
-            tasks: must be 1 to 10000, is 0
+            tasks: must be 1 to 1000000, is 0
             cores: must be 1 to 1024, is 0
             ram_mib: must be 16 to 4194304, is 0
             disk_mib: must be 1 to 4194304, is 0
@@ -97,7 +117,7 @@ fn all_bad_fields_are_told_at_once() {
             gpu_memory_mib: is for jobs that ask for GPUs
             name: must not contain control characters
             source: must not contain NUL characters
-            tasks: must be 1 to 10000, is 10001
+            tasks: must be 1 to 1000000, is 1000001
             cores: must be 1 to 1024, is 1025
             ram_mib: must be 16 to 4194304, is 4294967295
             disk_mib: must be 1 to 4194304, is 4294967295
@@ -145,14 +165,14 @@ fn unknown_and_missing_fields_are_refused() {
             json!([]),
         ],
         &expect![[r#"
-            not a submit: unknown field `core`, expected one of `kind`, `name`, `source`, `requirements`, `uv_lock`, `flags`, `labels`, `image`, `isolation`, `shared_tmp`, `tasks`, `cores`, `ram_mib`, `disk_mib`, `gpus`, `gpu_memory_mib`, `time_limit_s`
+            not a submit: unknown field `core`, expected one of `kind`, `name`, `source`, `entry`, `arguments`, `requirements`, `uv_lock`, `flags`, `labels`, `image`, `isolation`, `shared_tmp`, `tasks`, `array`, `lines_file`, `at_once`, `outputs`, `after`, `retries`, `backoff_s`, `warn_s`, `deadline_at_ms`, `priority`, `hold`, `notify`, `draft`, `cores`, `ram_mib`, `disk_mib`, `gpus`, `gpu_memory_mib`, `time_limit_s`
             not a submit: unknown variant `some`, expected one of `none`, `restricted`, `docker`, `full`
-            not a submit: unknown field `packages`, expected one of `kind`, `name`, `source`, `requirements`, `uv_lock`, `flags`, `labels`, `image`, `isolation`, `shared_tmp`, `tasks`, `cores`, `ram_mib`, `disk_mib`, `gpus`, `gpu_memory_mib`, `time_limit_s`
-            not a submit: missing field `source`
+            not a submit: unknown field `packages`, expected one of `kind`, `name`, `source`, `entry`, `arguments`, `requirements`, `uv_lock`, `flags`, `labels`, `image`, `isolation`, `shared_tmp`, `tasks`, `array`, `lines_file`, `at_once`, `outputs`, `after`, `retries`, `backoff_s`, `warn_s`, `deadline_at_ms`, `priority`, `hold`, `notify`, `draft`, `cores`, `ram_mib`, `disk_mib`, `gpus`, `gpu_memory_mib`, `time_limit_s`
+            source: must not be empty, or entry must name a file
             not a submit: missing field `kind`
             not a submit: unknown variant `perl`, expected one of `python`, `c`, `shell`
             not a submit: unknown variant `Shell`, expected one of `python`, `c`, `shell`
-            not a submit: invalid length 0, expected struct Submit with 17 elements
+            not a submit: invalid length 0, expected struct Submit with 32 elements
         "#]],
     );
     let stranger = json!({"name": "ada", "password": "correct horse", "operator": true});
@@ -185,7 +205,7 @@ fn requirements_are_names_of_packages() {
     check(
         bad.map(|requirement| python(&[requirement])),
         &expect![[r#"
-            untitled: TaskSpec { work: Python { source: "1", packages: None }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1 }
+            untitled: TaskSpec { work: Python { program: Source("1"), packages: None }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
             requirements: "-r /etc/passwd" has an option; options such as -r and --index-url are not taken
             requirements: "--index-url=x" has an option; options such as -r and --index-url are not taken
             requirements: "./local" is not a package's name with an optional version, such as "numpy" or "scikit-learn>=1.4,<2"; addresses and paths are not taken
@@ -209,7 +229,9 @@ fn requirements_are_names_of_packages() {
         "#]],
     );
     let most = vec!["numpy"; REQUIREMENTS_MAX];
-    assert!(serde_json::from_value::<Submit>(python(&most)).unwrap().check().is_ok());
+    assert!(
+        serde_json::from_value::<Submit>(python(&most)).unwrap().check(Brought::Nothing).is_ok()
+    );
 }
 
 #[test]
@@ -222,8 +244,8 @@ fn comments_of_a_requirements_file_are_left_out() {
             json!({"kind": "shell", "source": "1", "requirements": ["# nothing"]}),
         ],
         &expect![[r#"
-            untitled: TaskSpec { work: Python { source: "1", packages: Names { requirements: ["numpy==2.1", "scipy"], requires_python: None } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1 }
-            untitled: TaskSpec { work: Python { source: "1", packages: None }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1 }
+            untitled: TaskSpec { work: Python { program: Source("1"), packages: Names { requirements: ["numpy==2.1", "scipy"], requires_python: None } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
+            untitled: TaskSpec { work: Python { program: Source("1"), packages: None }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
             requirements: are for Python jobs only
         "#]],
     );
@@ -247,7 +269,7 @@ fn lines_of_a_requirements_file_are_continued() {
             json!({"kind": "python", "source": "1", "requirements": ["six \\", "-r other.txt"]}),
         ],
         &expect![[r#"
-            untitled: TaskSpec { work: Python { source: "1", packages: Names { requirements: ["tzdata ; os_name == 'x'"], requires_python: None } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1 }
+            untitled: TaskSpec { work: Python { program: Source("1"), packages: Names { requirements: ["tzdata ; os_name == 'x'"], requires_python: None } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
             requirements: "six numpy" is not a package's name with an optional version, such as "numpy" or "scikit-learn>=1.4,<2"; addresses and paths are not taken
             requirements: "six -r other.txt" has an option; options such as -r and --index-url are not taken
         "#]],
@@ -263,9 +285,9 @@ fn requirements_with_hashes_are_taken_as_they_are() {
     check(
         [python(&good), python(&[&whole])],
         &expect![[r##"
-        untitled: TaskSpec { work: Python { source: "1", packages: Hashed { text: "# made by pip-compile\nnumpy==2.1 \\\n    --hash=sha256:0000000000000000000000000000000000000000000000000000000000000000\n    # via x\n" } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1 }
-        untitled: TaskSpec { work: Python { source: "1", packages: Hashed { text: "numpy==2.1 --hash=sha256:0000000000000000000000000000000000000000000000000000000000000000\n" } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1 }
-    "##]],
+            untitled: TaskSpec { work: Python { program: Source("1"), packages: Hashed { text: "# made by pip-compile\nnumpy==2.1 \\\n    --hash=sha256:0000000000000000000000000000000000000000000000000000000000000000\n    # via x\n" } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
+            untitled: TaskSpec { work: Python { program: Source("1"), packages: Hashed { text: "numpy==2.1 --hash=sha256:0000000000000000000000000000000000000000000000000000000000000000\n" } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
+        "##]],
     );
     let bad = [
         "-r /etc/passwd",
@@ -314,7 +336,7 @@ fn a_uv_lock_stands_alone() {
             with("python", json!({"uv_lock": "a\u{1b}[0m"})),
         ],
         &expect![[r#"
-            untitled: TaskSpec { work: Python { source: "1", packages: UvLock { text: "version = 1\n" } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1 }
+            untitled: TaskSpec { work: Python { program: Source("1"), packages: UvLock { text: "version = 1\n" } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
             uv_lock: is for Python jobs only
             uv_lock: takes the place of requirements
             uv_lock: must not be empty
@@ -339,9 +361,9 @@ fn a_job_says_what_its_machine_must_be() {
             with(json!({"labels": vec!["R"; FEATURES_MAX + 1]})),
         ],
         &expect![[r#"
-            untitled: TaskSpec { work: Shell { command: "true" }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Full, labels: ["R", "python3.12"], image: None, shared_tmp: false, tasks: 1 }
-            untitled: TaskSpec { work: Shell { command: "true" }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: ["R", "image:default"], image: Some("default"), shared_tmp: true, tasks: 1 }
-            untitled: TaskSpec { work: Shell { command: "true" }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Restricted, labels: ["image:gcc@sha256:0000000000000000000000000000000000000000000000000000000000000000"], image: Some("gcc@sha256:0000000000000000000000000000000000000000000000000000000000000000"), shared_tmp: false, tasks: 1 }
+            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Full, labels: ["R", "python3.12"], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
+            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: ["R", "image:default"], image: Some("default"), shared_tmp: true, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
+            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Restricted, labels: ["image:gcc@sha256:0000000000000000000000000000000000000000000000000000000000000000"], image: Some("gcc@sha256:0000000000000000000000000000000000000000000000000000000000000000"), shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
             isolation: an image runs in a container, which is "docker" and not "full"
             image: must name its content: sha256:… with 64 hexadecimal digits, name@sha256:… or "default"; a name alone can mean another image tomorrow
             image: must name its content: sha256:… with 64 hexadecimal digits, name@sha256:… or "default"; a name alone can mean another image tomorrow
@@ -367,7 +389,7 @@ fn flags_are_for_the_compiler() {
             json!({"kind": "python", "source": "1", "flags": ["-O3"]}),
         ],
         &expect![[r#"
-            untitled: TaskSpec { work: C { source: "int main(){}", flags: ["-O3", "-march=native", "-DN=10", "-lm"] }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1 }
+            untitled: TaskSpec { work: C { program: Source("int main(){}"), flags: ["-O3", "-march=native", "-DN=10", "-lm"] }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
             flags: "-o" is not among the flags that are taken: -O…, -g, -w, -W…, -pedantic, -ansi, -std=…, -march=…, -mtune=…, -D…, -U…, -l…, -pthread, -static and those of -f… that are about optimization and code generation
             flags: "@file" is not among the flags that are taken: -O…, -g, -w, -W…, -pedantic, -ansi, -std=…, -march=…, -mtune=…, -D…, -U…, -l…, -pthread, -static and those of -f… that are about optimization and code generation
             flags: "-fplugin=x" is not among the flags that are taken: -O…, -g, -w, -W…, -pedantic, -ansi, -std=…, -march=…, -mtune=…, -D…, -U…, -l…, -pthread, -static and those of -f… that are about optimization and code generation
@@ -378,9 +400,197 @@ fn flags_are_for_the_compiler() {
     );
 }
 
+#[test]
+fn an_array_says_which_indices_its_tasks_have() {
+    check(
+        [
+            with(json!({"array": "1-100"})),
+            with(json!({"array": "0-9:2,20%4"})),
+            with(json!({"array": "0-4", "at_once": 2})),
+            with(json!({"tasks": 5, "at_once": 2})),
+            with(json!({"array": "1-1000001"})),
+            with(json!({"array": "5-1"})),
+            with(json!({"array": "1-4%0"})),
+            with(json!({"array": "1-4%2", "at_once": 2})),
+            with(json!({"array": "1-4", "tasks": 4})),
+            with(json!({"array": "1-4", "lines_file": "a.txt"})),
+            with(json!({"at_once": 0})),
+            with(json!({"lines_file": "a.txt"})),
+            with(json!({"lines_file": "../\u{1b}[0m", "tasks": 2})),
+        ],
+        &expect![[r#"
+            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: ["campusgrid-4"], image: None, shared_tmp: false, tasks: 100, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
+                Terms { indices: Indices { runs: [Run { first: 1, step: 1, count: 100, position: 0 }] }, at_once: None, retries: 0, backoff_s: 0, deadline_at_ms: None, notify: Notify { start: false, end: false, failure: false, mail: false, webhook: None } }
+            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: ["campusgrid-4"], image: None, shared_tmp: false, tasks: 6, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
+                Terms { indices: Indices { runs: [Run { first: 0, step: 2, count: 5, position: 0 }, Run { first: 20, step: 1, count: 1, position: 5 }] }, at_once: Some(4), retries: 0, backoff_s: 0, deadline_at_ms: None, notify: Notify { start: false, end: false, failure: false, mail: false, webhook: None } }
+            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 5, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
+                Terms { indices: Indices { runs: [Run { first: 0, step: 1, count: 5, position: 0 }] }, at_once: Some(2), retries: 0, backoff_s: 0, deadline_at_ms: None, notify: Notify { start: false, end: false, failure: false, mail: false, webhook: None } }
+            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 5, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
+                Terms { indices: Indices { runs: [Run { first: 0, step: 1, count: 5, position: 0 }] }, at_once: Some(2), retries: 0, backoff_s: 0, deadline_at_ms: None, notify: Notify { start: false, end: false, failure: false, mail: false, webhook: None } }
+            array: must have at most 1000000 tasks, with indices up to 2000000000
+            array: its indices must rise: 1 comes after 5
+            array: must be indices such as 1-100, 0-9:2 or 1,5,9-12, with %4 for at most 4 at once
+            at_once: is in the array already, after its %
+            tasks: is for jobs without array and lines_file
+            array: is for jobs without lines_file
+            at_once: must be at least 1
+            lines_file: no file "a.txt" has come with the job
+            tasks: is for jobs without array and lines_file
+            lines_file: no file "../\u{1b}[0m" has come with the job
+        "#]],
+    );
+}
+
+#[test]
+fn a_job_has_terms() {
+    check(
+        [
+            with(json!({"retries": 3, "backoff_s": 60, "deadline_at_ms": 253_402_300_799_999_u64,
+                "priority": -100, "hold": true, "warn_s": 599,
+                "after": [{"job": 1, "when": "ok"}, {"job": 2, "when": "failed", "each": true}],
+                "notify": {"end": true, "mail": true, "webhook": "https://example.org/hook?x=1"}})),
+            with(
+                json!({"retries": 11, "backoff_s": 86_401, "deadline_at_ms": 253_402_300_800_000_u64,
+                "priority": 101, "warn_s": 600, "after": vec![json!({"job": 1, "when": "any"}); 51],
+                "notify": {"end": true, "webhook": "ftp://example.org"}}),
+            ),
+            with(json!({"priority": -101, "after": vec![json!({"job": 1, "when": "any"}); 2],
+                "notify": {"start": true}})),
+            with(json!({"notify": {"mail": true, "webhook": "http:///etc"}})),
+            with(json!({"notify": {"webhook": "https://example.org/\r\nHost: x"}})),
+            with(json!({"priority": -128, "notify": {"webhook": "https://"}})),
+            with(json!({"priority": 128})),
+            with(json!({"retries": 256})),
+            with(json!({"after": [{"job": 1, "when": "after"}]})),
+            with(json!({"after": [{"job": -1, "when": "ok"}]})),
+            with(json!({"after": [{"job": 1, "when": "ok", "else": 2}]})),
+            with(json!({"notify": {"pager": true}})),
+        ],
+        &expect![[r#"
+            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: ["campusgrid-4"], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 599 }
+                Terms { indices: Indices { runs: [Run { first: 0, step: 1, count: 1, position: 0 }] }, at_once: None, retries: 3, backoff_s: 60, deadline_at_ms: Some(253402300799999), notify: Notify { start: false, end: true, failure: false, mail: true, webhook: Some("https://example.org/hook?x=1") } }
+                priority -100, on hold: true, after [After { job: 1, when: Ok, each: false }, After { job: 2, when: Failed, each: true }]
+            retries: must be 0 to 10, is 11
+            backoff_s: must be 0 to 86400, is 86401
+            priority: must be -100 to 100
+            deadline_at_ms: must be before the year 10000
+            after: must be at most 50
+            after: must name each only once
+            notify.webhook: must be an http:// or https:// address
+            warn_s: must be less than the time limit
+            priority: must be -100 to 100
+            after: must name each only once
+            notify: must say how: mail, or the address of a webhook
+            notify.webhook: must be an http:// or https:// address
+            notify: must say of what: start, end or failure
+            notify.webhook: must be an http:// or https:// address
+            notify: must say of what: start, end or failure
+            priority: must be -100 to 100
+            notify.webhook: must be an http:// or https:// address
+            notify: must say of what: start, end or failure
+            not a submit: invalid value: integer `128`, expected i8
+            not a submit: invalid value: integer `256`, expected u8
+            not a submit: unknown variant `after`, expected one of `started`, `ok`, `any`, `failed`
+            not a submit: invalid value: integer `-1`, expected u64
+            not a submit: unknown field `else`, expected one of `job`, `when`, `each`
+            not a submit: unknown field `pager`, expected one of `start`, `end`, `failure`, `mail`, `webhook`
+        "#]],
+    );
+}
+
+#[test]
+fn arguments_and_patterns_are_for_the_worker() {
+    let arguments =
+        |count: usize, bytes: usize| with(json!({"arguments": vec!["x".repeat(bytes); count]}));
+    check(
+        [
+            with(json!({"arguments": ["--seed", "{index}", "", "$(reboot)\n"],
+                "outputs": ["*.csv", "results/**", "a/?.txt"]})),
+            arguments(ARGUMENTS_MAX + 1, 1),
+            arguments(1, ARGUMENTS_MAX_BYTES),
+            with(json!({"arguments": ["a\0b"]})),
+            with(json!({"outputs": ["../*", "/etc/*", "a**", "", "a\\b", "a//b"]})),
+            with(json!({"outputs": vec!["*"; PATTERNS_MAX + 1]})),
+        ],
+        &expect![[r#"
+            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: ["campusgrid-4"], image: None, shared_tmp: false, tasks: 1, arguments: ["--seed", "{index}", "", "$(reboot)\n"], inputs: None, lines: None, outputs: ["*.csv", "results/**", "a/?.txt"], warn_s: 0 }
+            arguments: must be at most 1000, with 32768 bytes in all
+            arguments: must be at most 1000, with 32768 bytes in all
+            arguments: must not contain NUL characters
+            outputs: "../*" must be a relative path without '..', '.', empty parts, backslashes or control characters
+            outputs: "/etc/*" must be a relative path without '..', '.', empty parts, backslashes or control characters
+            outputs: "a**" must be a relative path without '..', '.', empty parts, backslashes or control characters
+            outputs: "" must have 1 to 255 characters, has 0
+            outputs: "a\\b" must be a relative path without '..', '.', empty parts, backslashes or control characters
+            outputs: "a//b" must be a relative path without '..', '.', empty parts, backslashes or control characters
+            outputs: must be at most 50
+        "#]],
+    );
+    let most = [arguments(ARGUMENTS_MAX, 31), arguments(1, ARGUMENTS_MAX_BYTES - 1)];
+    assert!(most.map(submit).iter().all(Result::is_ok));
+}
+
+#[test]
+fn an_entry_is_a_file_that_came() {
+    let blob = samples::blob();
+    let has = |path: &str| ["main.py", "lines.txt"].contains(&path);
+    let files = |lines| Brought::Files { manifest: Some(blob), has: &has, lines };
+    let told = |body: Value, brought: Brought<'_>| {
+        let submit: Submit = serde_json::from_value(body).unwrap();
+        let checked = submit.check(brought);
+        checked.map_or_else(|errors| lines(&errors), |checked| words(&checked))
+    };
+    let python = |more: Value| {
+        let mut body = json!({"kind": "python", "entry": "main.py"});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let of_lines = || python(json!({"lines_file": "lines.txt"}));
+    let told = [
+        told(python(json!({})), files(None)),
+        told(of_lines(), files(Some(3))),
+        told(of_lines(), Brought::Later),
+        told(with(json!({})), files(None)),
+        told(python(json!({})), Brought::Nothing),
+        told(python(json!({"entry": "other.py"})), files(None)),
+        told(python(json!({"entry": "../main.py"})), Brought::Later),
+        told(python(json!({"source": "1"})), Brought::Later),
+        told(of_lines(), files(Some(0))),
+        told(of_lines(), files(Some(TASKS_MAX + 1))),
+        told(of_lines(), files(None)),
+    ];
+    expect![[r#"
+        untitled: TaskSpec { work: Python { program: Entry("main.py"), packages: None }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: ["campusgrid-4"], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: Some(BlobRef { hash: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb, size_bytes: 70000 }), lines: None, outputs: [], warn_s: 0 }
+        untitled: TaskSpec { work: Python { program: Entry("main.py"), packages: None }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: ["campusgrid-4"], image: None, shared_tmp: false, tasks: 3, arguments: [], inputs: Some(BlobRef { hash: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb, size_bytes: 70000 }), lines: Some("lines.txt"), outputs: [], warn_s: 0 }
+            Terms { indices: Indices { runs: [Run { first: 1, step: 1, count: 3, position: 0 }] }, at_once: None, retries: 0, backoff_s: 0, deadline_at_ms: None, notify: Notify { start: false, end: false, failure: false, mail: false, webhook: None } }
+        untitled: TaskSpec { work: Python { program: Entry("main.py"), packages: None }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: ["campusgrid-4"], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: Some("lines.txt"), outputs: [], warn_s: 0 }
+            Terms { indices: Indices { runs: [Run { first: 1, step: 1, count: 1, position: 0 }] }, at_once: None, retries: 0, backoff_s: 0, deadline_at_ms: None, notify: Notify { start: false, end: false, failure: false, mail: false, webhook: None } }
+        untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: ["campusgrid-4"], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: Some(BlobRef { hash: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb, size_bytes: 70000 }), lines: None, outputs: [], warn_s: 0 }
+        entry: no file "main.py" has come with the job
+        entry: no file "other.py" has come with the job
+        entry: no file "../main.py" has come with the job
+        entry: is for jobs without source
+        lines_file: must have 1 to 1000000 lines, has 0
+        lines_file: must have 1 to 1000000 lines, has 1000001
+        lines_file: no file "lines.txt" has come with the job
+    "#]].assert_eq(&told.concat());
+}
+
+#[test]
+fn failed_tasks_keep_their_indices_when_they_run_again() {
+    let body = with(json!({"tasks": 6, "labels": ["R"], "deadline_at_ms": 1, "at_once": 2}));
+    let submit: Submit = serde_json::from_value(body).unwrap();
+    let Checked { spec, terms, .. } = submit.check(Brought::Nothing).unwrap();
+    let failed = terms.indices.only(&"1,4-5".parse().unwrap()).unwrap();
+    let (spec, terms) = again(spec, terms, failed);
+    assert_eq!((spec.tasks, terms.indices.to_string()), (3, "1,4-5".to_owned()));
+    assert_eq!((terms.deadline_at_ms, terms.at_once), (None, Some(2)));
+    assert_eq!(spec.labels, ["R", LABEL_4]);
+}
+
 fn submit(body: Value) -> Result<TaskSpec, String> {
     let submit: Submit = serde_json::from_value(body).unwrap();
-    submit.check().map(|(_, spec)| spec).map_err(|errors| lines(&errors))
+    submit.check(Brought::Nothing).map(|checked| checked.spec).map_err(|errors| lines(&errors))
 }
 
 #[test]
@@ -388,9 +598,12 @@ fn the_largest_job_and_its_lock_fit_a_message() {
     let number = |number: usize| format!("{number:03}");
     let labels: Vec<String> = (0..FEATURES_MAX).map(|n| number(n) + &"x".repeat(258)).collect();
     let image = format!("{}@sha256:{}", "x".repeat(183), "0".repeat(64));
+    let arguments = ["x".repeat(ARGUMENTS_MAX_BYTES - 1)];
+    let outputs: Vec<String> = (0..PATTERNS_MAX).map(|_| "x".repeat(255)).collect();
     let texts = |source: usize, field: &str, text: Value| {
         submit(json!({"kind": "python", "source": "a".repeat(source), field: text,
-            "labels": labels, "image": image, "name": "ß".repeat(64)}))
+            "labels": labels, "image": image, "name": "ß".repeat(64), "arguments": arguments,
+            "outputs": outputs, "warn_s": 1}))
     };
     let names = || json!(vec!["a".repeat(200); REQUIREMENTS_MAX]);
     let uv_lock = |bytes: usize| json!("a".repeat(bytes));
@@ -402,7 +615,7 @@ fn the_largest_job_and_its_lock_fit_a_message() {
     let (lock_max, uv_max) = (LOCK_MAX_BYTES, UV_LOCK_MAX_BYTES);
     let flags = vec![format!("-D{}", "X".repeat(98)); FLAGS_MAX];
     let c = json!({"kind": "c", "source": "a".repeat(SOURCE_MAX_BYTES), "flags": flags,
-        "labels": labels, "image": image});
+        "labels": labels, "image": image, "arguments": arguments, "outputs": outputs});
     for spec in [
         texts(SOURCE_MAX_BYTES, "requirements", names()),
         texts(SOURCE_MAX_BYTES, "uv_lock", uv_lock(TEXTS_MAX_BYTES - SOURCE_MAX_BYTES)),
@@ -415,7 +628,9 @@ fn the_largest_job_and_its_lock_fit_a_message() {
         let attempt = AttemptId { task, number: u32::MAX };
         let lock: Arc<str> = "a".repeat(LOCK_MAX_BYTES).into();
         let (spec, gpus) = (Arc::new(spec.unwrap()), (0..64).collect());
-        encode(&ToWorker::Start { attempt, spec, gpus, lock: Some(Arc::clone(&lock)) }).unwrap();
+        let start =
+            ToWorker::Start { attempt, index: u32::MAX, spec, gpus, lock: Some(Arc::clone(&lock)) };
+        encode(&start).unwrap();
         encode(&ToWorker::Locked { attempt, lock: Arc::clone(&lock) }).unwrap();
         encode(&ToManager::Locked { attempt, lock: lock.to_string() }).unwrap();
     }
@@ -473,13 +688,19 @@ fn a_job_and_its_detail_lie_flat() {
         "job": 1, "name": "x", "kind": "shell", "state": "queued", "owner": "ada", "tasks": 1,
         "queued": 1, "running": 0, "succeeded": 0, "failed": 0, "cancelled": 0,
         "submitted_at_ms": 1, "ended_at_ms": null,
+        "priority": -1, "on_hold": false, "kept_until_ms": null,
         "held_micros": 1, "charged_micros": 0, "refunded_micros": 0
     });
     let read: Job = serde_json::from_value(job.clone()).unwrap();
     assert_eq!(serde_json::to_value(&read).unwrap(), job);
     let mut detail = job;
     let more = json!({
-        "source": "true", "packages": null, "flags": [], "labels": [], "image": null,
+        "source": "true", "entry": null, "arguments": ["{index}"], "array": "0-9:2",
+        "lines_file": null, "at_once": 2, "outputs": ["*.csv"],
+        "after": [{"job": 1, "when": "ok", "each": false}], "retries": 1, "backoff_s": 0,
+        "warn_s": 0, "deadline_at_ms": null, "files": 0, "files_bytes": 0, "note": "",
+        "notify": {"start": false, "end": true, "failure": false, "mail": true},
+        "packages": null, "flags": [], "labels": [], "image": null,
         "isolation": "docker", "shared_tmp": false, "has_lock": false,
         "time_limit_s": 1, "waiting": null, "task_list": [],
         "needs": {"cpu_millis": 1, "ram_mib": 1, "disk_mib": 1, "gpus": 0, "gpu_memory_mib": 0}
@@ -496,7 +717,15 @@ fn an_error_says_only_what_it_has_to() {
         message: "?".to_owned(),
         fields: Vec::new(),
         shortfall_micros: None,
+        offset_bytes: None,
     };
     let body = serde_json::to_string(&ErrorBody { error }).unwrap();
     assert_eq!(body, r#"{"error":{"code":"not_found","message":"?"}}"#);
+}
+
+#[test]
+fn a_plain_submit_is_what_json_makes_of_the_least() {
+    let least: Submit = serde_json::from_str(r#"{"kind":"c","source":"x"}"#).unwrap();
+    let plain = Submit::of(WorkKind::C, "x");
+    assert_eq!(serde_json::to_value(plain).unwrap(), serde_json::to_value(least).unwrap());
 }

@@ -13,10 +13,13 @@ pub const HOURS_MAX: u32 = 30 * 24;
 
 /// A machine with an owner.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Worker {
     pub worker: u64,
     pub name: String,
     pub owner: String,
+    /// Whether it belongs to whoever asks.
+    pub own: bool,
     /// Whether it is connected and was heard of lately.
     pub online: bool,
     /// How long it has not been heard of, if it is connected and should have been. Milliseconds.
@@ -45,6 +48,7 @@ pub struct Worker {
 
 /// A GPU of a machine.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct WorkerGpu {
     /// By which it is granted.
     pub number: u16,
@@ -58,6 +62,7 @@ pub struct WorkerGpu {
 
 /// A row of `GET workers/waiting`: a machine that shows a code on its own screen.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct WaitingWorker {
     pub name: String,
     /// Where it dials in from.
@@ -68,6 +73,7 @@ pub struct WaitingWorker {
 
 /// `POST workers/approve`: the code that the worker shows on its own screen.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Approve {
     pub code: String,
@@ -75,12 +81,14 @@ pub struct Approve {
 
 /// Answers `POST workers/approve`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Approved {
     pub worker: u64,
 }
 
 /// `POST workers/tokens`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct MakeJoinToken {
     /// Whose the machines will be: of whoever asks, if absent. Only operators may name others.
@@ -118,15 +126,19 @@ impl MakeJoinToken {
 
 /// Answers `POST workers/tokens`: the only time that the secret is shown.
 #[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct JoinTokenMade {
     /// `cg1.…`, for `campusgrid-worker --token`.
     pub token: String,
+    /// Where workers dial, on the manager's machine.
+    pub worker_port: u16,
     #[serde(flatten)]
     pub row: JoinTokenRow,
 }
 
 /// A token by which machines may join now, without its secret.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct JoinTokenRow {
     pub id: u64,
     /// Whose the machines will be.
@@ -138,6 +150,7 @@ pub struct JoinTokenRow {
 
 /// `GET workers/tokens`: one's own; an operator sees all.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct JoinTokens {
     /// Of the manager's certificate authority: SHA-256 in hexadecimal digits, as workers show it.
     pub fingerprint: String,

@@ -25,6 +25,11 @@ pub(super) fn on_host(mut order: Order, scratch: &Path) -> Order {
     };
     order.steps.iter_mut().flatten().for_each(translate);
     order.environment.iter_mut().map(|(_, value)| value).for_each(translate);
+    for (_, target) in &mut order.links {
+        if let Some(inside) = target.to_str() {
+            *target = on_host_path(&places, inside).into();
+        }
+    }
     order
 }
 

@@ -3,13 +3,16 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use nix::unistd::dup2_stdin;
 use serde::de::DeserializeOwned;
 
-use crate::order::{Event, KILL, ORDER, ORDER_BYTES_MAX, Order, RELEASE, SETUP, TERMINATE, Walls};
+use crate::order::{
+    Event, KILL, ORDER, ORDER_BYTES_MAX, Order, RELEASE, SETUP, TERMINATE, WARN, Walls,
+};
 use crate::plan::SandboxError;
 
 use super::{io_failed, kernel};
@@ -19,6 +22,8 @@ use super::{io_failed, kernel};
 pub(super) enum Command {
     Terminate,
     Kill,
+    /// Its time is soon over.
+    Warn,
     /// The daemon is gone or has lost interest.
     Leave,
 }
@@ -78,11 +83,15 @@ impl Link {
         Ok(serde_json::from_slice(&json)?)
     }
 
-    /// Writes the task's files, which follow the order, to its directory.
+    /// Writes the task's files, which follow the order, to its directory, and makes its links there.
     pub(super) fn receive_files(&mut self, order: &Order, job: &Path) -> Result<(), SandboxError> {
         for (path, length) in &order.files {
             let written = self.receive_file(&job.join(path), *length);
             io_failed("write the task's files to its scratch space", written)?;
+        }
+        for (name, target) in &order.links {
+            let made = symlink(target, job.join(name));
+            io_failed("make links in the task's directory", made)?;
         }
         if order.has_outputs {
             let made = fs::create_dir_all(job.join("outputs"));
@@ -116,13 +125,14 @@ impl Link {
         let command = match self.socket.read(&mut byte) {
             Ok(1) if byte[0] == TERMINATE => Command::Terminate,
             Ok(1) if byte[0] == KILL => Command::Kill,
+            Ok(1) if byte[0] == WARN => Command::Warn,
             Ok(_) | Err(_) => Command::Leave,
         };
-        self.stopped = true;
+        self.stopped |= command != Command::Warn;
         command
     }
 
-    /// Whether a command has come: each of them ends the task.
+    /// Whether a command has come that ends the task.
     pub(super) fn is_stopped(&self) -> bool {
         self.stopped
     }
@@ -134,7 +144,7 @@ impl Link {
             match self.socket.read(&mut byte) {
                 Ok(1) if byte[0] == RELEASE => return true,
                 // They came too late for the task.
-                Ok(1) if byte[0] == TERMINATE || byte[0] == KILL => {}
+                Ok(1) if matches!(byte[0], TERMINATE | KILL | WARN) => {}
                 Ok(_) | Err(_) => return false,
             }
         }

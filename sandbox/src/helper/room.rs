@@ -81,17 +81,19 @@ impl Room {
                     let handed = hand_over(path, filtered.user());
                     io_failed("hand over what the task may change", handed)?;
                 }
+                let order = bare::on_host(order, &directory);
                 as_the_task(filtered.user(), || {
                     furnish(&directory)?;
                     link.receive_files(&order, &directory.join("job"))
                 })?;
-                Ok(bare::on_host(order, &directory))
+                Ok(order)
             }
             Self::Bare { directory } => {
                 io_failed("make the task's directory", fs::create_dir_all(&*directory))?;
                 furnish(directory)?;
+                let order = bare::on_host(order, directory);
                 link.receive_files(&order, &directory.join("job"))?;
-                Ok(bare::on_host(order, directory))
+                Ok(order)
             }
         }
     }

@@ -107,6 +107,7 @@ impl Children {
                 match link.command() {
                     Command::Terminate => signal_descendants(Signal::SIGTERM, polite),
                     Command::Kill => signal_descendants(Signal::SIGKILL, Depth::All),
+                    Command::Warn => signal_descendants(Signal::SIGUSR1, polite),
                     Command::Leave => {
                         self.end_the_rest()?;
                         std::process::exit(0);

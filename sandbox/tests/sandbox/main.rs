@@ -3,6 +3,7 @@
 mod bare;
 mod crash;
 mod endings;
+mod inputs;
 mod limits;
 mod outputs;
 mod programs;
@@ -11,3 +12,4 @@ mod restricted;
 mod rig;
 mod tools;
 mod walls;
+mod warning;

@@ -28,6 +28,7 @@ static TURN: Mutex<()> = Mutex::const_new(());
 pub(crate) struct Task {
     pub(crate) steps: Vec<Step>,
     pub(crate) files: Vec<(String, Vec<u8>)>,
+    pub(crate) links: Vec<(String, PathBuf)>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) read_only: Vec<(PathBuf, PathBuf)>,
     pub(crate) read_write: Vec<(PathBuf, PathBuf)>,
@@ -35,6 +36,7 @@ pub(crate) struct Task {
     pub(crate) network: Network,
     pub(crate) family: Option<String>,
     pub(crate) shared_tmp: bool,
+    pub(crate) outputs: Vec<String>,
     pub(crate) limits: Limits,
 }
 
@@ -225,8 +227,9 @@ impl Task {
         let environment =
             [("PATH", "/usr/bin:/bin"), ("HOME", "/job"), ("OUTPUT_DIR", "/job/outputs")];
         Self {
-            steps: vec![Step { argv, wall: Duration::from_secs(20) }],
+            steps: vec![Step { argv, wall: Duration::from_secs(20), warn: None }],
             files: Vec::new(),
+            links: Vec::new(),
             environment: environment.map(|(name, value)| (name.into(), value.into())).to_vec(),
             read_only: Vec::new(),
             read_write: Vec::new(),
@@ -234,6 +237,7 @@ impl Task {
             network: Network::None,
             family: None,
             shared_tmp: false,
+            outputs: Vec::new(),
             limits: Limits {
                 cpu_millis: 1000,
                 ram_mib: 128,
@@ -260,6 +264,20 @@ impl Task {
         self
     }
 
+    /// Hears SIGUSR1 so long before its time is over.
+    pub(crate) fn warned(mut self, before: Duration) -> Self {
+        self.steps.iter_mut().for_each(|step| step.warn = Some(before));
+        self
+    }
+
+    /// Finds this directory of the host as `/inputs`, and a link to each of these names in it.
+    pub(crate) fn inputs(mut self, host: &Path, names: &[&str]) -> Self {
+        self.read_only.push((host.to_path_buf(), "/inputs".into()));
+        let link = |name: &&str| ((*name).to_owned(), Path::new("/inputs").join(name));
+        self.links.extend(names.iter().map(link));
+        self
+    }
+
     pub(crate) fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
         change(&mut self.limits);
         self
@@ -274,6 +292,7 @@ impl Task {
         Plan {
             name: "test".into(),
             files: self.files,
+            links: self.links,
             steps: self.steps,
             environment: self.environment,
             read_only: self.read_only,
@@ -282,6 +301,7 @@ impl Task {
             network: self.network,
             family: self.family,
             shared_tmp: self.shared_tmp,
+            outputs: self.outputs,
             limits: self.limits,
             results: results.to_path_buf(),
         }

@@ -126,6 +126,11 @@ impl Oracles {
             | Change::JobSubmitted(_)
             | Change::TaskLeased { .. }
             | Change::TaskRequeued { .. }
+            | Change::TaskPausing(_)
+            | Change::TaskRoused { .. }
+            | Change::AfterMet { .. }
+            | Change::Drafted { .. }
+            | Change::NoticeDue { .. }
             | Change::TaskEnded(_)
             | Change::UntouchedCancelled { .. }
             | Change::JobEnded { .. }
@@ -149,6 +154,13 @@ impl Oracles {
             | Change::AttemptStarted { .. }
             | Change::TaskCancelling { .. }
             | Change::JobCancelling { .. }
+            | Change::JobHoldSet { .. }
+            | Change::JobPrioritySet { .. }
+            | Change::DraftChanged { .. }
+            | Change::DraftDiscarded { .. }
+            | Change::JobEmptied { .. }
+            | Change::NoticeTried { .. }
+            | Change::WebhookSecretSet { .. }
             | Change::WorkerApproved { .. }
             | Change::WorkerRenamed { .. }
             | Change::WorkerSetAside { .. }

@@ -17,7 +17,8 @@ impl Oracles {
                     self.find(Oracle::ToldIsOnDisk, words);
                 }
             }
-            ToWorker::Start { attempt, spec, gpus, lock } => {
+            ToWorker::Start { attempt, index, spec, gpus, lock } => {
+                self.index_is_true(*attempt, *index);
                 if let Some((machine, key_hash)) = machine {
                     self.is_in(*attempt, key_hash);
                     let believer = Believer { machine, attempt: *attempt };
@@ -39,6 +40,15 @@ impl Oracles {
             | ToWorker::Renewed { .. }
             | ToWorker::Certificate { .. }
             | ToWorker::Closing { .. } => {}
+        }
+    }
+
+    fn index_is_true(&mut self, attempt: AttemptId, index: u32) {
+        let Some(job) = self.record.jobs.get(&attempt.task.job) else { return };
+        let wanted = job.wanted.terms.indices.index(attempt.task.index);
+        if wanted != Some(index) {
+            let words = format!("{attempt} is told the index {index}, not {wanted:?}");
+            self.find(Oracle::IndexIsTrue, words);
         }
     }
 

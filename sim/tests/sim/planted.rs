@@ -45,6 +45,14 @@ fn a_forgotten_change_of_any_kind() {
         "WorkerRemoved",
         "WorkerSetAside",
         "JobCancelling",
+        "TaskPausing",
+        "TaskRoused",
+        "AfterMet",
+        "JobHoldSet",
+        "JobPrioritySet",
+        "Drafted",
+        "DraftChanged",
+        "DraftDiscarded",
         "VoucherMade",
         "VoucherUsed",
         "VoucherOver",
@@ -123,9 +131,50 @@ fn a_recovery_that_forgets() {
         Bug::RecoveryForgetsLosses,
         Bug::RecoveryForgetsSetAside,
         Bug::RecoveryForgetsUses,
+        Bug::RecoveryForgetsPauses,
+        Bug::RecoveryForgetsRuns,
+        Bug::RecoveryForgetsChains,
+        Bug::RecoveryForgetsHolds,
+        Bug::RecoveryForgetsDrafts,
+        Bug::RecoveryForgetsNumbers,
     ] {
         is_caught(bug, &[Oracle::MemoryIsDisk], 300);
     }
+}
+
+#[test]
+fn jobs_that_start_before_what_they_were_to_follow() {
+    is_caught(Bug::IgnoresChains, &[Oracle::ChainsHold], 10);
+}
+
+#[test]
+fn more_tasks_at_once_than_may_run() {
+    is_caught(Bug::IgnoresAtOnce, &[Oracle::AtOnceHolds], 30);
+}
+
+#[test]
+fn tasks_that_start_after_their_deadline() {
+    is_caught(Bug::IgnoresDeadlines, &[Oracle::DeadlinesHold], 60);
+}
+
+#[test]
+fn failed_tasks_that_run_again_without_their_pause() {
+    is_caught(Bug::IgnoresBackoff, &[Oracle::PausesLast], 30);
+}
+
+#[test]
+fn failed_tasks_that_run_once_too_often() {
+    is_caught(Bug::RetriesOnceMore, &[Oracle::MoneyIsRight], 30);
+}
+
+#[test]
+fn a_hold_that_is_agreed_to_and_forgotten() {
+    is_caught(Bug::IgnoresHolds, &[Oracle::HoldsHold], 60);
+}
+
+#[test]
+fn programs_that_are_told_a_position_for_an_index() {
+    is_caught(Bug::TellsPositions, &[Oracle::IndexIsTrue], 10);
 }
 
 #[test]

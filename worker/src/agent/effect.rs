@@ -117,6 +117,8 @@ pub enum AgentEffect {
 /// What an attempt is told to do, and with what of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
+    /// The task's, as its program sees it.
+    pub index: u32,
     pub spec: Arc<TaskSpec>,
     /// Places in the capacity's GPUs.
     pub gpus: Vec<u16>,

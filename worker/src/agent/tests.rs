@@ -6,7 +6,7 @@ use campusgrid_protocol::id::{AttemptId, BlobHash, WorkerId};
 use campusgrid_protocol::message::{Comeback, ToManager, ToWorker};
 use campusgrid_protocol::resource::{Capacity, Gpu, Isolation, Load, Needs};
 use campusgrid_protocol::task::{
-    BlobRef, Ended, Outcome, Output, Stream, TaskSpec, Work, WorkerFault,
+    BlobRef, Ended, Outcome, Output, Program, Stream, TaskSpec, Work, WorkerFault,
 };
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
@@ -40,7 +40,7 @@ fn id(text: &str) -> AttemptId {
 fn spec(cores: u32) -> Arc<TaskSpec> {
     let cpu_millis = cores * 1000;
     Arc::new(TaskSpec {
-        work: Work::Shell { command: "true".to_owned() },
+        work: Work::Shell { program: Program::Source("true".to_owned()) },
         needs: Needs { cpu_millis, ram_mib: 1, disk_mib: 1, gpus: 0, gpu_memory_mib: 0 },
         time_limit_s: 60,
         isolation: Isolation::Full,
@@ -48,6 +48,11 @@ fn spec(cores: u32) -> Arc<TaskSpec> {
         image: None,
         shared_tmp: false,
         tasks: 1,
+        arguments: Vec::new(),
+        inputs: None,
+        lines: None,
+        outputs: Vec::new(),
+        warn_s: 0,
     })
 }
 
@@ -74,10 +79,17 @@ fn input(words: &[&str]) -> AgentInput {
         }),
         ["start", a, cores] => {
             let spec = spec(cores.parse().unwrap());
-            received(ToWorker::Start { attempt: id(a), spec, gpus: Vec::new(), lock: None })
+            received(ToWorker::Start {
+                attempt: id(a),
+                index: 0,
+                spec,
+                gpus: Vec::new(),
+                lock: None,
+            })
         }
         ["start-with-lock", a, lock] => received(ToWorker::Start {
             attempt: id(a),
+            index: 0,
             spec: spec(1),
             gpus: Vec::new(),
             lock: Some(lock.into()),
@@ -86,12 +98,18 @@ fn input(words: &[&str]) -> AgentInput {
             let gpus: Vec<u16> = gpus.split(',').map(|gpu| gpu.parse().unwrap()).collect();
             let mut spec = TaskSpec::clone(&spec(1));
             spec.needs.gpus = gpus.len() as u16;
-            received(ToWorker::Start { attempt: id(a), spec: Arc::new(spec), gpus, lock: None })
+            received(ToWorker::Start {
+                attempt: id(a),
+                index: 0,
+                spec: Arc::new(spec),
+                gpus,
+                lock: None,
+            })
         }
         ["start-requiring", a, label] => {
             let spec = TaskSpec { labels: vec![label.to_owned()], ..TaskSpec::clone(&spec(1)) };
             let (spec, gpus) = (Arc::new(spec), Vec::new());
-            received(ToWorker::Start { attempt: id(a), spec, gpus, lock: None })
+            received(ToWorker::Start { attempt: id(a), index: 0, spec, gpus, lock: None })
         }
         ["cancel", a] => received(ToWorker::Cancel { attempt: id(a) }),
         ["drop", a] => received(ToWorker::Drop { attempt: id(a) }),

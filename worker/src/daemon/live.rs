@@ -7,7 +7,7 @@ use std::time::Duration;
 use campusgrid_protocol::id::AttemptId;
 use campusgrid_protocol::message::ToManager;
 use campusgrid_protocol::task::{BlobRef, Ended};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -39,8 +39,8 @@ pub(super) struct Daemon {
     pub(super) runner: Arc<Runner>,
     pub(super) inputs: mpsc::Sender<AgentInput>,
     pub(super) outbox: Option<Outbox>,
-    /// For connections beside the session.
-    pub(super) door: Option<Door>,
+    /// For connections beside the session: those of uploads, and of whoever fetches files.
+    pub(super) door: watch::Sender<Option<Door>>,
     pub(super) runs: BTreeMap<AttemptId, RunHandle>,
     /// Those of this session: what becomes of one is of no use to the next, which begins it anew.
     pub(super) uploads: JoinSet<AgentInput>,
@@ -60,6 +60,8 @@ pub(super) struct Daemon {
 pub(super) struct Incoming {
     pub(super) input: mpsc::Receiver<AgentInput>,
     pub(super) event: mpsc::Receiver<ConnectionEvent>,
+    /// When this machine stops being shared, by the clock of [`boot_ms`].
+    pub(super) end_ms: Option<u64>,
 }
 
 enum Flow {
@@ -76,7 +78,7 @@ impl Daemon {
         link: Link,
         shutdown: CancellationToken,
     ) -> Option<Stop> {
-        let Incoming { mut input, mut event } = incoming;
+        let Incoming { mut input, mut event, end_ms } = incoming;
         if !recovered.is_empty() {
             info!(results = recovered.len(), "results of an earlier run wait in the spool");
         }
@@ -84,7 +86,14 @@ impl Daemon {
         let connection = tokio::spawn(link.keep(self.hang_up.clone()));
         let mut leaving = false;
         loop {
-            let pause = self.pause();
+            if !leaving && end_ms.is_some_and(|end_ms| boot_ms() >= end_ms) {
+                leaving = true;
+                info!("leaving: the time for which this machine was to be shared is over");
+                if let Flow::Left = self.handle(AgentInput::Leave) {
+                    break;
+                }
+            }
+            let pause = self.pause().min(until(end_ms.filter(|_| !leaving)));
             let flow = tokio::select! {
                 biased;
                 () = shutdown.cancelled(), if !leaving => {
@@ -118,8 +127,7 @@ impl Daemon {
 
     /// Until the agent's next deadline, or for a while.
     fn pause(&self) -> Duration {
-        let until = |ms: u64| Duration::from_millis(ms.saturating_sub(boot_ms()));
-        self.agent.next_deadline().map_or(SLEEP_MAX, until).min(SLEEP_MAX)
+        until(self.agent.next_deadline())
     }
 
     fn on_event(&mut self, event: ConnectionEvent) -> Flow {
@@ -129,11 +137,12 @@ impl Daemon {
                 Flow::GoOn
             }
             ConnectionEvent::Up { outbox, door } => {
-                (self.outbox, self.door) = (Some(outbox), Some(door));
+                self.outbox = Some(outbox);
+                self.door.send_replace(Some(door));
                 self.handle(AgentInput::Connected)
             }
             ConnectionEvent::Renewed(door) => {
-                self.door = Some(door);
+                self.door.send_replace(Some(door));
                 Flow::GoOn
             }
             ConnectionEvent::Stopped(stop) => {
@@ -235,7 +244,7 @@ impl Daemon {
 
     fn upload(&mut self, attempt: AttemptId, blobs: Vec<BlobRef>) {
         let blobs = self.runner.spool.local(attempt, blobs);
-        let door = self.door.clone();
+        let door = self.door.borrow().clone();
         self.uploads.spawn(async move {
             let uploaded = match &door {
                 Some(door) => bulk::upload(door, attempt, &blobs).await,
@@ -284,4 +293,10 @@ impl Daemon {
         drop(event); // Nothing may wait for room in it any more.
         let _ = connection.await;
     }
+}
+
+/// Until this time of [`boot_ms`], or for a while.
+fn until(ms: Option<u64>) -> Duration {
+    let left = |ms: u64| Duration::from_millis(ms.saturating_sub(boot_ms()));
+    ms.map_or(SLEEP_MAX, left).min(SLEEP_MAX)
 }

@@ -126,10 +126,10 @@ mod tests {
     use campusgrid_protocol::python::PythonVersion;
 
     use super::*;
-    use crate::environment::flights::Steps;
     use crate::environment::interpreter::Interpreter;
     use crate::environment::shelf::Cache;
     use crate::environment::workshop::Workshop;
+    use crate::flights::Steps;
     use crate::run::backend::{Backends, Surroundings};
 
     #[tokio::test]

@@ -265,7 +265,7 @@ fn seal(path: &Path) -> io::Result<()> {
 }
 
 /// Removes a tree, however it is sealed.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
     // First without changing permissions: what a container that is about to end still writes to may
     // turn into links to elsewhere meanwhile. Only sealed directories of a worker that is not root
     // need more.

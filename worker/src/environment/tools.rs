@@ -12,8 +12,8 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tracing::info;
 
-use super::flights::Steps;
 use super::{EnvironmentError, EnvironmentsConfig, machine};
+use crate::flights::Steps;
 
 /// Where uv is installed beneath the data directory, and with what.
 const TOOLS: &str = "tools";

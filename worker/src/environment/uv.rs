@@ -8,13 +8,13 @@ use std::time::Duration;
 use campusgrid_protocol::lock::{Lock, LockError};
 use campusgrid_sandbox::plan::Network;
 
-use super::flights::Steps;
 use super::index::{config_file, local_paths, pip_files, variables_for_uv};
 use super::interpreter::Interpreter;
 use super::room::AT_ONCE;
 use super::telling::Telling;
 use super::workshop::{CACHE, Chore, Failed, PACKAGES, Share, UV, Workshop};
 use super::{EnvironmentError, EnvironmentsConfig};
+use crate::flights::Steps;
 
 /// The environment's name in the directory in which it is built.
 pub(super) const ENVIRONMENT: &str = "environment";

@@ -172,7 +172,8 @@ fn plan(chore: Chore<'_>, surroundings: Surroundings<'_>) -> Plan {
     Plan {
         name: format!("{}-{:08x}", chore.what, crate::backoff::random()),
         files: chore.files,
-        steps: vec![Step { argv: chore.argv, wall: chore.limit }],
+        links: Vec::new(),
+        steps: vec![Step { argv: chore.argv, wall: chore.limit, warn: None }],
         environment: chore.environment.clone().into_iter().collect(),
         read_only,
         read_write: chore
@@ -184,6 +185,7 @@ fn plan(chore: Chore<'_>, surroundings: Surroundings<'_>) -> Plan {
         network: chore.network,
         family: None,
         shared_tmp: false,
+        outputs: Vec::new(),
         limits: Limits {
             cpu_millis: chore.share.cpu_millis,
             ram_mib: chore.share.ram_mib,

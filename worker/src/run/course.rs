@@ -62,8 +62,8 @@ impl Course<'_> {
             let message = format!("no directory for the results could be made: {error}");
             if self.runner.spool.has_run_out(&error) { disk_full(message) } else { fault(message) }
         })?;
-        let plan =
-            plan(self.attempt, spec, equipment.seen(surroundings), self.results.to_owned(), limits);
+        let seen = equipment.seen(surroundings);
+        let plan = plan(self.attempt, self.order, seen, self.results.to_owned(), limits)?;
         let report = self.confine(surroundings, plan).await;
         // Nothing of the task is alive any more; whoever is granted its GPUs next waits for less.
         if let Err(error) = equipment.gpus.release().await {
@@ -170,7 +170,8 @@ fn is_lasting(fault: &WorkerFault) -> bool {
         | WorkerFault::Environment { .. }
         | WorkerFault::Engine { .. }
         | WorkerFault::Gpu { .. }
-        | WorkerFault::Disk { .. } => true,
+        | WorkerFault::Disk { .. }
+        | WorkerFault::Inputs { .. } => true,
         WorkerFault::LeaseOver | WorkerFault::Restarted | WorkerFault::Leaving => false,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use campusgrid_protocol::compiler_flag::check_compiler_flag;
 use campusgrid_protocol::lock::Lock;
-use campusgrid_protocol::task::{Failure, Outcome, Work, WorkerFault};
+use campusgrid_protocol::task::{Failure, Outcome, Program, Work, WorkerFault};
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::warn;
@@ -18,12 +18,13 @@ use super::plan::Seen;
 use crate::agent::effect::Progress;
 use crate::environment::EnvironmentError;
 use crate::environment::asked::{Asked, Question};
-use crate::environment::flights::Steps;
 use crate::environment::interpreter::{Wanted, named};
 use crate::environment::shelf::Environment;
 use crate::environment::workshop::Workshop;
+use crate::flights::Steps;
 use crate::gpu::Root;
 use crate::gpu::grant::Grant;
+use crate::inputs::{InputsError, Tree};
 
 /// Between two steps of a preparation that are told; those in between are left out.
 const STEP_PAUSE: Duration = Duration::from_millis(500);
@@ -34,6 +35,9 @@ pub(super) struct Equipment {
     /// The interpreter for Python tasks without an environment.
     pub(super) python: String,
     pub(super) environment: Option<Arc<Environment>>,
+    /// The job's files, and the task's line of them.
+    pub(super) inputs: Option<Arc<Tree>>,
+    pub(super) line: Option<String>,
     pub(super) gpus: Grant,
 }
 
@@ -41,12 +45,25 @@ impl Equipment {
     /// What of it the task sees.
     pub(super) fn seen<'a>(&'a self, surroundings: Surroundings<'a>) -> Seen<'a> {
         let environment = self.environment.as_ref().map(|environment| environment.path());
-        Seen { surroundings, python: &self.python, environment, gpus: &self.gpus }
+        Seen {
+            surroundings,
+            python: &self.python,
+            environment,
+            inputs: self.inputs.as_deref(),
+            line: self.line.as_deref(),
+            gpus: &self.gpus,
+        }
     }
 
     /// Only what every system has.
     pub(super) fn plain() -> Self {
-        Self { python: "python3".to_owned(), environment: None, gpus: Grant::default() }
+        Self {
+            python: "python3".to_owned(),
+            environment: None,
+            inputs: None,
+            line: None,
+            gpus: Grant::default(),
+        }
     }
 }
 
@@ -68,6 +85,8 @@ impl Course<'_> {
         surroundings: Surroundings<'_>,
         steps: &Steps,
     ) -> Result<Equipment, Outcome> {
+        // First: whether they are what the job says is cheaper to find out than what packages are.
+        let (inputs, line) = self.inputs(steps).await.map_err(blame_for_inputs)?;
         let mut equipment = match &self.order.spec.work {
             Work::Python { packages, .. } => {
                 let asked = Asked::check(packages).map_err(blame)?;
@@ -82,6 +101,7 @@ impl Course<'_> {
             }
             Work::Shell { .. } => Equipment::plain(),
         };
+        (equipment.inputs, equipment.line) = (inputs, line);
         if !self.order.gpus.is_empty() {
             steps.send_replace("waiting until its GPUs are free".to_owned());
             let root = match surroundings {
@@ -96,6 +116,32 @@ impl Course<'_> {
             })?;
         }
         Ok(equipment)
+    }
+
+    /// The job's files, and the task's line of them.
+    async fn inputs(
+        &self,
+        steps: &Steps,
+    ) -> Result<(Option<Arc<Tree>>, Option<String>), InputsError> {
+        let spec = &*self.order.spec;
+        let refused = |message: String| Err(InputsError::Refused { message });
+        let Some(manifest) = spec.inputs else {
+            return match (spec.work.program(), &spec.lines) {
+                (Program::Source(_), None) => Ok((None, None)),
+                (Program::Entry(_), _) | (_, Some(_)) => refused("it has brought none".to_owned()),
+            };
+        };
+        let tree = self.runner.inputs.ready(self.attempt, manifest, steps).await?;
+        if let Program::Entry(path) = spec.work.program()
+            && !tree.has(path)
+        {
+            return refused(format!("the program {path:?} is not among them"));
+        }
+        let line = match &spec.lines {
+            Some(path) => Some(tree.line(path, self.order.index).await?),
+            None => None,
+        };
+        Ok((Some(tree), line))
     }
 
     async fn python(
@@ -205,5 +251,15 @@ fn blame(error: EnvironmentError) -> Outcome {
             warn!("no environment: {message}");
             Outcome::Returned(WorkerFault::Environment { message })
         }
+    }
+}
+
+/// Whose fault it is that the job's files are not there.
+fn blame_for_inputs(error: InputsError) -> Outcome {
+    warn!("no files: {error}");
+    match error {
+        InputsError::Refused { message } => Outcome::Failed(Failure::Inputs { message }),
+        InputsError::Fetch { message } => Outcome::Returned(WorkerFault::Inputs { message }),
+        InputsError::Disk { message } => Outcome::Returned(WorkerFault::Disk { message }),
     }
 }

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use campusgrid_protocol::id::AttemptId;
 use campusgrid_protocol::message::OUTPUTS_MAX;
-use campusgrid_protocol::task::{TaskSpec, Work};
-use campusgrid_sandbox::plan::{Limits, Network, Plan, Step};
+use campusgrid_protocol::task::{Failure, Outcome, TaskSpec};
+use campusgrid_sandbox::plan::{Limits, Network, Plan};
 
 use super::backend::Surroundings;
+use super::program::{Commands, INPUTS, commands, own_names};
+use crate::agent::effect::Order;
 use crate::config::TaskLimits;
 use crate::gpu::grant::Grant;
+use crate::inputs::Tree;
 
 /// Of gcc's run, which is not part of the task's own time limit.
 pub(super) const COMPILE_LIMIT: Duration = Duration::from_secs(60);
@@ -35,59 +38,62 @@ pub(super) struct Seen<'a> {
     pub(super) python: &'a str,
     /// The host's directory of the one that it needs.
     pub(super) environment: Option<&'a Path>,
+    /// The job's files.
+    pub(super) inputs: Option<&'a Tree>,
+    /// What is the task's own of the job's lines.
+    pub(super) line: Option<&'a str>,
     pub(super) gpus: &'a Grant,
 }
 
 /// The plan for one attempt.
+///
+/// # Errors
+///
+/// If its submitter's arguments cannot be passed on.
 pub(super) fn plan(
     attempt: AttemptId,
-    spec: &TaskSpec,
+    order: &Order,
     seen: Seen<'_>,
     results: PathBuf,
     limits: TaskLimits,
-) -> Plan {
-    let wall = Duration::from_secs(u64::from(spec.time_limit_s));
-    let step = |argv: &[&str], wall| Step {
-        argv: argv.iter().map(|&word| word.to_owned()).collect(),
-        wall,
-    };
+) -> Result<Plan, Outcome> {
+    let (spec, index) = (&*order.spec, order.index);
     let python = match seen.environment {
         Some(_) => "/env/bin/python3",
         None => seen.python,
     };
-    let environment = seen.environment.map(|host| (host.to_owned(), ENVIRONMENT.into()));
+    let Commands { files, steps } = commands(spec, python, index, seen.line)
+        .map_err(|message| Outcome::Failed(Failure::Inputs { message }))?;
     let gpus = seen.gpus;
-    let (files, steps) = match &spec.work {
-        Work::Python { source, packages: _ } => {
-            (vec![file("main.py", source)], vec![step(&[python, "-u", "main.py"], wall)])
-        }
-        Work::C { source, flags } => {
-            let mut compile = vec!["gcc", "-O2", "-fopenmp"];
-            compile.extend(flags.iter().map(String::as_str));
-            compile.extend(["-o", "main", "main.c", "-lm"]);
-            let steps = vec![step(&compile, COMPILE_LIMIT), step(&["./main"], wall)];
-            (vec![file("main.c", source)], steps)
-        }
-        Work::Shell { command } => (Vec::new(), vec![step(&["/bin/sh", "-c", command], wall)]),
-    };
+    let environment = seen.environment.map(|host| (host.to_owned(), ENVIRONMENT.into()));
+    let inputs = seen.inputs.map(|tree| (tree.path().to_owned(), INPUTS.into()));
+    let links = links(spec, seen.inputs);
     let scratch_mib = scratch_mib(spec);
-    Plan {
+    // Links are files to the kernel.
+    let linked = u32::try_from(links.len()).unwrap_or(u32::MAX);
+    Ok(Plan {
         name: attempt.to_string(),
         files,
+        links,
         steps,
-        environment: variables(attempt, spec, seen),
-        read_only: environment.into_iter().chain(gpus.read_only.iter().cloned()).collect(),
+        environment: variables(attempt, order, seen),
+        read_only: environment
+            .into_iter()
+            .chain(inputs)
+            .chain(gpus.read_only.iter().cloned())
+            .collect(),
         read_write: Vec::new(),
         devices: gpus.devices.clone(),
         network: Network::None,
         // What is warm has its devices already: tasks with GPUs each get a sandbox of their own.
         family: gpus.devices.is_empty().then(|| attempt.task.job.to_string()),
         shared_tmp: spec.shared_tmp,
+        outputs: spec.outputs.clone(),
         limits: Limits {
             cpu_millis: spec.needs.cpu_millis.max(CPU_MIN_MILLIS),
             ram_mib: spec.needs.ram_mib.max(RAM_MIN_MIB),
             scratch_mib,
-            scratch_files: scratch_files(spec),
+            scratch_files: scratch_files(spec).saturating_add(linked),
             file_mib: file_mib(spec),
             processes: limits.processes,
             log_keep_bytes: limits.log_keep_bytes,
@@ -97,7 +103,15 @@ pub(super) fn plan(
             grace: limits.grace,
         },
         results,
-    }
+    })
+}
+
+/// A link in the task's directory to each input at the top, so that programs find them where they are.
+fn links(spec: &TaskSpec, inputs: Option<&Tree>) -> Vec<(String, PathBuf)> {
+    let own = own_names(&spec.work);
+    let names = inputs.map(Tree::names).unwrap_or_default().iter();
+    let names = names.filter(|name| !own.contains(&name.as_str()));
+    names.map(|name| (name.clone(), Path::new(INPUTS).join(name))).collect()
 }
 
 fn scratch_mib(spec: &TaskSpec) -> u32 {
@@ -119,12 +133,9 @@ pub(super) fn file_mib(spec: &TaskSpec) -> u32 {
     scratch_mib(spec)
 }
 
-fn file(name: &str, text: &str) -> (String, Vec<u8>) {
-    (name.to_owned(), text.as_bytes().to_vec())
-}
-
 /// All that a task finds in its environment.
-fn variables(attempt: AttemptId, spec: &TaskSpec, seen: Seen<'_>) -> Vec<(String, String)> {
+fn variables(attempt: AttemptId, order: &Order, seen: Seen<'_>) -> Vec<(String, String)> {
+    let spec = &*order.spec;
     let path = match seen.surroundings {
         // What an owner has in /usr/local differs from laptop to laptop; images keep their own there.
         Surroundings::Machine => "/usr/bin:/bin",
@@ -139,7 +150,7 @@ fn variables(attempt: AttemptId, spec: &TaskSpec, seen: Seen<'_>) -> Vec<(String
     ];
     let identity = [
         ("CAMPUSGRID_JOB_ID", attempt.task.job.to_string()),
-        ("CAMPUSGRID_TASK_INDEX", attempt.task.index.to_string()),
+        ("CAMPUSGRID_TASK_INDEX", order.index.to_string()),
         ("CAMPUSGRID_TASK_COUNT", spec.tasks.to_string()),
         ("CAMPUSGRID_ATTEMPT", attempt.number.to_string()),
     ];
@@ -152,11 +163,15 @@ fn variables(attempt: AttemptId, spec: &TaskSpec, seen: Seen<'_>) -> Vec<(String
         "RAYON_NUM_THREADS",
         "PYTHON_CPU_COUNT",
     ];
+    let line = seen.line.map(|line| ("CAMPUSGRID_TASK_LINE".to_owned(), line.to_owned()));
+    let inputs = seen.inputs.map(|_| ("INPUT_DIR".to_owned(), INPUTS.to_owned()));
     let granted = spec.needs.threads().to_string();
     fixed
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into_iter()
         .chain(identity.map(|(name, value)| (name.to_owned(), value)))
+        .chain(line)
+        .chain(inputs)
         .chain(threads.map(|name| (name.to_owned(), granted.clone())))
         .chain(seen.gpus.environment.iter().cloned())
         .collect()
@@ -165,7 +180,9 @@ fn variables(attempt: AttemptId, spec: &TaskSpec, seen: Seen<'_>) -> Vec<(String
 #[cfg(test)]
 mod tests {
     use campusgrid_protocol::resource::{Isolation, Needs};
-    use campusgrid_protocol::task::Packages;
+    use std::sync::Arc;
+
+    use campusgrid_protocol::task::{Packages, Program, Work};
     use expect_test::{Expect, expect};
 
     use super::*;
@@ -182,6 +199,11 @@ mod tests {
             image: None,
             shared_tmp: false,
             tasks: 10,
+            arguments: vec!["--n={index}".to_owned()],
+            inputs: None,
+            lines: None,
+            outputs: Vec::new(),
+            warn_s: 30,
         };
         let limits = TaskLimits {
             processes: 512,
@@ -193,15 +215,23 @@ mod tests {
         let gpus = Grant::default();
         let environment = environment.map(Path::new);
         let python = "/usr/bin/python3.12";
-        let seen = Seen { surroundings: Surroundings::Machine, python, environment, gpus: &gpus };
-        let plan = plan(attempt, &spec, seen, "/r".into(), limits);
+        let seen = Seen {
+            surroundings: Surroundings::Machine,
+            python,
+            environment,
+            inputs: None,
+            line: None,
+            gpus: &gpus,
+        };
+        let order = Order { index: 41, spec: Arc::new(spec), gpus: Vec::new(), lock: None };
+        let plan = plan(attempt, &order, seen, "/r".into(), limits).unwrap();
         let family = plan.family.unwrap();
         let mut said = format!("{} of {family} {:?}\n", plan.name, plan.read_only);
         for (name, content) in &plan.files {
             said += &format!("file {name}: {}\n", String::from_utf8_lossy(content));
         }
         for step in &plan.steps {
-            said += &format!("{} within {:?}\n", step.argv.join(" "), step.wall);
+            said += &format!("{:?} within {:?}, {:?} before\n", step.argv, step.wall, step.warn);
         }
         let ours = |name: &str| name.starts_with("CAMPUS") || name.starts_with("OMP");
         for (name, value) in plan.environment.iter().filter(|(name, _)| ours(name)) {
@@ -213,17 +243,17 @@ mod tests {
 
     #[test]
     fn python_runs_in_its_environment() {
-        let source = "print(1)".to_owned();
-        let work = Work::Python { source, packages: Packages::None };
+        let program = Program::Source("print(1)".to_owned());
+        let work = Work::Python { program, packages: Packages::None };
         check(
             work,
             Some("/data/environments/k"),
             expect![[r#"
                 12.3#4 of 12 [("/data/environments/k", "/env")]
                 file main.py: print(1)
-                /env/bin/python3 -u main.py within 90s
+                ["/env/bin/python3", "-u", "main.py", "--n=41"] within 90s, Some(30s) before
                 CAMPUSGRID_JOB_ID=12
-                CAMPUSGRID_TASK_INDEX=3
+                CAMPUSGRID_TASK_INDEX=41
                 CAMPUSGRID_TASK_COUNT=10
                 CAMPUSGRID_ATTEMPT=4
                 OMP_NUM_THREADS=2
@@ -234,36 +264,40 @@ mod tests {
 
     #[test]
     fn python_without_packages_uses_the_interpreter_that_was_chosen() {
-        let work = Work::Python { source: String::new(), packages: Packages::None };
+        let work =
+            Work::Python { program: Program::Source(String::new()), packages: Packages::None };
         check(
             work,
             None,
             expect![[r#"
-            12.3#4 of 12 []
-            file main.py: 
-            /usr/bin/python3.12 -u main.py within 90s
-            CAMPUSGRID_JOB_ID=12
-            CAMPUSGRID_TASK_INDEX=3
-            CAMPUSGRID_TASK_COUNT=10
-            CAMPUSGRID_ATTEMPT=4
-            OMP_NUM_THREADS=2
-            16 MiB, 6400 files
-        "#]],
+                12.3#4 of 12 []
+                file main.py: 
+                ["/usr/bin/python3.12", "-u", "main.py", "--n=41"] within 90s, Some(30s) before
+                CAMPUSGRID_JOB_ID=12
+                CAMPUSGRID_TASK_INDEX=41
+                CAMPUSGRID_TASK_COUNT=10
+                CAMPUSGRID_ATTEMPT=4
+                OMP_NUM_THREADS=2
+                16 MiB, 6400 files
+            "#]],
         );
     }
 
     #[test]
     fn c_is_compiled_first() {
         check(
-            Work::C { source: "int main(){}".to_owned(), flags: vec!["-O3".to_owned()] },
+            Work::C {
+                program: Program::Source("int main(){}".to_owned()),
+                flags: vec!["-O3".to_owned()],
+            },
             None,
             expect![[r#"
                 12.3#4 of 12 []
                 file main.c: int main(){}
-                gcc -O2 -fopenmp -O3 -o main main.c -lm within 60s
-                ./main within 90s
+                ["gcc", "-O2", "-fopenmp", "-O3", "-I.", "-o", "main", "main.c", "-lm"] within 60s, None before
+                ["./main", "--n=41"] within 90s, Some(30s) before
                 CAMPUSGRID_JOB_ID=12
-                CAMPUSGRID_TASK_INDEX=3
+                CAMPUSGRID_TASK_INDEX=41
                 CAMPUSGRID_TASK_COUNT=10
                 CAMPUSGRID_ATTEMPT=4
                 OMP_NUM_THREADS=2
@@ -275,13 +309,13 @@ mod tests {
     #[test]
     fn a_shell_command_is_one_argument() {
         check(
-            Work::Shell { command: "echo a; echo b".to_owned() },
+            Work::Shell { program: Program::Source("echo a; echo b".to_owned()) },
             None,
             expect![[r#"
                 12.3#4 of 12 []
-                /bin/sh -c echo a; echo b within 90s
+                ["/bin/sh", "-c", "echo a; echo b", "sh", "--n=41"] within 90s, Some(30s) before
                 CAMPUSGRID_JOB_ID=12
-                CAMPUSGRID_TASK_INDEX=3
+                CAMPUSGRID_TASK_INDEX=41
                 CAMPUSGRID_TASK_COUNT=10
                 CAMPUSGRID_ATTEMPT=4
                 OMP_NUM_THREADS=2

@@ -5,10 +5,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use campusgrid_protocol::task::{Ended, Outcome, Work, WorkerFault};
+use campusgrid_protocol::task::{Ended, Outcome, WorkerFault};
 use tempfile::TempDir;
 
-use crate::manager::{LIFE, Link, Manager};
+use crate::manager::{LIFE, Link, Manager, shell};
 
 /// Enough for what a worker keeps by itself and one task, and quickly full.
 const SIZE_MIB: u32 = 64;
@@ -84,8 +84,7 @@ impl Drop for Small {
 }
 
 fn start(link: &mut Link, attempt: &str, command: &str) {
-    let work = Work::Shell { command: command.to_owned() };
-    link.start_with(attempt, work, None, OUTPUT_MIB);
+    link.start_with(attempt, shell(command), None, OUTPUT_MIB);
 }
 
 fn disk_fault(ended: &Ended) -> &str {

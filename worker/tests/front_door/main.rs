@@ -9,6 +9,8 @@
 )]
 
 mod disk;
+mod files;
+mod inputs;
 mod joining;
 mod manager;
 #[path = "../shared/tls.rs"]
@@ -19,7 +21,9 @@ use std::time::Duration;
 
 use campusgrid_protocol::message::{BulkToManager, BulkToWorker, ToManager, ToWorker};
 use campusgrid_protocol::resource::Isolation;
-use campusgrid_protocol::task::{Content, Ended, Failure, Outcome, Packages, Work, WorkerFault};
+use campusgrid_protocol::task::{
+    Content, Ended, Failure, Outcome, Packages, Program, Work, WorkerFault,
+};
 use nix::sys::signal::{Signal, kill};
 
 use self::manager::{LIFE, Manager};
@@ -106,8 +110,8 @@ fn a_text_with_hashes_is_never_replaced_by_what_the_grid_holds() {
         ("2.0#1", uv_lock.clone(), Some(foreign)),
         ("3.0#1", uv_lock, None), // Nobody would answer a question about it.
     ] {
-        let source = "import six; print(six.__version__)".to_owned();
-        link.start_locked(attempt, Work::Python { source, packages }, lock);
+        let program = Program::Source("import six; print(six.__version__)".to_owned());
+        link.start_locked(attempt, Work::Python { program, packages }, lock);
         let ended = link.end();
         if let Outcome::Returned(WorkerFault::Environment { message }) = &ended.outcome
             && !message.contains(">=3.99")
@@ -125,7 +129,7 @@ fn python(source: &str, requirements: &[&str]) -> Work {
         true => Packages::None,
         false => Packages::Names { requirements, requires_python: None },
     };
-    Work::Python { source: source.to_owned(), packages }
+    Work::Python { program: Program::Source(source.to_owned()), packages }
 }
 
 fn words(ended: &Ended) -> String {
@@ -340,12 +344,10 @@ fn c_is_compiled_and_its_errors_are_shown_as_such() {
     let (mut link, _) = manager.welcome_new();
     let source = "#include <stdio.h>\n#include <omp.h>\nint main(void) { int n = 0;\n\
                   #pragma omp parallel reduction(+:n)\nn += 1;\nprintf(\"%d\\n\", n > 0); }";
-    link.start("1.0#1", Work::C { source: source.to_owned(), flags: vec!["-O3".to_owned()] });
+    let c = |source: &str, flags| Work::C { program: Program::Source(source.to_owned()), flags };
+    link.start("1.0#1", c(source, vec!["-O3".to_owned()]));
     assert_eq!(words(&link.end()), "Succeeded \"1\\n\" \"\"");
-    link.start(
-        "2.0#1",
-        Work::C { source: "int main(void) { retrun 0; }".to_owned(), flags: Vec::new() },
-    );
+    link.start("2.0#1", c("int main(void) { retrun 0; }", Vec::new()));
     let ended = link.end();
     assert_eq!(ended.outcome, Outcome::Failed(Failure::CompileError { code: 1 }));
     assert!(text(&ended.stderr.content).contains("retrun"));

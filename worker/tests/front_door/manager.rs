@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use campusgrid_protocol::message::{
     BulkToManager, BulkToWorker, Comeback, Enrol, EnrolAnswer, Join, ToManager, ToWorker,
 };
 use campusgrid_protocol::resource::{Isolation, Needs};
-use campusgrid_protocol::task::{Ended, TaskSpec, Work};
+use campusgrid_protocol::task::{Ended, Program, TaskSpec, Work};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
@@ -42,6 +43,29 @@ pub(crate) struct Link {
     socket: UnixStream,
     /// What the worker's certificate is known by.
     pub(crate) key: Option<[u8; 32]>,
+}
+
+/// What a small job of one task is to a worker.
+pub(crate) fn spec(work: Work) -> TaskSpec {
+    TaskSpec {
+        work,
+        needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 64, gpus: 0, gpu_memory_mib: 0 },
+        time_limit_s: 20,
+        isolation: Isolation::None,
+        labels: Vec::new(),
+        image: None,
+        shared_tmp: false,
+        tasks: 1,
+        arguments: Vec::new(),
+        inputs: None,
+        lines: None,
+        outputs: Vec::new(),
+        warn_s: 0,
+    }
+}
+
+pub(crate) fn shell(command: &str) -> Work {
+    Work::Shell { program: Program::Source(command.to_owned()) }
 }
 
 impl Manager {
@@ -260,23 +284,26 @@ impl Link {
         lock: Option<String>,
         disk_mib: u32,
     ) {
-        let needs = Needs { cpu_millis: 1000, ram_mib: 512, disk_mib, gpus: 0, gpu_memory_mib: 0 };
-        let spec = std::sync::Arc::new(TaskSpec {
-            work,
-            needs,
-            time_limit_s: 20,
-            isolation: Isolation::None,
-            labels: Vec::new(),
-            image: None,
-            shared_tmp: false,
-            tasks: 1,
-        });
-        let attempt = attempt.parse().unwrap();
-        self.send(&ToWorker::Start { attempt, spec, gpus: Vec::new(), lock: lock.map(Into::into) });
+        let mut spec = spec(work);
+        spec.needs.disk_mib = disk_mib;
+        self.order(attempt, 0, spec, lock);
+    }
+
+    /// Starts the task of this index.
+    pub(crate) fn order(
+        &mut self,
+        attempt: &str,
+        index: u32,
+        spec: TaskSpec,
+        lock: Option<String>,
+    ) {
+        let (attempt, spec) = (attempt.parse().unwrap(), Arc::new(spec));
+        let (gpus, lock) = (Vec::new(), lock.map(Into::into));
+        self.send(&ToWorker::Start { attempt, index, spec, gpus, lock });
     }
 
     pub(crate) fn shell(&mut self, attempt: &str, command: &str) {
-        self.start(attempt, Work::Shell { command: command.to_owned() });
+        self.start(attempt, shell(command));
     }
 
     /// Passes over everything until the next end.

@@ -138,6 +138,7 @@ pub(crate) fn word(outcome: &Outcome) -> String {
             Failure::CompileError { .. } => "compile error".to_owned(),
             Failure::Requirements { .. } => "requirements".to_owned(),
             Failure::Image { .. } => "image".to_owned(),
+            Failure::Inputs { .. } => "files".to_owned(),
         },
     }
 }

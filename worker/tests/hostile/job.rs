@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use campusgrid_protocol::resource::{Isolation, Needs};
-use campusgrid_protocol::task::{Ended, TaskSpec, Work};
+use campusgrid_protocol::task::{BlobRef, Ended, Program as Source, TaskSpec, Work};
 
 use crate::manager::Live;
 use crate::program::Program;
@@ -21,6 +21,10 @@ pub(crate) struct Job {
     pub(crate) cpu_millis: u32,
     pub(crate) tasks: u32,
     pub(crate) shared_tmp: bool,
+    pub(crate) arguments: Vec<String>,
+    pub(crate) inputs: Option<BlobRef>,
+    pub(crate) lines: Option<String>,
+    pub(crate) outputs: Vec<String>,
 }
 
 /// What came of one task.
@@ -44,11 +48,20 @@ impl Ran {
 
 impl Job {
     pub(crate) fn new(program: Program) -> Self {
-        Self { program, cpu_millis: 1000, tasks: 1, shared_tmp: false }
+        Self {
+            program,
+            cpu_millis: 1000,
+            tasks: 1,
+            shared_tmp: false,
+            arguments: Vec::new(),
+            inputs: None,
+            lines: None,
+            outputs: Vec::new(),
+        }
     }
 
     pub(crate) fn shell(command: &str) -> Self {
-        let work = Work::Shell { command: command.to_owned() };
+        let work = Work::Shell { program: Source::Source(command.to_owned()) };
         Self::new(Program { work, wall_s: 20 })
     }
 
@@ -68,6 +81,11 @@ impl Job {
             image: None,
             shared_tmp: self.shared_tmp,
             tasks: self.tasks,
+            arguments: self.arguments.clone(),
+            inputs: self.inputs,
+            lines: self.lines.clone(),
+            outputs: self.outputs.clone(),
+            warn_s: 0,
         }
     }
 }

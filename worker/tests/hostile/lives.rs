@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-use campusgrid_protocol::task::{Packages, Work};
+use campusgrid_protocol::task::{Packages, Program as Source, Work};
 use nix::unistd::Uid;
 
 use crate::case::word;
@@ -34,7 +34,8 @@ while True: time.sleep(100)
 "#;
 
 fn deaf() -> Job {
-    let work = Work::Python { source: DEAF.to_owned(), packages: Packages::None };
+    let program = Source::Source(DEAF.to_owned());
+    let work = Work::Python { program, packages: Packages::None };
     let program = Program { work, wall_s: 3600 };
     Job { cpu_millis: 400, ..Job::new(program) }
 }

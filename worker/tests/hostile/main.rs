@@ -9,6 +9,7 @@
 mod canary;
 mod case;
 mod cases;
+mod inputs;
 mod job;
 mod lives;
 mod manager;

@@ -10,10 +10,11 @@ use std::time::Duration;
 use campusgrid_protocol::frame;
 use campusgrid_protocol::hello::ConnectionKind;
 use campusgrid_protocol::id::{AttemptId, BlobHash, WorkerId};
+use campusgrid_protocol::input::{InputFile, Manifest};
 use campusgrid_protocol::message::{
     BulkToManager, BulkToWorker, CHUNK_MAX_BYTES, Enrol, EnrolAnswer, Join, ToManager, ToWorker,
 };
-use campusgrid_protocol::task::Ended;
+use campusgrid_protocol::task::{BlobRef, Ended};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
@@ -85,6 +86,22 @@ impl Manager {
         self.joined.recv_timeout(patience).ok()
     }
 
+    /// Has files for a job; what its tasks are given for `inputs`.
+    pub(crate) fn offer(&self, files: &[(&str, &[u8])]) -> BlobRef {
+        let mut blobs = self.blobs.lock().unwrap();
+        let mut keep = |bytes: &[u8]| {
+            let hash = BlobHash(*blake3::hash(bytes).as_bytes());
+            blobs.insert(hash, bytes.to_vec());
+            BlobRef { hash, size_bytes: bytes.len() as u64 }
+        };
+        let mut listed = Vec::new();
+        for (path, bytes) in files {
+            let (path, blob) = ((*path).to_owned(), keep(bytes));
+            listed.push(InputFile { path, blob, executable: false });
+        }
+        keep(&Manifest::check(listed).unwrap().encode())
+    }
+
     /// The content of a blob that was uploaded.
     pub(crate) fn blob(&self, hash: BlobHash) -> Vec<u8> {
         self.blobs.lock().unwrap().get(&hash).expect("a blob was named but not sent").clone()
@@ -143,13 +160,23 @@ fn serve(mut socket: UnixStream, sender: &SyncSender<Session>) {
     let _over = tell.send(Told::HungUp);
 }
 
-/// Takes the blobs of one attempt, checking each against its name.
+/// Takes the blobs of one attempt, checking each against its name, and gives what it asks for.
 fn take_blobs(socket: &mut UnixStream, blobs: &Mutex<BTreeMap<BlobHash, Vec<u8>>>) {
     let writer = Mutex::new(socket.try_clone().unwrap());
     let Some(BulkToManager::Open { .. }) = receive(socket) else { return };
     send(&writer, &BulkToWorker::Ready);
     while let Some(message) = receive(socket) {
-        let BulkToManager::Blob(blob) = message else { panic!("no blob") };
+        let blob = match message {
+            BulkToManager::Blob(blob) => blob,
+            BulkToManager::Fetch { blob, offset_bytes } => {
+                let content = blobs.lock().unwrap()[&blob.hash].clone();
+                for chunk in content[offset_bytes as usize..].chunks(CHUNK_MAX_BYTES) {
+                    send(&writer, &BulkToWorker::Chunk(chunk.to_vec()));
+                }
+                continue;
+            }
+            BulkToManager::Open { .. } | BulkToManager::Chunk(_) => panic!("no blob"),
+        };
         send(&writer, &BulkToWorker::Ready);
         let mut bytes = Vec::new();
         while (bytes.len() as u64) < blob.size_bytes {

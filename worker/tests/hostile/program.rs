@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use campusgrid_protocol::task::{Packages, Work};
+use campusgrid_protocol::task::{Packages, Program as Source, Work};
 use serde::Deserialize;
 
 /// Programs of ours, and one that is not hostile.
@@ -75,13 +75,16 @@ impl Library {
                     let prelude = Path::new(OURS).join("prelude.py");
                     source.push_str(&fs::read_to_string(prelude).unwrap());
                 }
-                Work::Python { source: source + &text, packages: Packages::None }
+                Work::Python { program: Source::Source(source + &text), packages: Packages::None }
             }
-            Some("c") => Work::C { source: text, flags: vec!["-pthread".to_owned()] },
+            Some("c") => {
+                Work::C { program: Source::Source(text), flags: vec!["-pthread".to_owned()] }
+            }
             Some("sh") if into_outputs => {
-                Work::Shell { command: format!("export JOB=$OUTPUT_DIR\n{text}") }
+                let command = format!("export JOB=$OUTPUT_DIR\n{text}");
+                Work::Shell { program: Source::Source(command) }
             }
-            Some("sh") => Work::Shell { command: text },
+            Some("sh") => Work::Shell { program: Source::Source(text) },
             _ => panic!("{} is in no language that jobs are in", path.display()),
         };
         Some(Program { work, wall_s: *wall_s })

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use campusgrid_protocol::id::JobId;
-use campusgrid_protocol::task::{Packages, Work};
+use campusgrid_protocol::task::{Packages, Program as Source, Work};
 
 use crate::case::word;
 use crate::cases;
@@ -73,7 +73,8 @@ index = int(os.environ["CAMPUSGRID_TASK_INDEX"])
 if index % 2 == 0: bad[index // 2]()
 print("fine"); sys.stdout.flush(); os._exit(40 + index)
 "#;
-    let work = Work::Python { source: source.to_owned(), packages: Packages::None };
+    let program = Source::Source(source.to_owned());
+    let work = Work::Python { program, packages: Packages::None };
     let program = Program { work, wall_s: 2 };
     let job = Job { cpu_millis: all_cores, tasks: 16, ..Job::new(program) };
     let ran = rig.run_one_array(&job);

@@ -105,9 +105,9 @@ impl Rig {
         let spec = Arc::new(job.spec());
         let name = |index| format!("{}.{index}#1", self.jobs).parse().unwrap();
         let attempts: Vec<AttemptId> = (0..job.tasks).map(name).collect();
-        for &attempt in &attempts {
+        for (index, &attempt) in (0..).zip(&attempts) {
             let (spec, gpus, lock) = (Arc::clone(&spec), Vec::new(), None);
-            self.session.send(&ToWorker::Start { attempt, spec, gpus, lock });
+            self.session.send(&ToWorker::Start { attempt, index, spec, gpus, lock });
         }
         attempts
     }

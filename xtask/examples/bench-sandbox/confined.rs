@@ -23,6 +23,16 @@ pub(crate) struct Confined {
     folder: PathBuf,
 }
 
+/// Files that a job brings.
+#[derive(Debug)]
+pub(crate) struct Inputs {
+    tree: PathBuf,
+    names: Vec<String>,
+}
+
+/// Where they are seen.
+const SHOWN: &str = "/inputs";
+
 impl Confined {
     /// # Errors
     ///
@@ -44,6 +54,35 @@ impl Confined {
         }
     }
 
+    /// Lays so many files out, as a worker does with those that a job brings.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be made.
+    pub(crate) fn lay_out(&self, files: usize) -> Result<Inputs> {
+        let tree = self.folder.join(format!("inputs-{files}"));
+        fs::create_dir(&tree).context("failed to make a directory for inputs")?;
+        let names: Vec<String> = (0..files).map(|number| format!("file-{number}.csv")).collect();
+        for name in &names {
+            fs::write(tree.join(name), "x\n").context("failed to make an input")?;
+        }
+        Ok(Inputs { tree, names })
+    }
+
+    /// The same task, which finds these files.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::prepare`].
+    pub(crate) fn prepare_with(&self, name: &str, family: &str, inputs: &Inputs) -> Result<Plan> {
+        let link = |name: &String| (name.clone(), Path::new(SHOWN).join(name));
+        Ok(Plan {
+            read_only: vec![(inputs.tree.clone(), SHOWN.into())],
+            links: inputs.names.iter().map(link).collect(),
+            ..self.prepare(name, Some(family))?
+        })
+    }
+
     /// What a worker makes ready before it runs a task.
     ///
     /// # Errors
@@ -55,7 +94,12 @@ impl Confined {
         Ok(Plan {
             name: name.to_owned(),
             files: Vec::new(),
-            steps: vec![Step { argv: vec![TRUE.to_owned()], wall: Duration::from_secs(60) }],
+            links: Vec::new(),
+            steps: vec![Step {
+                argv: vec![TRUE.to_owned()],
+                wall: Duration::from_secs(60),
+                warn: None,
+            }],
             environment: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
             read_only: Vec::new(),
             read_write: Vec::new(),
@@ -63,6 +107,7 @@ impl Confined {
             network: Network::None,
             family: family.map(str::to_owned),
             shared_tmp: false,
+            outputs: Vec::new(),
             limits: LIMITS,
             results,
         })
@@ -96,7 +141,7 @@ const LIMITS: Limits = Limits {
     cpu_millis: 1000,
     ram_mib: 256,
     scratch_mib: 64,
-    scratch_files: 1000,
+    scratch_files: 4096,
     file_mib: 64,
     processes: 64,
     log_keep_bytes: 64 * 1024,

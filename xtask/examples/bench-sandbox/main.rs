@@ -20,7 +20,7 @@ use campusgrid_sandbox::helper::{HELPER_ARGUMENT, helper_main};
 use tokio::runtime;
 
 use crate::clock::timed;
-use crate::confined::Confined;
+use crate::confined::{Confined, Inputs};
 use crate::figures::Times;
 
 const ROUNDS: usize = 400;
@@ -29,6 +29,11 @@ const WARM_UP_ROUNDS: usize = 20;
 /// Of an array; each contestant runs it this often, in turn with the others.
 const ARRAY_TASKS: usize = 300;
 const ARRAY_ROUNDS: usize = 5;
+/// Files at the top of what a job brings: each is a link in its tasks' directories.
+const FEW_INPUTS: usize = 10;
+const MANY_INPUTS: usize = 1000;
+const WITH_FEW: &str = "the same, with links to 10 input files";
+const WITH_MANY: &str = "the same, with links to 1,000 input files";
 /// Median of a sandboxed `true` over that of a plain one.
 const TARGET_MS: f64 = 8.0;
 
@@ -76,6 +81,8 @@ struct Subjects {
     /// Two, so that one's tasks never find what the other's have left warm.
     cold: Confined,
     warm: Confined,
+    few: Inputs,
+    many: Inputs,
 }
 
 /// How long one of each took.
@@ -87,6 +94,8 @@ struct Single {
     bwrap: Times,
     cold: Times,
     warm: Times,
+    few: Times,
+    many: Times,
 }
 
 /// How long an array of each took.
@@ -106,11 +115,15 @@ impl Subjects {
         for folder in [&cold, &warm] {
             fs::create_dir(folder).context("failed to make a folder")?;
         }
+        let warm = Confined::new(&warm).await?;
+        let [few, many] = [FEW_INPUTS, MANY_INPUTS].map(|files| warm.lay_out(files));
         Ok(Self {
+            few: few?,
+            many: many?,
             static_true: found(plain::static_true(folder)),
             bwrap: found(plain::bwrap()),
             cold: Confined::new(&cold).await?,
-            warm: Confined::new(&warm).await?,
+            warm,
         })
     }
 
@@ -138,6 +151,15 @@ impl Subjects {
             ran?;
             times.add(took);
             confined.clear(&name)?;
+        }
+        for (family, inputs, times) in
+            [("few", &self.few, &mut times.few), ("many", &self.many, &mut times.many)]
+        {
+            let plan = self.warm.prepare_with(&name, family, inputs)?;
+            let (took, ran) = timed(self.warm.run(plan)).await;
+            ran?;
+            times.add(took);
+            self.warm.clear(&name)?;
         }
         Ok(())
     }
@@ -186,6 +208,8 @@ impl Single {
             ("bwrap --unshare-all --ro-bind / /", &self.bwrap),
             ("sandboxed, of no family", &self.cold),
             ("sandboxed, of the family of the one before", &self.warm),
+            (WITH_FEW, &self.few),
+            (WITH_MANY, &self.many),
             ("machine noise: the same arithmetic each time", &self.arithmetic),
         ] {
             if !times.is_empty() {

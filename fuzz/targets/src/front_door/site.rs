@@ -253,7 +253,7 @@ async fn serve(config: Config, shutdown: CancellationToken, tell: SyncSender<Soc
     let database = data_dir.join(store::FILE);
     let store = Store::open(&database).expect("a fresh database opens");
     let clock = Clock::start(store.latest().expect("it is empty"));
-    let readers = Readers::open(&database).expect("it is there now");
+    let readers = Readers::open(&database, config.web.files.keep_ms()).expect("it is there now");
     let blobs = Blobs::open(data_dir.join("blobs"), 0).expect("a folder can be made");
     let authority = Authority::load_or_make(&data_dir.join("tls"), clock.system_time());
     let authority = Arc::new(authority.expect("an authority can be made"));

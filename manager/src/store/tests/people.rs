@@ -10,6 +10,7 @@ use campusgrid_protocol::id::{ApiTokenId, LoginId, UserId, VoucherId, WorkerId};
 use expect_test::expect;
 
 use super::{ask, enrolment, one_job};
+use crate::store::numbering::Numberings;
 use crate::store::{Store, read};
 
 pub(super) fn login(token_hash: [u8; 32], until: Timestamp) -> NewLogin {
@@ -29,7 +30,7 @@ fn logins_are_listed_revoked_and_bounded() {
     for (user, login) in [(UserId(2), LoginId(10)), (UserId(1), LoginId(11))] {
         ask(&mut grid, &mut store, Request::RevokeLogin { user, login });
     }
-    let reader = read::Reader { connection: store.connection };
+    let reader = super::reader(store);
     let logins = reader.logins_of(UserId(1), now, Some(&[7; 32])).unwrap();
     let ids: Vec<u64> = logins.iter().map(|login| login.id.0).collect();
     let kept: Vec<u64> = (6..=104).rev().filter(|id| *id != 11).collect();
@@ -49,7 +50,7 @@ fn logins_are_listed_revoked_and_bounded() {
     assert!(reader.login(&[104; 32], now).unwrap().is_none(), "it is over");
     assert!(reader.logins_of(UserId(2), now, None).unwrap().is_empty());
 
-    let mut store = Store { connection: reader.connection };
+    let mut store = Store { connection: reader.connection, numberings: Numberings::default() };
     let password_hash = "y".to_owned();
     let change = Request::ChangePassword { user: UserId(1), password_hash, but: Some([7; 32]) };
     ask(&mut grid, &mut store, change);
@@ -57,14 +58,14 @@ fn logins_are_listed_revoked_and_bounded() {
         let (from, to) = (from.to_owned(), to.to_owned());
         ask(&mut grid, &mut store, Request::Rehash { user: UserId(1), from, to });
     }
-    let reader = read::Reader { connection: store.connection };
+    let reader = super::reader(store);
     assert_eq!(reader.password_of(UserId(1)).unwrap().as_deref(), Some("rehashed"));
     assert_eq!(reader.password("ADA").unwrap().unwrap().1, "rehashed");
     assert_eq!(reader.logins_of(UserId(1), now, None).unwrap().len(), 1);
 
-    let mut store = Store { connection: reader.connection };
+    let mut store = Store { connection: reader.connection, numberings: Numberings::default() };
     ask(&mut grid, &mut store, Request::RevokeLogins { user: UserId(1), but: None });
-    let reader = read::Reader { connection: store.connection };
+    let reader = super::reader(store);
     assert!(reader.login(&[7; 32], now).unwrap().is_none());
 }
 
@@ -87,7 +88,7 @@ fn api_tokens_are_kept_with_what_they_may_and_bounded() {
     }
     let used = vec![(ApiTokenId(51), Timestamp(40))];
     ask(&mut grid, &mut store, Request::Used { logins: Vec::new(), tokens: used });
-    let reader = read::Reader { connection: store.connection };
+    let reader = super::reader(store);
     let tokens = reader.api_tokens_of(UserId(1)).unwrap();
     assert_eq!(tokens.len(), 49);
     assert_eq!((tokens[0].id, &*tokens[0].name), (ApiTokenId(51), "ci 50"));
@@ -136,7 +137,7 @@ fn vouchers_roles_and_machines_are_kept_and_shown() {
     ask(&mut grid, &mut store, Request::SetRole { by: bob, user: ada, role: Role::Member });
     assert_eq!(store.load().unwrap().last_voucher, VoucherId(4), "no number comes twice");
 
-    let reader = read::Reader { connection: store.connection };
+    let reader = super::reader(store);
     let viewer = |user, operator| read::Viewer { user, operator };
     let of = |viewer, now| {
         let vouchers = reader.vouchers(viewer, Timestamp(now)).unwrap();

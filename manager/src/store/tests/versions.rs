@@ -3,15 +3,19 @@
 use std::sync::Arc;
 
 use campusgrid_core::grid::Grid;
-use campusgrid_core::input::Input;
+use campusgrid_core::input::{Input, Request, WorkerEvent};
+use campusgrid_core::job::EndedTasks;
 use campusgrid_core::time::Timestamp;
 use campusgrid_protocol::id::{JobId, UserId, VoucherId, WorkerId};
 use campusgrid_protocol::resource::Isolation;
-use campusgrid_protocol::task::TaskSpec;
+use campusgrid_protocol::rest;
+use campusgrid_protocol::task::{Ended, Outcome, Stream, TaskSpec};
+use campusgrid_protocol::terms::Terms;
 use expect_test::expect;
 
-use super::apply;
+use super::{apply, ask, join, report};
 use crate::config::Config;
+use crate::store::numbering::Numberings;
 use crate::store::{Store, read, schema};
 
 /// A database as a manager of an older version left it, brought up to date.
@@ -24,9 +28,92 @@ fn of_version(version: usize, rows: &str) -> Store {
     connection.pragma_update(None, "user_version", version).unwrap();
     connection.pragma_update(None, "foreign_keys", "ON").unwrap();
     schema::migrate(&mut connection).unwrap();
-    let store = Store { connection };
+    let store = Store { connection, numberings: Numberings::default() };
     assert_eq!(store.fsck().unwrap().broken, Vec::<String>::new());
     store
+}
+
+/// Its arrays get indices, and each of their tasks a letter; what runs goes on.
+#[test]
+fn a_database_of_version_3_is_brought_up_to_date() {
+    let mut store = of_version(3, include_str!("version_3.sql"));
+    let policy = Config::read(None, [], []).unwrap().policy;
+    let loaded = store.load().unwrap();
+    let mut grid = Grid::recover(Arc::new(policy), loaded.clone(), Timestamp(1_700_000_100_000));
+    assert_eq!(grid.durable(), loaded);
+    let mut words = String::new();
+    for job in loaded.jobs.values() {
+        let leases: Vec<String> = job.leases().map(|(attempt, _)| attempt.to_string()).collect();
+        let (name, untouched, EndedTasks { succeeded, failed, cancelled }) =
+            (&job.name, &job.untouched, &job.ended);
+        words.push_str(&format!(
+            "{name}: {:?} untouched {untouched}, runs {leases:?}, ended {succeeded}/{failed}/{cancelled}\n",
+            job.spec.work
+        ));
+        assert_eq!(*job.terms, Terms::plain(job.spec.tasks));
+    }
+    join(&mut grid, &mut store, &["3.2#2", "5.2#2", "5.3#1", "6.0#1"]);
+    // What runs comes to its end, and what waited and was being cancelled is refunded.
+    for attempt in ["3.2#2", "5.2#2", "5.3#1", "6.0#1"] {
+        let ended = Ended::empty(attempt.parse().unwrap(), Outcome::Cancelled);
+        report(&mut grid, &mut store, WorkerEvent::Ended(Box::new(ended)));
+    }
+    for job in [4, 5] {
+        let job = JobId(job);
+        let cancel = Request::Cancel { user: UserId(1), job, tasks: None };
+        ask(&mut grid, &mut store, cancel);
+    }
+    assert_eq!(store.fsck().unwrap().broken, Vec::<String>::new());
+    let reader = super::reader(store);
+    let viewer = super::viewer(1);
+    let filter = read::JobFilter { limit: 10, ..read::JobFilter::default() };
+    for job in reader.jobs(viewer, &filter).unwrap() {
+        let rest::Job { name, kind, state, tasks, succeeded, failed, cancelled, .. } = job;
+        let counts = [tasks, succeeded, failed, cancelled];
+        words.push_str(&format!("{name} {kind:?} {state:?} {counts:?}\n"));
+        let filter = read::TaskFilter { limit: 10, ..read::TaskFilter::default() };
+        let tasks = reader.tasks(viewer, JobId(job.job), filter).unwrap().unwrap();
+        for attempt in tasks.iter().flat_map(|task| &task.attempts) {
+            let rest::Attempt { end, exit_code, outcome, .. } = attempt;
+            words.push_str(&format!("    {end:?} {exit_code:?} {outcome:?}\n"));
+        }
+    }
+    assert_eq!(reader.storage_used(UserId(1)).unwrap(), 300_010);
+    let log = |stream| {
+        let which = read::WhichLog { index: 0, attempt: Some(1), stream };
+        reader.log(viewer, JobId(1), which).unwrap().unwrap()
+    };
+    words.push_str(&format!("{:?}\n{:?}\n", log(Stream::Stdout), log(Stream::Stderr)));
+    expect![[r#"
+        open array: Shell { program: Source("echo \"hé\"") } untouched , runs ["3.2#2"], ended 0/1/3-7
+        waits: Shell { program: Source("echo \"hé\"") } untouched 0, runs [], ended //
+        half run: Shell { program: Source("echo \"hé\"") } untouched 4-8, runs ["5.2#2", "5.3#1"], ended 0/1/
+        to be cancelled: Shell { program: Source("echo \"hé\"") } untouched , runs ["6.0#1"], ended //1-3
+        to be cancelled Shell Cancelled [4, 0, 0, 4]
+            Some(Cancelled) None Some("cancelled")
+        half run Shell Failed [9, 1, 1, 7]
+            Some(Succeeded) Some(0) Some("succeeded")
+            Some(Failed) None Some("ran longer than its limit of 60 s; ask for more time")
+            Some(Returned) None Some("the worker was restarted")
+            Some(Returned) None Some("the worker's sandbox failed: it stopped the task though nobody had asked")
+            Some(Returned) None Some("the worker's sandbox failed: it stopped the task though nobody had asked")
+        waits Shell Running [1, 0, 0, 0]
+            None None None
+        open array Shell Failed [8, 1, 1, 6]
+            Some(Succeeded) Some(0) Some("succeeded")
+            Some(Failed) Some(139) Some("was ended by signal 11: it used memory that is not its own")
+            Some(Returned) None Some("the worker was restarted")
+            Some(Cancelled) None Some("cancelled")
+            Some(Cancelled) None Some("cancelled")
+            Some(Cancelled) None Some("cancelled")
+            Some(Cancelled) None Some("cancelled")
+        failed c C Failed [1, 0, 1, 0]
+            Some(Failed) Some(3) Some("ended with exit code 3")
+        ended python Python Succeeded [1, 1, 0, 0]
+            Some(Succeeded) Some(0) Some("succeeded")
+        Kept { attempt: Some(AttemptId { task: TaskId { job: JobId(1), index: 0 }, number: 1 }), log: Log { content: Inline([104, 101, 108, 108, 111, 10]), cut_bytes: 0 }, task_over: true }
+        Kept { attempt: Some(AttemptId { task: TaskId { job: JobId(1), index: 0 }, number: 1 }), log: Log { content: Blob(BlobRef { hash: 0808080808080808080808080808080808080808080808080808080808080808, size_bytes: 300000 }), cut_bytes: 17 }, task_over: true }
+    "#]].assert_eq(&words);
 }
 
 /// Its machines have no certificates: what ran on them waits again, and what was to be cancelled is.
@@ -43,7 +130,7 @@ fn a_database_of_version_2_is_brought_up_to_date() {
     for job in loaded.jobs.values() {
         assert_eq!(job.leases().count(), 0);
         let tries: Vec<u32> = job.tasks.values().map(|task| task.tries_left).collect();
-        let (name, untouched) = (&job.name, job.untouched());
+        let (name, untouched) = (&job.name, job.untouched.len());
         words.push_str(&format!("{name}: {untouched} untouched, tries {tries:?}\n"));
     }
     apply(&mut grid, &mut store, Input::Tick);
@@ -51,7 +138,7 @@ fn a_database_of_version_2_is_brought_up_to_date() {
     let open: Vec<u64> = store.load().unwrap().jobs.keys().map(|job| job.0).collect();
     words.push_str(&format!("open after the first tick: {open:?}\n"));
 
-    let reader = read::Reader { connection: store.connection };
+    let reader = super::reader(store);
     let now = Timestamp(1_700_000_100_000);
     let (user, id) = reader.login(&[2; 32], now).unwrap().unwrap();
     let logins = reader.logins_of(user.id, now, None).unwrap();
@@ -97,10 +184,10 @@ fn a_database_of_version_1_is_brought_up_to_date() {
         assert_eq!((labels.len(), image.as_ref(), *shared_tmp), (0, None, false));
         assert_eq!(*isolation, Isolation::Docker);
     }
-    let full = "SELECT count(*) FROM job WHERE json_extract(spec, '$.isolation') = 'full'";
+    let full = "SELECT count(*) FROM job_spec WHERE json_extract(spec, '$.isolation') = 'full'";
     let full: u64 = store.connection.query_row(full, [], |row| row.get(0)).unwrap();
     assert_eq!(full, 0, "nor has any that has ended");
-    let reader = read::Reader { connection: store.connection };
+    let reader = super::reader(store);
     let viewer = read::Viewer { user: UserId(1), operator: false };
     for id in 1..=3 {
         let detail = reader.job(viewer, JobId(id)).unwrap().unwrap().detail;
@@ -111,10 +198,10 @@ fn a_database_of_version_1_is_brought_up_to_date() {
         words.push_str(&format!("{name} {source:?} {:?} {:?}\n", detail.packages, detail.flags));
     }
     expect![[r#"
-        open python None [] Python { source: "print('hé')\n", packages: Names { requirements: ["numpy"], requires_python: None } }
-        bare python None [] Python { source: "print('hé')\n", packages: None }
-        open c None [] C { source: "int main(){}", flags: [] }
-        open shell None [] Shell { command: "true" }
+        open python None [] Python { program: Source("print('hé')\n"), packages: Names { requirements: ["numpy"], requires_python: None } }
+        bare python None [] Python { program: Source("print('hé')\n"), packages: None }
+        open c None [] C { program: Source("int main(){}"), flags: [] }
+        open shell None [] Shell { program: Source("true") }
         ended python "print('hé')\n" Some(Names { requirements: ["numpy==2.1", "scikit-learn>=1.5; python_version > '3.9'"], requires_python: None }) []
         ended c "int main(){return 0;}" None []
         failed shell "echo \"a\\b\" | cat" None []

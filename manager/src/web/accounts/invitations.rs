@@ -18,7 +18,9 @@ use crate::web::extract::{Body, Named};
 
 const HOUR_MS: u64 = 3600 * 1000;
 
-/// `GET invitations`: those that are good, newest first.
+/// Lists the invitations that are good, newest first.
+#[utoipa::path(get, path = "/api/v1/invitations", tag = "operators",
+    responses((status = 200, body = Vec<Invitation>)))]
 pub(in crate::web) async fn list(
     State(site): State<Site>,
     login: Login,
@@ -26,7 +28,11 @@ pub(in crate::web) async fn list(
     Ok(Json(read_invitations(&site, &login).await?))
 }
 
-/// `POST invitations`.
+/// Makes an invitation to register.
+///
+/// It is shown this once.
+#[utoipa::path(post, path = "/api/v1/invitations", tag = "operators",
+    request_body = NewInvitation, responses((status = 201, body = InvitationMade), (status = 409)))]
 pub(in crate::web) async fn make(
     State(site): State<Site>,
     login: Login,
@@ -35,7 +41,9 @@ pub(in crate::web) async fn make(
     Ok((StatusCode::CREATED, Json(make_invitation(&site, &login, body).await?)))
 }
 
-/// `DELETE invitations/{id}`.
+/// Ends an invitation.
+#[utoipa::path(delete, path = "/api/v1/invitations/{id}", tag = "operators",
+    responses((status = 204, description = "It is over.")))]
 pub(in crate::web) async fn revoke(
     State(site): State<Site>,
     login: Login,

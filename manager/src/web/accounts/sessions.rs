@@ -13,7 +13,9 @@ use crate::web::error::WebError;
 use crate::web::extract::{Body, Named};
 use crate::web::guard::PresentPassword;
 
-/// `GET sessions`: those that are open, newest first.
+/// Lists the logins that are open, newest first.
+#[utoipa::path(get, path = "/api/v1/sessions", tag = "account",
+    responses((status = 200, body = Vec<Session>)))]
 pub(in crate::web) async fn list(
     State(site): State<Site>,
     login: Login,
@@ -21,7 +23,9 @@ pub(in crate::web) async fn list(
     Ok(Json(read_sessions(&site, &login).await?))
 }
 
-/// `DELETE sessions/{id}`.
+/// Closes a login.
+#[utoipa::path(delete, path = "/api/v1/sessions/{id}", tag = "account",
+    responses((status = 204, description = "It is closed.")))]
 pub(in crate::web) async fn revoke(
     State(site): State<Site>,
     login: Login,
@@ -31,7 +35,9 @@ pub(in crate::web) async fn revoke(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `DELETE sessions`: logs out everywhere, here as well.
+/// Closes all logins, this one as well.
+#[utoipa::path(delete, path = "/api/v1/sessions", tag = "account",
+    responses((status = 204, description = "They are closed.")))]
 pub(in crate::web) async fn revoke_all(
     State(site): State<Site>,
     login: Login,
@@ -40,7 +46,11 @@ pub(in crate::web) async fn revoke_all(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `POST password`.
+/// Sets a new password.
+///
+/// All other logins are closed, and all API tokens end.
+#[utoipa::path(post, path = "/api/v1/password", tag = "account",
+    request_body = ChangePassword, responses((status = 204, description = "It is set.")))]
 pub(in crate::web) async fn change_password(
     State(site): State<Site>,
     login: Login,

@@ -21,7 +21,11 @@ use crate::web::guard::PresentPassword;
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
-/// `GET tokens`: newest first, those that are over as well.
+/// Lists the API tokens, newest first.
+///
+/// Those that are over as well.
+#[utoipa::path(get, path = "/api/v1/tokens", tag = "account",
+    responses((status = 200, body = Vec<accounts::Token>)))]
 pub(in crate::web) async fn list(
     State(site): State<Site>,
     login: Login,
@@ -29,7 +33,11 @@ pub(in crate::web) async fn list(
     Ok(Json(read_tokens(&site, &login).await?))
 }
 
-/// `POST tokens`.
+/// Makes an API token.
+///
+/// It is shown this once.
+#[utoipa::path(post, path = "/api/v1/tokens", tag = "account",
+    request_body = NewToken, responses((status = 201, body = TokenMade), (status = 409)))]
 pub(in crate::web) async fn make(
     State(site): State<Site>,
     login: Login,
@@ -39,7 +47,9 @@ pub(in crate::web) async fn make(
     Ok((StatusCode::CREATED, Json(make_token(&site, &login, &caller, body).await?)))
 }
 
-/// `DELETE tokens/{id}`.
+/// Ends an API token.
+#[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "account",
+    responses((status = 204, description = "It is over.")))]
 pub(in crate::web) async fn revoke(
     State(site): State<Site>,
     login: Login,

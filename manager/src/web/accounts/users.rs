@@ -8,6 +8,7 @@ use campusgrid_protocol::id::UserId;
 use campusgrid_protocol::rest::Page;
 use campusgrid_protocol::rest::accounts::{self, ChangeUser};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::store::read_people::StoredUser;
 use crate::web::Site;
@@ -20,15 +21,22 @@ const LIMIT_DEFAULT: u32 = 100;
 const LIMIT_MAX: u32 = 500;
 
 /// Which part of the list.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(in crate::web) struct UserPart {
     /// Those with higher numbers only.
     #[serde(default)]
-    after: u64,
-    limit: Option<u32>,
+    pub(in crate::web) after: u64,
+    /// At most so many, 1 to 500.
+    pub(in crate::web) limit: Option<u32>,
 }
 
-/// `GET users`: for operators; those who have registered first before.
+/// Lists the users.
+///
+/// Those who have registered first before.
+#[utoipa::path(get, path = "/api/v1/users", tag = "operators",
+    params(UserPart), responses((status = 200, body = Page<accounts::User>)))]
 pub(in crate::web) async fn list(
     State(site): State<Site>,
     _login: Login,
@@ -37,7 +45,9 @@ pub(in crate::web) async fn list(
     Ok(Json(read_users(&site, part).await?))
 }
 
-/// `PATCH users/{id}`: for operators.
+/// Gives a user a role.
+#[utoipa::path(patch, path = "/api/v1/users/{id}", tag = "operators",
+    request_body = ChangeUser, responses((status = 204, description = "The user has it."), (status = 409)))]
 pub(in crate::web) async fn change(
     State(site): State<Site>,
     login: Login,

@@ -1,13 +1,16 @@
 //! The status, code and words of every error that clients build on.
 
+use std::collections::BTreeSet;
+
 use axum::http::header;
 use axum::response::IntoResponse;
 use campusgrid_core::effect::Refusal;
 use campusgrid_core::ledger::Insufficient;
 use campusgrid_core::money::Micros;
+use campusgrid_protocol::id::JobId;
 use campusgrid_protocol::rest::FieldError;
 
-use super::WebError;
+use super::{WebError, codes};
 use crate::engine::handle::AskError;
 
 fn refused(refusal: Refusal) -> WebError {
@@ -36,6 +39,12 @@ fn each_error_has_its_status_and_code() {
         (refused(Refusal::NameTaken), 409, "name_taken"),
         (refused(Refusal::HasEnded), 409, "has_ended"),
         (refused(Refusal::TooManyJobs { max: 100 }), 409, "too_many_jobs"),
+        (refused(Refusal::Launched), 409, "launched"),
+        (refused(Refusal::Moved), 409, "moved"),
+        (refused(Refusal::NeverStarts { job: JobId(1) }), 409, "never_starts"),
+        (refused(Refusal::DeadlineOver), 422, "deadline_over"),
+        (WebError::NothingToRetry, 409, "nothing_to_retry"),
+        (WebError::TooManyAttempts { wait_ms: 1 }, 429, "too_many_attempts"),
         (WebError::TooLarge { max_bytes: 1 << 20 }, 413, "too_large"),
         (WebError::NotJson, 415, "not_json"),
         (WebError::Fields(vec![field]), 422, "invalid_fields"),
@@ -58,7 +67,7 @@ fn each_error_has_its_status_and_code() {
         assert_eq!((found_status.as_u16(), found_code), (status, code), "{error:?}");
         assert!(!text.contains("secret detail"), "{text}");
         let retries = error.into_response().headers().contains_key(header::RETRY_AFTER);
-        assert_eq!(retries, [503, 507].contains(&status), "{code}");
+        assert_eq!(retries, [429, 503, 507].contains(&status), "{code}");
     }
 }
 
@@ -67,4 +76,23 @@ async fn a_short_balance_is_told_in_words_and_numbers() {
     let body = axum::body::to_bytes(poor().into_response().into_body(), 4096).await.unwrap();
     expect_test::expect![[r#"{"error":{"code":"insufficient_credits","message":"this job holds 31 credits, your balance is 7.5: 23.5 short","shortfall_micros":23500000}}"#]]
     .assert_eq(std::str::from_utf8(&body).unwrap());
+}
+
+#[test]
+fn the_table_of_codes_is_in_order_and_has_each_once() {
+    let all = codes::ALL.iter().map(|code| (code.status.as_u16(), code.name));
+    let sorted: BTreeSet<_> = all.clone().collect();
+    assert!(all.eq(sorted), "sorted by status, then by name");
+    let names: BTreeSet<_> = codes::ALL.iter().map(|code| code.name).collect();
+    assert_eq!(names.len(), codes::ALL.len());
+}
+
+#[test]
+fn the_documentation_has_the_table_of_codes() {
+    let guide = include_str!("../../../../docs/api.md");
+    let table: String = codes::ALL
+        .iter()
+        .map(|code| format!("| {} | `{}` | {} |\n", code.status.as_u16(), code.name, code.means))
+        .collect();
+    assert!(guide.contains(&table), "docs/api.md must have these lines:\n{table}");
 }

@@ -5,11 +5,12 @@ use std::collections::VecDeque;
 use axum::response::sse::Event;
 use campusgrid_protocol::id::AttemptId;
 use campusgrid_protocol::rest::LogPiece;
-use campusgrid_protocol::task::{Log, Stream};
+use campusgrid_protocol::task::Stream;
 use tokio::sync::watch;
 
-use super::{Source, read_kept, read_place};
-use crate::store::read::{StoredLog, Viewer};
+use super::kept::Kept;
+use super::{Place, Source, read_place};
+use crate::store::read::Viewer;
 use crate::web::Site;
 use crate::web::error::WebError;
 use crate::web::text_stream::{More, first_piece, shown};
@@ -70,6 +71,8 @@ pub(super) struct Follower {
     ready: VecDeque<Event>,
     events: watch::Receiver<u64>,
     attached: Option<Attached>,
+    /// The log of a run that is over, as far as it has not been told.
+    rest: Option<Rest>,
     step: String,
     ended: bool,
 }
@@ -79,6 +82,24 @@ pub(super) struct Follower {
 struct Attached {
     attempt: AttemptId,
     grown: watch::Receiver<()>,
+}
+
+/// What is left to be told of a log that is kept.
+#[derive(Debug)]
+struct Rest {
+    /// Of each stream, and how far in it.
+    streams: Vec<(Kept, u64)>,
+    /// Whether no other run follows.
+    is_last: bool,
+}
+
+/// Where in a stream some bytes of it are.
+#[derive(Debug, Clone, Copy)]
+struct Stretch {
+    offset_bytes: u64,
+    /// Behind a mark, which stands for what was cut out, that is where the stream goes on.
+    end_offset_bytes: u64,
+    more: More,
 }
 
 impl Follower {
@@ -91,8 +112,8 @@ impl Follower {
     ) -> Self {
         let events = site.engine.events();
         let (ready, step) = (VecDeque::new(), String::new());
-        let (attached, ended) = (None, false);
-        Self { site, viewer, source, streams, cursor, ready, events, attached, step, ended }
+        let (attached, rest, ended) = (None, None, false);
+        Self { site, viewer, source, streams, cursor, ready, events, attached, rest, step, ended }
     }
 
     /// The next event; None when the log is complete or the manager stops.
@@ -136,17 +157,21 @@ impl Follower {
             }
             return Ok(());
         }
+        if self.rest.is_some() {
+            return self.take_rest().await;
+        }
         self.events.mark_unchanged(); // Before reading, so that what comes meanwhile wakes us.
         match read_place(&self.site, self.viewer, self.source).await? {
-            StoredLog::Live(attempt) => match self.running(attempt).await? {
-                Some(attempt) => self.attach(attempt).await,
-                None => {
-                    // An error means that the engine is gone.
-                    self.ended = self.events.changed().await.is_err();
-                    Ok(())
-                }
-            },
-            StoredLog::Kept(_) => self.finish().await,
+            Place::Live(Some(attempt)) => self.attach(attempt).await,
+            Place::Live(None) => {
+                // An error means that the engine is gone.
+                self.ended = self.events.changed().await.is_err();
+                Ok(())
+            }
+            Place::Kept { attempt, task_over, .. } => {
+                let is_last = task_over || self.source.attempt.is_some();
+                self.begin_rest(attempt, is_last).await
+            }
         }
     }
 
@@ -163,19 +188,6 @@ impl Follower {
         Ok(())
     }
 
-    /// The attempt, unless it is over: its task may be waiting for the next one.
-    async fn running(&self, attempt: Option<AttemptId>) -> Result<Option<AttemptId>, WebError> {
-        let Some(attempt) = attempt else { return Ok(None) };
-        let (viewer, Source { job, task, .. }) = (self.viewer, self.source);
-        let read = self.site.readers.read(move |reader| reader.tasks(viewer, job, task, 1));
-        let tasks = read.await?.ok_or(WebError::NotFound)?;
-        let of_task = tasks.iter().filter(|listed| listed.index == task);
-        let mut attempts = of_task.flat_map(|listed| &listed.attempts);
-        let runs =
-            attempts.any(|listed| listed.number == attempt.number && listed.ended_at_ms.is_none());
-        Ok(runs.then_some(attempt))
-    }
-
     fn take_live(&mut self, attempt: AttemptId) {
         let step = self.site.live.step(attempt);
         if step != self.step {
@@ -187,38 +199,80 @@ impl Follower {
         for index in 0..self.streams.len() {
             let from = self.cursor.offsets[index];
             let tail = self.site.live.tail(attempt, self.streams[index], from);
-            self.take(index, tail.offset_bytes.max(from), &tail.bytes, More::MayFollow);
+            let offset_bytes = tail.offset_bytes.max(from);
+            let end_offset_bytes = offset_bytes + tail.bytes.len() as u64;
+            let stretch = Stretch { offset_bytes, end_offset_bytes, more: More::MayFollow };
+            self.take(index, &tail.bytes, stretch);
         }
     }
 
-    async fn finish(&mut self) -> Result<(), WebError> {
-        for index in 0..self.streams.len() {
-            let source = Source { stream: self.streams[index], ..self.source };
-            let StoredLog::Kept(log) = read_place(&self.site, self.viewer, source).await? else {
-                continue;
-            };
-            let bytes = read_kept(&self.site, &log).await?;
-            let seen = self.cursor.offsets[index];
-            let rest = unseen(&bytes, &log, seen);
-            self.take(index, seen, rest, More::Never);
+    /// Opens the logs of a run that is over, to tell what has not been told of them.
+    async fn begin_rest(
+        &mut self,
+        attempt: Option<AttemptId>,
+        is_last: bool,
+    ) -> Result<(), WebError> {
+        if let Some(attempt) = attempt
+            && self.cursor.turn_to(attempt.number)
+        {
+            self.ready.push_back(self.event("restart", attempt.number.to_string()));
         }
-        self.ready.push_back(self.event("end", "complete".to_owned()));
-        self.ended = true;
+        let mut streams = Vec::new();
+        for (index, &stream) in self.streams.iter().enumerate() {
+            let attempt = attempt.map(|attempt| attempt.number);
+            let source = Source { stream, attempt, ..self.source };
+            let Place::Kept { log, .. } = read_place(&self.site, self.viewer, source).await? else {
+                continue; // It cannot run again; only the answer to another question could.
+            };
+            let kept = Kept::open(&self.site, &log).await?;
+            let from = kept.position_of(self.cursor.offsets[index]);
+            streams.push((kept, from));
+        }
+        self.rest = Some(Rest { streams, is_last });
         Ok(())
     }
 
-    /// Makes pieces of what has come of a stream.
-    fn take(&mut self, index: usize, offset_bytes: u64, mut bytes: &[u8], more: More) {
-        let mut offset_bytes = offset_bytes;
-        while !bytes.is_empty() {
-            let (text, length) = first_piece(bytes, more);
-            if length == 0 {
-                break; // The rest of a character is yet to come.
+    /// Makes the next piece of a kept log ready; after the last one, ends or waits for another run.
+    async fn take_rest(&mut self) -> Result<(), WebError> {
+        let Some(rest) = &self.rest else { return Ok(()) };
+        let unread = |(kept, from): &(Kept, u64)| *from < kept.bytes();
+        if let Some(index) = rest.streams.iter().position(unread) {
+            let (kept, from) = rest.streams[index].clone();
+            let part = kept.next(from).await?;
+            let offset_bytes = kept.offset_of(from);
+            let end_offset_bytes = kept.offset_of(from + part.bytes.len() as u64);
+            let stretch = Stretch { offset_bytes, end_offset_bytes, more: part.more };
+            let taken = self.take(index, &part.bytes, stretch);
+            if let Some(Rest { streams, .. }) = &mut self.rest {
+                streams[index].1 += taken;
             }
+            return Ok(());
+        }
+        if rest.is_last {
+            self.ready.push_back(self.event("end", "complete".to_owned()));
+            self.ended = true;
+            return Ok(());
+        }
+        // An error means that the engine is gone.
+        self.ended = self.events.changed().await.is_err();
+        self.rest = None;
+        Ok(())
+    }
+
+    /// Makes pieces of what has come of a stream; yields how much of it that took.
+    fn take(&mut self, index: usize, bytes: &[u8], stretch: Stretch) -> u64 {
+        let mut taken = 0;
+        loop {
+            let (text, length) = first_piece(&bytes[taken..], stretch.more);
+            if length == 0 {
+                return taken as u64; // The rest of a character is yet to come.
+            }
+            let offset_bytes = stretch.offset_bytes + taken as u64;
             let piece = LogPiece { stream: self.streams[index], offset_bytes, text: shown(&text) };
-            offset_bytes += length as u64;
-            bytes = &bytes[length..];
-            self.cursor.offsets[index] = offset_bytes;
+            taken += length;
+            let is_all = taken == bytes.len();
+            let next = if is_all { stretch.end_offset_bytes } else { offset_bytes + length as u64 };
+            self.cursor.offsets[index] = next;
             let data = serde_json::to_string(&piece).expect("text is good JSON");
             let event = Event::default().id(self.cursor.text()).data(data);
             self.ready.push_back(event);
@@ -230,33 +284,9 @@ impl Follower {
     }
 }
 
-/// What a viewer who has seen the first `seen` bytes of a stream has yet to see of the kept log.
-fn unseen<'a>(kept: &'a [u8], log: &Log, seen: u64) -> &'a [u8] {
-    let seen = usize::try_from(seen).unwrap_or(usize::MAX);
-    let (head, tail) = around_cut(kept, log.cut_bytes);
-    if seen <= head.len() {
-        return &kept[seen..];
-    }
-    let cut = usize::try_from(log.cut_bytes).unwrap_or(usize::MAX);
-    let seen_of_tail = seen.saturating_sub(head.len()).saturating_sub(cut);
-    tail.get(seen_of_tail..).unwrap_or_default()
-}
-
-/// What is before and behind the line that marks the place of the bytes that were left out.
-fn around_cut(kept: &[u8], cut_bytes: u64) -> (&[u8], &[u8]) {
-    let mark = format!("\n[... {cut_bytes} bytes cut here ...]\n").into_bytes();
-    // Both parts are of one size, so the mark is in the middle; a program that prints such a line
-    // itself is not taken for it.
-    let start = kept.len().saturating_sub(mark.len()) / 2;
-    let found = cut_bytes > 0 && kept[start..].starts_with(&mark);
-    if found { (&kept[..start], &kept[start + mark.len()..]) } else { (kept, &[]) }
-}
-
 #[cfg(test)]
 mod tests {
-    use campusgrid_protocol::task::{Content, Log};
-
-    use super::{Cursor, unseen};
+    use super::Cursor;
 
     #[test]
     fn ids_of_events_are_read_back() {
@@ -293,25 +323,5 @@ mod tests {
         let mut plain = Cursor::parse("500", 1).unwrap();
         assert!(!plain.turn_to(3));
         assert_eq!(plain.text(), "3:500");
-    }
-
-    #[test]
-    fn the_kept_log_continues_where_the_live_one_stopped() {
-        let check = |kept: &str, cut_bytes, seen, expected: &str| {
-            let log = Log { content: Content::Inline(Vec::new()), cut_bytes };
-            let rest = unseen(kept.as_bytes(), &log, seen);
-            assert_eq!(std::str::from_utf8(rest).unwrap(), expected, "seen {seen}");
-        };
-        check("0123456789", 0, 0, "0123456789");
-        check("0123456789", 0, 4, "456789");
-        check("0123456789", 0, 10, "");
-        check("0123456789", 0, 99, "");
-        // 100 bytes of which 0-4 and 95-99 are kept.
-        let cut = "01234\n[... 90 bytes cut here ...]\nvwxyz";
-        check(cut, 90, 3, "34\n[... 90 bytes cut here ...]\nvwxyz");
-        check(cut, 90, 50, "vwxyz");
-        check(cut, 90, 98, "yz");
-        check(cut, 90, 100, "");
-        check(cut, 90, u64::MAX, "");
     }
 }

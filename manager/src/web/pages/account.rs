@@ -112,7 +112,9 @@ pub(in crate::web) async fn log_in(
     let name = fields.text("name").trim().to_owned();
     let password = fields.text("password").to_owned();
     let next = fields.text("next").to_owned();
-    match check_password(&site, &caller, rest::Login { name: name.clone(), password }).await {
+    match check_password(&site, &caller, rest::accounts::Login { name: name.clone(), password })
+        .await
+    {
         Ok((user, token)) => Ok(enter(&site, &caller, &user, token, &next)?),
         Err(error) if error.describe().0.is_server_error() => Err(error.into()),
         Err(error) => {
@@ -144,7 +146,7 @@ pub(in crate::web) async fn register(
 ) -> Result<Response, PageError> {
     let given =
         |name: &str| Some(fields.text(name).trim().to_owned()).filter(|text| !text.is_empty());
-    let body = rest::Register {
+    let body = rest::accounts::Register {
         name: fields.text("name").trim().to_owned(),
         password: fields.text("password").to_owned(),
         email: given("email"),

@@ -1,5 +1,7 @@
 //! Forms as browsers send them: texts by name, so that what was typed can be shown again.
 
+pub(in crate::web) mod files;
+
 use std::collections::BTreeMap;
 
 use axum::extract::{Form, FromRequest, FromRequestParts, Request};

@@ -2,6 +2,8 @@
 
 pub(super) mod account;
 pub(super) mod add_worker;
+pub(super) mod draft;
+pub(super) mod files;
 mod form;
 pub(super) mod job;
 pub(super) mod jobs;

@@ -3,12 +3,12 @@
 use askama::Template;
 use askama_web::WebTemplate;
 use axum::extract::State;
-use campusgrid_protocol::rest::Stats;
+use campusgrid_protocol::rest::operate::Stats;
 
 use super::jobs::JobRow;
 use super::{Frame, PageError, Visitor};
 use crate::web::credits::read_stats;
-use crate::web::jobs::{Part, read_list};
+use crate::web::jobs::{JobPart, read_list};
 use crate::web::{Site, words};
 
 /// Jobs shown here; all are on a page of their own.
@@ -32,7 +32,7 @@ pub(in crate::web) async fn overview(
 ) -> Result<OverviewPage, PageError> {
     let frame = visitor.frame.following_grid(&site); // Before reading: nothing after it is missed.
     let stats = read_stats(&site).await?;
-    let page = read_list(&site, visitor.login.viewer(), Part::first(JOBS_SHOWN)).await?;
+    let page = read_list(&site, visitor.login.viewer(), JobPart::first(JOBS_SHOWN)).await?;
     let now = site.clock.now();
     Ok(OverviewPage {
         frame,

@@ -22,6 +22,7 @@ use crate::web::caller::Caller;
 use crate::web::cookie::Cookie;
 use crate::web::error::WebError;
 use crate::web::extract::{Named, Params};
+use crate::web::notices::make_webhook_secret;
 use crate::web::words::{self, Moment};
 
 /// What was done just before, to say so.
@@ -70,6 +71,9 @@ pub(in crate::web) struct AccountPage {
     password_min: usize,
     /// Shown this once.
     new_token: Option<String>,
+    /// What webhooks are signed with from now on; shown this once.
+    new_secret: Option<String>,
+    has_secret: bool,
     notice: &'static str,
     problem: String,
     errors: Vec<FieldError>,
@@ -77,7 +81,8 @@ pub(in crate::web) struct AccountPage {
 
 impl AccountPage {
     async fn new(site: &Site, visitor: Visitor, fields: &Fields) -> Result<Self, WebError> {
-        let now = site.clock.now();
+        let (now, user) = (site.clock.now(), visitor.login.id());
+        let secret = site.readers.read(move |reader| reader.webhook_secret(user)).await?;
         let sessions = read_sessions(site, &visitor.login).await?;
         let tokens = read_tokens(site, &visitor.login).await?;
         let session = |session: Session| SessionRow {
@@ -105,6 +110,8 @@ impl AccountPage {
             token_days_max: TOKEN_DAYS_MAX,
             password_min: PASSWORD_MIN,
             new_token: None,
+            new_secret: None,
+            has_secret: secret.is_some(),
             notice: "",
             problem: String::new(),
             errors: Vec::new(),
@@ -203,6 +210,17 @@ pub(in crate::web) async fn close_token(
 ) -> Result<Redirect, PageError> {
     revoke_token(&site, &form.visitor.login, token).await?;
     Ok(Redirect::to("/account?done=token"))
+}
+
+/// `POST /account/webhook-secret`: a new one, which takes the place of any before.
+pub(in crate::web) async fn new_webhook_secret(
+    State(site): State<Site>,
+    SignedForm { visitor, .. }: SignedForm,
+) -> Result<AccountPage, PageError> {
+    let made = make_webhook_secret(&site, &visitor.login).await?;
+    let mut page = AccountPage::new(&site, visitor, &Fields::default()).await?;
+    page.new_secret = Some(made.secret);
+    Ok(page)
 }
 
 /// The page once more, with what was wrong.

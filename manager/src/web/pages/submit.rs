@@ -2,28 +2,35 @@
 
 mod examples;
 mod offers;
+pub(in crate::web) mod quote;
 mod read;
+mod sections;
+mod write;
 
 use askama::Template;
 use askama_web::WebTemplate;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use campusgrid_core::money::Micros;
-use campusgrid_protocol::rest::{FieldError, Quote};
+use campusgrid_protocol::id::JobId;
+use campusgrid_protocol::rest::{FieldError, Submit};
 use serde::Deserialize;
 
 use super::account::error_of;
-use super::form::{Fields, SignedForm};
+use super::draft::{DraftView, bring, make_draft, view_draft};
+use super::form::Fields;
+use super::form::files::FilesForm;
 use super::{Frame, PageError, Visitor};
-use crate::web::auth::Login;
+use crate::web::Site;
 use crate::web::error::WebError;
 use crate::web::extract::Params;
-use crate::web::jobs::{make_job, make_quote};
-use crate::web::{Site, words};
+use crate::web::jobs::launch::launch_draft;
+use crate::web::jobs::submit::make_job;
 use examples::{EXAMPLES, Example};
-use offers::{FEATURE_FIELD, Offers};
-use read::{DEFAULTS, read};
+use offers::Offers;
+use quote::{QuoteView, view_quote};
+use read::{DEFAULTS, read, read_leniently};
+use sections::{AfterRow, LimitsView, MailView, OwnJob, after_rows, own_jobs};
 
 /// The example to begin with.
 #[derive(Debug, Deserialize)]
@@ -33,7 +40,7 @@ pub(in crate::web) struct From {
 
 #[derive(Template, WebTemplate)]
 #[template(path = "submit.html")]
-struct SubmitPage {
+pub(super) struct SubmitPage {
     frame: Frame,
     fields: Fields,
     errors: Vec<FieldError>,
@@ -41,8 +48,15 @@ struct SubmitPage {
     examples: &'static [Example],
     offers: Offers,
     quote: QuoteView,
+    mail: MailView,
+    limits: LimitsView,
+    afters: Vec<AfterRow>,
+    /// Own jobs that another may wait for.
+    recent: Vec<OwnJob>,
     /// Makes a form that is sent twice one job.
     key: String,
+    /// What is continued, if something is.
+    draft: Option<DraftView>,
 }
 
 impl SubmitPage {
@@ -55,57 +69,13 @@ impl SubmitPage {
         error_of(&self.errors, name)
     }
 
-    /// Whether something in the part that is folded away is not as it was shown first, or wrong.
-    fn uses_more(&self) -> bool {
-        let is_set = |name: &&str| !self.value(name).is_empty() || !self.error(name).is_empty();
-        ["uv_lock", "flags", "labels", "image", "shared_tmp"].iter().any(is_set)
-            || self.value("isolation") != "docker"
-            || self.fields.named(FEATURE_FIELD).next().is_some()
-            || !self.error("isolation").is_empty()
+    /// Where the form goes.
+    fn action(&self) -> String {
+        match &self.draft {
+            None => "/submit".to_owned(),
+            Some(draft) => format!("/jobs/{}/launch", draft.id),
+        }
     }
-}
-
-/// How well a machine must confine a job at least: what the form sends, a name, and what it means.
-const LEVELS: [(&str, &str, &str); 4] = [
-    (
-        "docker",
-        "A sandbox or a container (usual)",
-        "The job sees nothing of the machine and of other jobs but the system's programs.",
-    ),
-    (
-        "full",
-        "A sandbox of the system's own",
-        "Not in a container of Docker or Podman, which takes longer to start.",
-    ),
-    (
-        "restricted",
-        "A restricted one will do",
-        "More machines fit, but jobs there are less apart: other programs can see that yours runs \
-         and may read what it leaves in shared folders.",
-    ),
-    (
-        "none",
-        "None at all",
-        "For machines of your own: without a sandbox, a machine runs only its owner's jobs.",
-    ),
-];
-
-/// The price and who could run it, or what keeps them from being known.
-#[derive(Template, WebTemplate, Default)]
-#[template(path = "quote.html")]
-struct QuoteView {
-    problem: String,
-    task: String,
-    total: String,
-    balance: String,
-    /// Empty if the balance covers the job.
-    short: String,
-    tasks: u32,
-    online: u32,
-    able: u32,
-    free: u32,
-    /// Features that no connected machine offers, with commas between them.
-    missing: String,
 }
 
 /// `GET /submit`.
@@ -127,117 +97,157 @@ pub(in crate::web) async fn empty_form(
         }
     }
     fields.set("key", &fresh_key()?);
-    Ok(show(&site, visitor, fields, None).await?.into_response())
+    Ok(show(&site, visitor, fields, None, None).await?.into_response())
 }
 
-/// `POST /submit`.
+/// `POST /submit`. With files it becomes a draft first, which stays if it cannot be launched.
 pub(in crate::web) async fn submit(
     State(site): State<Site>,
-    form: SignedForm,
+    form: FilesForm,
 ) -> Result<Response, PageError> {
-    let SignedForm { visitor, fields } = form;
-    let key =
-        Some(fields.text("key").chars().take(64).collect()).filter(|key: &String| !key.is_empty());
-    let made = match read(&fields) {
-        Ok(body) => make_job(&site, &visitor.login, key, body).await,
-        Err(errors) => Err(WebError::Fields(errors)),
+    let FilesForm { visitor, fields, files } = form;
+    if files.is_empty() {
+        let made = match read(&fields) {
+            Ok(body) => make_job(&site, &visitor.login, key_of(&fields), body).await,
+            Err(errors) => Err(WebError::Fields(errors)),
+        };
+        return match made {
+            Ok(submitted) => Ok(to_job(submitted.job, &fields)),
+            Err(error) => again(&site, visitor, fields, None, error).await,
+        };
+    }
+    let draft = match make_draft(&site, &visitor.login, key_of(&fields), kept(&fields)).await {
+        Ok(draft) => draft,
+        Err(error) => return again(&site, visitor, fields, None, error).await,
     };
-    match made {
-        Ok(submitted) => Ok(Redirect::to(&format!("/jobs/{}", submitted.job)).into_response()),
-        Err(error) if error.describe().0 == StatusCode::INTERNAL_SERVER_ERROR => Err(error.into()),
-        Err(error) => {
-            let status = error.describe().0;
-            Ok((status, show(&site, visitor, fields, Some(error)).await?).into_response())
-        }
+    match bring(&site, &visitor.login, draft, files, &fields).await {
+        Ok(()) => launch(&site, visitor, fields, draft).await,
+        Err(error) => again(&site, visitor, fields, Some(draft), error).await,
     }
 }
 
-/// `POST /submit/quote`: what the form as it is now would cost. Changes nothing.
-pub(in crate::web) async fn quote(State(site): State<Site>, form: SignedForm) -> Response {
-    view_quote(&site, &form.visitor.login, &form.fields).await.into_response()
+/// `POST /submit/draft`: keeps the form, finished or not, to get files and be launched.
+pub(in crate::web) async fn save_draft(
+    State(site): State<Site>,
+    form: FilesForm,
+) -> Result<Response, PageError> {
+    let FilesForm { visitor, fields, files } = form;
+    let draft = match make_draft(&site, &visitor.login, key_of(&fields), kept(&fields)).await {
+        Ok(draft) => draft,
+        Err(error) => return again(&site, visitor, fields, None, error).await,
+    };
+    match bring(&site, &visitor.login, draft, files, &fields).await {
+        Ok(()) => Ok(Redirect::to(&format!("/jobs/{draft}")).into_response()),
+        Err(error) => again(&site, visitor, fields, Some(draft), error).await,
+    }
 }
 
-async fn show(
+/// Launches a draft as the form says.
+pub(super) async fn launch(
     site: &Site,
     visitor: Visitor,
     fields: Fields,
+    draft: JobId,
+) -> Result<Response, PageError> {
+    // Not the key that the draft was made under.
+    let key = key_of(&fields).map(|key| format!("{key}-launch"));
+    let launched = match read(&fields) {
+        Ok(body) => launch_draft(site, &visitor.login, draft, key, Some(body)).await,
+        Err(errors) => Err(WebError::Fields(errors)),
+    };
+    match launched {
+        Ok(submitted) => Ok(to_job(submitted.job, &fields)),
+        Err(error) => again(site, visitor, fields, Some(draft), error).await,
+    }
+}
+
+/// The page of a draft as it was kept.
+pub(super) async fn continue_draft(
+    site: &Site,
+    visitor: Visitor,
+    draft: JobId,
+) -> Result<Response, PageError> {
+    let stored = super::draft::stored(site, &visitor, draft).await?;
+    let mut fields = match serde_json::from_str::<Submit>(&stored.submit) {
+        Ok(body) => write::write(&body),
+        // What another version has kept may read as nothing; its files are there all the same.
+        Err(_) => Fields::default(),
+    };
+    fields.set("key", &fresh_key()?);
+    Ok(show(site, visitor, fields, Some(draft), None).await?.into_response())
+}
+
+/// The form once more, with what was typed, and what was wrong with it.
+pub(super) async fn again(
+    site: &Site,
+    visitor: Visitor,
+    mut fields: Fields,
+    draft: Option<JobId>,
+    error: WebError,
+) -> Result<Response, PageError> {
+    let status = error.describe().0;
+    if status == StatusCode::INTERNAL_SERVER_ERROR || matches!(error, WebError::NotFound) {
+        return Err(error.into());
+    }
+    fields.set("key", &fresh_key()?); // What was refused leaves nothing for a repeated one to find.
+    Ok((status, show(site, visitor, fields, draft, Some(error)).await?).into_response())
+}
+
+pub(super) async fn show(
+    site: &Site,
+    visitor: Visitor,
+    fields: Fields,
+    draft: Option<JobId>,
     error: Option<WebError>,
 ) -> Result<SubmitPage, PageError> {
-    let quote = view_quote(site, &visitor.login, &fields).await;
+    let quote = view_quote(site, &visitor.login, &fields, draft).await;
     let errors = error.as_ref().map(WebError::fields).unwrap_or_default();
     let problem = match &error {
         Some(_) if !errors.is_empty() => "Please correct the fields marked below.".to_owned(),
         Some(error) => error.describe().2,
         None => String::new(),
     };
-    let frame = visitor.frame.following_grid(site);
-    let offers = Offers::of(&site.engine.snapshot(), &fields);
-    let key = fields.text("key").to_owned();
-    Ok(SubmitPage { frame, fields, errors, problem, examples: &EXAMPLES, offers, quote, key })
-}
-
-async fn view_quote(site: &Site, login: &Login, fields: &Fields) -> QuoteView {
-    // The price does not depend on the texts, which may not be there yet or be long.
-    let mut numbers = fields.clone();
-    for name in ["requirements", "uv_lock", "flags", "name"] {
-        numbers.set(name, "");
-    }
-    numbers.set("source", "-");
-    let made = match read(&numbers) {
-        Ok(body) => {
-            let tasks = body.tasks;
-            make_quote(site, login, body).await.map(|quote| (quote, tasks))
-        }
-        Err(errors) => Err(WebError::Fields(errors)),
+    let mail = MailView::of(site, visitor.login.id()).await?;
+    let recent = own_jobs(site, visitor.login.viewer()).await?;
+    let draft = match draft {
+        Some(draft) => Some(view_draft(site, &visitor, draft).await?),
+        None => None,
     };
-    match made {
-        Ok((quote, tasks)) => QuoteView::new(&quote, tasks),
-        Err(error) => {
-            error.log();
-            let fields = error.fields();
-            let wrong =
-                fields.first().map(|error| format!("{} {}", label(&error.field), error.message));
-            QuoteView { problem: wrong.unwrap_or(error.describe().2), ..QuoteView::default() }
-        }
-    }
+    Ok(SubmitPage {
+        frame: visitor.frame.following_grid(site),
+        offers: Offers::of(&site.engine.snapshot(), &fields),
+        limits: LimitsView::of(site),
+        afters: after_rows(&fields),
+        key: fields.text("key").to_owned(),
+        examples: &EXAMPLES,
+        fields,
+        errors,
+        problem,
+        recent,
+        mail,
+        quote,
+        draft,
+    })
 }
 
-impl QuoteView {
-    fn new(quote: &Quote, tasks: u32) -> Self {
-        let short = Micros(quote.total_micros) - Micros(quote.balance_micros);
-        Self {
-            problem: String::new(),
-            task: words::exact_credits(quote.task_micros),
-            total: words::exact_credits(quote.total_micros),
-            balance: words::credits(quote.balance_micros),
-            short: if short > Micros::ZERO { short.to_string() } else { String::new() },
-            tasks,
-            online: quote.workers_online,
-            able: quote.workers_fit,
-            free: quote.workers_free,
-            missing: quote.labels_missing.join(", "),
-        }
-    }
+/// What of a form is kept in a draft: all that can be read.
+fn kept(fields: &Fields) -> Submit {
+    read_leniently(fields).0
 }
 
-/// A field as the form calls it.
-fn label(field: &str) -> &str {
-    match field {
-        "tasks" => "Tasks",
-        "cores" => "Cores",
-        "ram_mib" => "Memory",
-        "disk_mib" => "Disk",
-        "gpus" => "GPUs",
-        "gpu_memory_mib" => "Memory of each GPU",
-        "time_limit_s" => "Time limit",
-        "labels" => "A feature",
-        "image" => "Image",
-        "isolation" => "Isolation",
-        other => other,
-    }
+fn key_of(fields: &Fields) -> Option<String> {
+    let key: String = fields.text("key").chars().filter(char::is_ascii_graphic).take(64).collect();
+    Some(key).filter(|key| !key.is_empty())
 }
 
-fn fresh_key() -> Result<String, WebError> {
+/// To the page of a new job, whose script is told if this browser is to tell of it.
+fn to_job(job: u64, fields: &Fields) -> Response {
+    let tell = if fields.text("notify_browser").is_empty() { "" } else { "?tell=browser" };
+    Redirect::to(&format!("/jobs/{job}{tell}")).into_response()
+}
+
+/// A key that nobody has used.
+pub(super) fn fresh_key() -> Result<String, WebError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(WebError::Random)?;
     Ok(format!("form-{:032x}", u128::from_le_bytes(bytes)))

@@ -24,10 +24,13 @@ use crate::web::extract::{Named, Params};
 use crate::web::public_url::PublicUrl;
 use crate::web::words::{self, Moment};
 
-/// What was done just before, to say so.
-#[derive(Debug, Deserialize)]
-pub(in crate::web) struct Done {
-    #[serde(default)]
+/// Which part of the list.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::web) struct Wanted {
+    /// Those with higher numbers only.
+    after: u64,
+    /// What was done just before, to say so.
     done: String,
 }
 
@@ -127,9 +130,9 @@ impl UsersPage {
 pub(in crate::web) async fn users(
     State(site): State<Site>,
     visitor: Visitor,
-    Params(part): Params<UserPart>,
-    Params(Done { done }): Params<Done>,
+    Params(Wanted { after, done }): Params<Wanted>,
 ) -> Result<UsersPage, PageError> {
+    let part = UserPart { after, limit: None };
     let mut page = UsersPage::new(&site, visitor, part, &Fields::default()).await?;
     page.notice = match done.as_str() {
         "role" => "The role is changed.",

@@ -8,6 +8,7 @@ use campusgrid_core::snapshot::{NewcomerView, WorkerView};
 use campusgrid_protocol::id::WorkerId;
 use campusgrid_protocol::resource::Isolation;
 use campusgrid_protocol::rest::workers::WorkerGpu;
+use campusgrid_protocol::task::LABEL_4;
 use serde::Deserialize;
 
 use super::form::SignedForm;
@@ -217,7 +218,8 @@ impl LinkCard {
         let notes = if may_change(view, login) { &*link.isolation_notes } else { &[] };
         let (capacity, free) = (&link.capacity, &link.free);
         let (isolation, isolation_words, isolation_meaning) = describe(link.isolation);
-        let labels = most_precise(link.offer.labels()).map(|label| words::visible(label));
+        let told = most_precise(link.offer.labels()).filter(|label| label.as_str() != LABEL_4);
+        let labels = told.map(|label| words::visible(label));
         let (images, features) = labels.partition(|label| label.starts_with(IMAGE));
         Some(Self {
             cpu_millis: capacity.cpu_millis,

@@ -1,5 +1,7 @@
 //! What a job asked for, in words.
 
+mod terms;
+
 use campusgrid_protocol::rest::JobDetail;
 use campusgrid_protocol::task::Packages;
 
@@ -21,6 +23,11 @@ pub(super) struct Asked {
     pub(super) image: String,
     pub(super) isolation: &'static str,
     pub(super) shared_tmp: bool,
+    /// The file that is run in place of a source; empty if there is none.
+    pub(super) entry: String,
+    pub(super) arguments: Vec<String>,
+    /// What is asked of the grid beyond that: a title and words for each.
+    pub(super) terms: Vec<(&'static str, String)>,
 }
 
 /// A file that came with the job.
@@ -59,6 +66,9 @@ impl Asked {
             image: detail.image.clone().unwrap_or_default(),
             isolation: words::least_isolation(detail.isolation),
             shared_tmp: detail.shared_tmp,
+            entry: words::visible(detail.entry.as_deref().unwrap_or_default()),
+            arguments: detail.arguments.iter().map(|argument| words::visible(argument)).collect(),
+            terms: terms::words_of(detail),
         }
     }
 }

@@ -65,7 +65,7 @@ pub(super) const EXAMPLES: [Example; 9] = [
         source: example_file!("primes_array.py"),
         fields: &[
             ("ram_mib", "256"),
-            ("tasks", "8"),
+            ("array", "0-7"),
             ("time_limit_s", "120"),
             ("shared_tmp", "on"),
         ],

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use campusgrid_core::snapshot::Snapshot;
+use campusgrid_protocol::task::LABEL_4;
 use campusgrid_protocol::text::{DEFAULT_IMAGE, check_feature, check_image};
 
 use crate::web::pages::form::Fields;
@@ -56,6 +57,8 @@ impl Offers {
             // What machines say of themselves is no better than what anybody types.
             match label.strip_prefix("image:") {
                 Some(image) => offers.suggest_image(image),
+                // Required where it is needed, and nothing that people choose.
+                None if label == LABEL_4 => {}
                 // With every version of every tool the list would be long; those can be typed.
                 None if !chosen.contains(&label) && label.contains('/') => {}
                 None if check_feature(label).is_ok() => {

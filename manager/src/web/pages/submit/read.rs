@@ -1,15 +1,17 @@
 //! The form as a request of the API, with what is wrong with fields that cannot be one.
 
+pub(super) mod terms;
+
 use campusgrid_protocol::resource::Isolation;
+use campusgrid_protocol::rest::submit::Brought;
 use campusgrid_protocol::rest::{FieldError, Submit, WorkKind};
 
 use super::offers::FEATURE_FIELD;
 use crate::web::pages::form::Fields;
 
 /// What the form shows before anybody has typed: what the API takes for fields that are absent.
-pub(super) const DEFAULTS: [(&str, &str); 9] = [
+pub(super) const DEFAULTS: [(&str, &str); 8] = [
     ("kind", "python"),
-    ("tasks", "1"),
     ("cores", "1"),
     ("ram_mib", "512"),
     ("disk_mib", "256"),
@@ -25,6 +27,20 @@ pub(super) const DEFAULTS: [(&str, &str); 9] = [
 ///
 /// All fields that are wrong.
 pub(super) fn read(fields: &Fields) -> Result<Submit, Vec<FieldError>> {
+    let (body, mut errors) = read_leniently(fields);
+    if errors.is_empty() {
+        return Ok(body);
+    }
+    let unreadable = |found: &FieldError| errors.iter().all(|error| error.field != found.field);
+    let checked = body.check(Brought::Later);
+    let more: Vec<FieldError> = checked.err().into_iter().flatten().filter(unreadable).collect();
+    errors.extend(more);
+    Err(errors)
+}
+
+/// The form as a request, with something harmless where a field cannot be read: what of a form that
+/// is not finished can be kept.
+pub(super) fn read_leniently(fields: &Fields) -> (Submit, Vec<FieldError>) {
     let mut errors = Vec::new();
     let kind = kind(fields.text("kind")).unwrap_or_else(|| {
         errors.push(wrong("kind", "must be Python, C or a shell command"));
@@ -42,33 +58,43 @@ pub(super) fn read(fields: &Fields) -> Result<Submit, Vec<FieldError>> {
         })
     };
     let gpus = number("gpus");
+    let (cores, ram_mib, disk_mib) = (number("cores"), number("ram_mib"), number("disk_mib"));
+    let (gpu_memory_mib, time_limit_s) = (number("gpu_memory_mib"), number("time_limit_s"));
     let body = Submit {
         kind,
         name: non_empty(fields.text("name")),
         source: lines(fields.text("source")),
-        requirements: of_kind(kind, WorkKind::Python, || requirements(fields)),
+        entry: non_empty(fields.text("entry")),
+        arguments: listed(fields.text("arguments"), str::to_owned),
+        requirements: of_kind(kind, WorkKind::Python, || trimmed(fields.text("requirements"))),
         uv_lock: of_kind(kind, WorkKind::Python, || uv_lock(fields)),
         flags: of_kind(kind, WorkKind::C, || words(fields.text("flags"))),
         labels: labels(fields),
         image: non_empty(fields.text("image")),
         isolation: Some(isolation),
         shared_tmp: !fields.text("shared_tmp").is_empty(),
-        tasks: number("tasks"),
-        cores: number("cores"),
-        ram_mib: number("ram_mib"),
-        disk_mib: number("disk_mib"),
+        tasks: 1,
+        array: non_empty(fields.text("array")),
+        lines_file: non_empty(fields.text("lines_file")),
+        at_once: terms::number(fields, "at_once", &mut errors),
+        outputs: trimmed(fields.text("outputs")),
+        after: terms::after(fields, &mut errors),
+        retries: terms::number(fields, "retries", &mut errors).unwrap_or(0),
+        backoff_s: terms::number(fields, "backoff_s", &mut errors).unwrap_or(0),
+        warn_s: terms::number(fields, "warn_s", &mut errors).unwrap_or(0),
+        deadline_at_ms: terms::deadline(fields, &mut errors),
+        priority: terms::number(fields, "priority", &mut errors).unwrap_or(0),
+        hold: !fields.text("hold").is_empty(),
+        notify: terms::notify(fields),
+        draft: false,
+        cores,
+        ram_mib,
+        disk_mib,
         gpus: u16::try_from(gpus).unwrap_or(u16::MAX),
-        gpu_memory_mib: number("gpu_memory_mib"),
-        time_limit_s: number("time_limit_s"),
+        gpu_memory_mib,
+        time_limit_s,
     };
-    if errors.is_empty() {
-        return Ok(body);
-    }
-    let unreadable = |found: &FieldError| errors.iter().all(|error| error.field != found.field);
-    let more: Vec<FieldError> =
-        body.check().err().into_iter().flatten().filter(unreadable).collect();
-    errors.extend(more);
-    Err(errors)
+    (body, errors)
 }
 
 fn kind(text: &str) -> Option<WorkKind> {
@@ -96,10 +122,14 @@ fn of_kind<T: Default>(kind: WorkKind, wanted: WorkKind, read: impl FnOnce() -> 
     if kind == wanted { read() } else { T::default() }
 }
 
-/// One package a line.
-fn requirements(fields: &Fields) -> Vec<String> {
-    let text = fields.text("requirements");
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+/// Lines that are not empty, without the blanks around them.
+fn trimmed(text: &str) -> Vec<String> {
+    listed(text, |line| line.trim().to_owned())
+}
+
+/// Lines that are not empty.
+fn listed(text: &str, of_line: impl Fn(&str) -> String) -> Vec<String> {
+    text.lines().map(of_line).filter(|line| !line.is_empty()).collect()
 }
 
 fn uv_lock(fields: &Fields) -> Option<String> {
@@ -138,10 +168,10 @@ fn wrong(field: &str, message: &str) -> FieldError {
 #[cfg(test)]
 mod tests {
     use campusgrid_protocol::resource::Isolation;
+    use campusgrid_protocol::rest::submit::Brought;
 
     use super::super::examples::EXAMPLES;
     use super::{DEFAULTS, Fields, read};
-    use crate::web::jobs::check;
 
     fn form(changes: &[(&str, &str)]) -> Fields {
         let mut fields = Fields::default();
@@ -152,7 +182,7 @@ mod tests {
     }
 
     fn wrong_fields(changes: &[(&str, &str)]) -> Vec<String> {
-        let read = read(&form(changes)).and_then(|body| check(body).map(drop));
+        let read = read(&form(changes)).and_then(|body| body.check(Brought::Later).map(drop));
         read.err().into_iter().flatten().map(|error| error.field).collect()
     }
 
@@ -169,8 +199,8 @@ mod tests {
     #[test]
     fn all_fields_that_are_wrong_are_told_at_once() {
         assert_eq!(
-            wrong_fields(&[("cores", "two"), ("ram_mib", "-1"), ("source", " "), ("tasks", "0")]),
-            ["cores", "ram_mib", "source", "tasks"]
+            wrong_fields(&[("cores", "two"), ("ram_mib", "-1"), ("source", " "), ("array", "9-1")]),
+            ["cores", "ram_mib", "source", "array"]
         );
         for (name, text) in [
             ("kind", "cobol"),
@@ -179,7 +209,11 @@ mod tests {
             ("isolation", "strong"),
             ("image", "gcc:latest"),
             ("labels", "<b>"),
-            ("source", "# /// script\n# x = \n# ///"),
+            ("at_once", "all"),
+            ("retries", "300"),
+            ("priority", "1000"),
+            ("warn_s", "600"),
+            ("outputs", "../x"),
         ] {
             assert_eq!(wrong_fields(&[(name, text)]), [name]);
         }

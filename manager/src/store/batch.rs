@@ -1,0 +1,126 @@
+//! What one transaction changes many times, gathered and written once: balances, the counts of jobs, and
+//! what is told of jobs with many tasks.
+
+use std::collections::BTreeMap;
+
+use campusgrid_core::ledger::{Account, AccountId};
+use campusgrid_core::time::Timestamp;
+use campusgrid_protocol::id::JobId;
+use campusgrid_protocol::ranges::Ranges;
+use rusqlite::{Connection, params};
+
+use super::event::TaskKind;
+use super::numbering::Numberings;
+use super::progress::Moves;
+use super::statements;
+
+statements! {
+    ACCOUNT_SET = "INSERT INTO account (id, balance, earned, spent) VALUES (?1, ?2, ?3, ?4)
+        ON CONFLICT (id) DO UPDATE SET
+            balance = excluded.balance, earned = excluded.earned, spent = excluded.spent";
+    JOB_TALLY = "UPDATE job SET
+            leased = leased + ?2, open_runs = open_runs + ?3, succeeded = succeeded + ?4,
+            failed = failed + ?5, cancelled = cancelled + ?6, charged = charged + ?7,
+            stored_bytes = stored_bytes + ?8, ended_at = coalesce(?9, ended_at),
+            state = CASE
+                WHEN ?9 IS NULL THEN iif(?10 AND state = 'queued', 'running', state)
+                WHEN failed + ?5 > 0 THEN 'failed'
+                WHEN cancelled + ?6 > 0 THEN 'cancelled'
+                ELSE 'succeeded'
+            END
+        WHERE id = ?1";
+    TOTAL_ADD = "UPDATE total SET tasks_ended = tasks_ended + ?1 WHERE id = 1";
+}
+
+/// What is still to be written of a batch.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// As they stand at its end.
+    accounts: BTreeMap<AccountId, Account>,
+    tallies: BTreeMap<JobId, Tally>,
+    /// Positions of tasks of crowded jobs, by what happened to them, and when to the last.
+    pub(super) crowds: BTreeMap<(JobId, TaskKind), (Ranges, Timestamp)>,
+}
+
+/// By how much the counts of a job change.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) leased: i64,
+    pub(super) open_runs: i64,
+    pub(super) succeeded: u32,
+    pub(super) failed: u32,
+    pub(super) cancelled: u32,
+    /// Micro-credits.
+    pub(super) charged: i64,
+    pub(super) stored_bytes: i64,
+    pub(super) ended_at: Option<Timestamp>,
+    /// Whether a task has been given to a worker.
+    pub(super) begun: bool,
+    pub(super) moves: Moves,
+}
+
+impl Batch {
+    pub(super) fn account(&mut self, id: AccountId, account: Account) {
+        self.accounts.insert(id, account);
+    }
+
+    pub(super) fn tally(&mut self, job: JobId) -> &mut Tally {
+        self.tallies.entry(job).or_default()
+    }
+
+    pub(super) fn crowd(&mut self, job: JobId, kind: TaskKind, position: u32, at: Timestamp) {
+        let (positions, last) = self.crowds.entry((job, kind)).or_default();
+        positions.insert(position);
+        *last = at;
+    }
+
+    /// Writes what was gathered about one job, so that what follows finds it written.
+    pub(super) fn write_job(
+        &mut self,
+        connection: &Connection,
+        numberings: &mut Numberings,
+        job: JobId,
+    ) -> rusqlite::Result<()> {
+        let Some(tally) = self.tallies.remove(&job) else { return Ok(()) };
+        if !tally.moves.is_empty() {
+            tally.moves.write(connection, job, numberings.of(connection, job)?.tasks)?;
+        }
+        let Tally { leased, open_runs, succeeded, failed, cancelled, charged, .. } = tally;
+        let ended_at = tally.ended_at.map(|at| at.0);
+        let counts = params![
+            job.0,
+            leased,
+            open_runs,
+            succeeded,
+            failed,
+            cancelled,
+            charged,
+            tally.stored_bytes,
+            ended_at,
+            tally.begun
+        ];
+        connection.prepare_cached(JOB_TALLY)?.execute(counts)?;
+        let ended = succeeded + failed + cancelled;
+        if ended > 0 {
+            connection.prepare_cached(TOTAL_ADD)?.execute(params![ended])?;
+        }
+        Ok(())
+    }
+
+    /// Writes all but what is to be told.
+    pub(super) fn write(
+        &mut self,
+        connection: &Connection,
+        numberings: &mut Numberings,
+    ) -> rusqlite::Result<()> {
+        for (id, account) in std::mem::take(&mut self.accounts) {
+            let (balance, earned, spent) = (account.balance, account.earned, account.spent);
+            let values = params![id.code(), balance.0, earned.0, spent.0];
+            connection.prepare_cached(ACCOUNT_SET)?.execute(values)?;
+        }
+        while let Some(job) = self.tallies.keys().next().copied() {
+            self.write_job(connection, numberings, job)?;
+        }
+        Ok(())
+    }
+}
