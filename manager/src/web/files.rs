@@ -7,6 +7,7 @@ pub(super) mod outputs_zip;
 pub(super) mod quota;
 mod range;
 pub(super) mod retention;
+pub(super) mod turns;
 mod unpack;
 pub(super) mod uploads;
 mod zip;

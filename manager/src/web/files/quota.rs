@@ -8,9 +8,10 @@ use campusgrid_protocol::array::TASKS_MAX;
 use campusgrid_protocol::id::UserId;
 use campusgrid_protocol::input::INPUTS_MAX;
 use campusgrid_protocol::rest::files::Limits;
-use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::churn::{Brought, Churn};
+use super::turns::Turns;
 use crate::web::Site;
 use crate::web::auth::Login;
 use crate::web::error::WebError;
@@ -30,6 +31,9 @@ const ZIPS: Bounds = Bounds { of_one: 4, of_all: 32 };
 
 /// Archives that are unpacked at once: each keeps a processor busy, and a thread that blocks.
 const UNPACKING_MAX: usize = 2;
+
+/// Drafts whose files are read at once; each keeps a thread that blocks.
+const READING_MAX: usize = 4;
 
 /// Users who may be in each other's way when what they have brought is counted.
 const COUNTED_AT_ONCE: usize = 64;
@@ -59,11 +63,12 @@ impl FileLimits {
 pub(in crate::web) struct Traffic {
     uploads: Tally<UserId>,
     pub(super) zips: Tally<UserId>,
-    unpacking: Arc<Semaphore>,
-    unpacking_own: Arc<[Arc<Mutex<()>>; COUNTED_AT_ONCE]>,
+    /// Archives that are unpacked.
+    pub(super) unpacking: Turns,
+    /// Drafts whose files are read, to be launched or priced.
+    pub(in crate::web) reading: Turns,
     churn: Churn,
     counting: Arc<[Mutex<()>; COUNTED_AT_ONCE]>,
-    reading: Arc<[Arc<Mutex<()>>; COUNTED_AT_ONCE]>,
 }
 
 impl Default for Traffic {
@@ -71,20 +76,12 @@ impl Default for Traffic {
         Self {
             uploads: Tally::new(UPLOADS),
             zips: Tally::new(ZIPS),
-            unpacking: Arc::new(Semaphore::new(UNPACKING_MAX)),
-            unpacking_own: Arc::new(std::array::from_fn(|_| Arc::default())),
+            unpacking: Turns::new(UNPACKING_MAX),
+            reading: Turns::new(READING_MAX),
             churn: Churn::default(),
             counting: Arc::new([const { Mutex::const_new(()) }; COUNTED_AT_ONCE]),
-            reading: Arc::new(std::array::from_fn(|_| Arc::default())),
         }
     }
-}
-
-/// Held while an archive is unpacked.
-#[derive(Debug)]
-pub(super) struct UnpackTurn {
-    _own: OwnedMutexGuard<()>,
-    _place: OwnedSemaphorePermit,
 }
 
 impl Traffic {
@@ -95,18 +92,6 @@ impl Traffic {
     /// `UploadsBusy`.
     pub(in crate::web) fn upload(&self, user: UserId) -> Result<Held<UserId>, WebError> {
         self.uploads.take(user).ok_or(WebError::UploadsBusy)
-    }
-
-    /// Waits until an archive of this user may be unpacked: one at a time, so that nobody has all places.
-    pub(super) async fn unpack_turn(&self, user: UserId) -> UnpackTurn {
-        let own = Arc::clone(&self.unpacking_own[place_of(user)]).lock_owned().await;
-        let place = Arc::clone(&self.unpacking).acquire_owned().await;
-        UnpackTurn { _own: own, _place: place.expect("nothing closes it") }
-    }
-
-    /// Held while files of a user are read whole, by one request at a time.
-    pub(in crate::web) async fn read_turn(&self, user: UserId) -> OwnedMutexGuard<()> {
-        Arc::clone(&self.reading[place_of(user)]).lock_owned().await
     }
 
     /// Held while what a user has is counted and more is added, so that two do not both take the last
@@ -200,10 +185,10 @@ mod tests {
     #[tokio::test]
     async fn one_user_has_not_all_places_to_unpack() {
         let traffic = Traffic::default();
-        let first = traffic.unpack_turn(UserId(1)).await;
-        let mut second = pin!(traffic.unpack_turn(UserId(1)));
+        let first = traffic.unpacking.take(UserId(1)).await;
+        let mut second = pin!(traffic.unpacking.take(UserId(1)));
         assert!(second.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-        drop(traffic.unpack_turn(UserId(2)).await);
+        drop(traffic.unpacking.take(UserId(2)).await);
         drop(first);
         second.await;
     }

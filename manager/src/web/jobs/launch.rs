@@ -6,16 +6,16 @@ use std::io;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use bytes::Bytes;
 use campusgrid_core::effect::Refusal;
 use campusgrid_core::input::FilesOf;
 use campusgrid_protocol::id::{BlobHash, JobId};
-use campusgrid_protocol::input::Manifest;
+use campusgrid_protocol::input::{InputFile, Manifest};
 use campusgrid_protocol::rest::submit::{Brought, Checked};
 use campusgrid_protocol::rest::{
     ErrorBody, FieldError, SOURCE_MAX_BYTES, Submit, Submitted, WorkKind,
 };
 use campusgrid_protocol::task::BlobRef;
-use tokio::sync::Semaphore;
 
 use super::lines::{self, Lines, LinesError};
 use super::submit::{TRIES, Wish, check, counted, has_moved, idempotency_key, place, text_bytes};
@@ -119,17 +119,22 @@ const LINES_FILE_MAX_BYTES: u64 = 256 << 20;
 /// The arguments of a task are at most this long once they are filled in, as its worker has it. Bytes.
 const FILLED_MAX_BYTES: usize = 512 << 10;
 
-/// Drafts whose files are read at once, of all users; each takes a thread that blocks.
-static READ_AT_ONCE: Semaphore = Semaphore::const_new(4);
-
 /// The files of a draft, as far as launching it needs them.
 pub(super) struct Luggage {
     pub(super) revision: u64,
-    manifest: Manifest,
+    files: Vec<InputFile>,
+    /// None if there are no files.
+    manifest: Option<Encoded>,
     /// Of the file whose lines are tasks, if there is one; or what is wrong with it.
     lines: Result<Option<Lines>, FieldError>,
     /// The entry file's text, where it may say what it needs.
     entry: Option<String>,
+}
+
+/// A manifest as workers read it.
+struct Encoded {
+    blob: BlobRef,
+    content: Bytes,
 }
 
 impl Luggage {
@@ -151,20 +156,16 @@ impl Luggage {
         let blobs = site.blobs.clone();
         let lines_file = body.lines_file.clone();
         let entry_file = body.entry.clone().filter(|_| body.kind == WorkKind::Python);
-        let turn = site.files.read_turn(login.id()).await;
-        let place = READ_AT_ONCE.acquire().await.map_err(|closed| {
-            WebError::File(io::Error::other(closed)) // It is never closed.
-        })?;
+        let turn = site.files.reading.take(login.id()).await;
         let work = tokio::task::spawn_blocking(move || {
-            // Kept here, since whoever asks may go away, and the thread goes on.
-            let _held = (turn, place);
+            let _turn = turn;
             let blob_at = |path: Option<String>| {
                 files.iter().find(|file| Some(&file.path) == path.as_ref()).map(|file| file.blob)
             };
             let lines = lines_file_of(&blobs, blob_at(lines_file))?;
             let entry = blob_at(entry_file).map(|blob| text(&blobs, blob)).transpose()?.flatten();
-            let manifest = Manifest::check(files).expect("a draft's files were checked");
-            Ok(Self { revision, manifest, lines, entry })
+            let manifest = encoded(&files);
+            Ok(Self { revision, files, manifest, lines, entry })
         });
         work.await.unwrap_or_else(|panic| Err(WebError::File(io::Error::other(panic))))
     }
@@ -180,31 +181,30 @@ impl Luggage {
         if let Some(problem) = lines.and_then(|lines| too_long(&body.arguments, lines)) {
             return Err(wrong(problem));
         }
-        let files = &self.manifest.files;
-        let has = |path: &str| files.iter().any(|file| file.path == path);
-        let manifest = self.encoded().map(|content| blob_of(&content));
+        let has = |path: &str| self.files.iter().any(|file| file.path == path);
+        let manifest = self.manifest.as_ref().map(|manifest| manifest.blob);
         let lines = lines.map(|lines| lines.count);
         check(body, Brought::Files { manifest, has: &has, lines }, self.entry.as_deref())
     }
 
     /// Keeps what workers find all of the job's files by.
     async fn keep_manifest(&self, site: &Site) -> Result<(), WebError> {
-        let Some(content) = self.encoded() else { return Ok(()) };
-        let blobs = site.blobs.clone();
+        let Some(Encoded { content, .. }) = &self.manifest else { return Ok(()) };
+        let (blobs, content) = (site.blobs.clone(), content.clone());
         let kept = tokio::task::spawn_blocking(move || blobs.keep(&content)).await;
         kept.map_err(|panic| WebError::File(io::Error::other(panic)))??;
         Ok(())
     }
-
-    /// None if there are no files.
-    fn encoded(&self) -> Option<Vec<u8>> {
-        (!self.manifest.files.is_empty()).then(|| self.manifest.encode())
-    }
 }
 
-fn blob_of(content: &[u8]) -> BlobRef {
-    let hash = BlobHash(*blake3::hash(content).as_bytes());
-    BlobRef { hash, size_bytes: content.len() as u64 }
+fn encoded(files: &[InputFile]) -> Option<Encoded> {
+    if files.is_empty() {
+        return None;
+    }
+    let manifest = Manifest::check(files.to_vec()).expect("a draft's files were checked");
+    let content = Bytes::from(manifest.encode());
+    let hash = BlobHash(*blake3::hash(&content).as_bytes());
+    Some(Encoded { blob: BlobRef { hash, size_bytes: content.len() as u64 }, content })
 }
 
 /// What is wrong with arguments that the longest line would make too long for a worker.
@@ -246,4 +246,21 @@ fn text(blobs: &Blobs, file: BlobRef) -> Result<Option<String>, WebError> {
     }
     let content = std::fs::read(blobs.path(file.hash)).map_err(WebError::File)?;
     Ok(String::from_utf8(content).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FILLED_MAX_BYTES, Lines, too_long};
+
+    #[test]
+    fn arguments_fit_with_the_longest_line_filled_in() {
+        let lines = Lines { count: 2, longest_bytes: FILLED_MAX_BYTES / 4 };
+        let refused = |arguments: &[&str]| {
+            let arguments: Vec<String> = arguments.iter().map(|&one| one.to_owned()).collect();
+            too_long(&arguments, lines).is_some()
+        };
+        assert!(!refused(&["{line}", "{line} {line}", "{index}"]));
+        assert!(refused(&["{line}{line}{line}{line}"]));
+        assert!(refused(&["{line}", "{line}", "{line}", "{line}"]));
+    }
 }

@@ -116,7 +116,7 @@ pub(super) async fn unpack(
         biased;
         () = unpacking.given_up.cancelled() => return Err(WebError::UploadReplaced),
         () = site.shutdown.cancelled() => return Err(WebError::Ask(AskError::Stopping)),
-        turn = site.files.unpack_turn(user) => turn,
+        turn = site.files.unpacking.take(user) => turn,
     };
     let unpacking = spawn_blocking(move || {
         let unpacked = unpacking.run();
