@@ -114,6 +114,7 @@ function offerCopies() {
 function showLocalTimes(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
     time.title = new Date(time.dateTime).toLocaleString();
+    if ("local" in time.dataset) time.textContent = time.title;
   }
 }
 
@@ -129,9 +130,41 @@ function keepDetailsOpen() {
   });
 }
 
+// Moments that a form takes in the reader's own time: it is told how far that is from UTC. One that it
+// shows is in UTC until then.
+function useOwnTime(root) {
+  for (const zone of root.querySelectorAll("input[data-zone-minutes]")) {
+    const field = document.getElementById(zone.dataset.zoneMinutes);
+    const minutes = () => -new Date(field?.value || Date.now()).getTimezoneOffset();
+    if (zone.value) continue;
+    if (field?.value) {
+      const at = new Date(`${field.value}Z`);
+      field.value = new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+    }
+    zone.value = minutes();
+    field?.addEventListener("change", () => { zone.value = minutes(); });
+  }
+  for (const words of root.querySelectorAll("[data-zone-words]")) words.textContent = "your time";
+}
+
+// Buttons that name this browser's time zone.
+function offerZones() {
+  for (const button of document.querySelectorAll("button[data-zone-name]")) {
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      document.getElementById(button.dataset.zoneName).value = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    });
+  }
+}
+
 listen();
+useOwnTime(document);
+offerZones();
 offerFiles();
 offerCopies();
 keepDetailsOpen();
 showLocalTimes(document);
-document.body.addEventListener("htmx:afterSwap", () => showLocalTimes(document));
+document.body.addEventListener("htmx:afterSwap", () => {
+  showLocalTimes(document);
+  useOwnTime(document);
+});

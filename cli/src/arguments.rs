@@ -3,14 +3,18 @@
 pub mod account;
 pub mod job;
 pub mod machine;
+pub mod market;
+pub mod owner;
 pub mod submit;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use account::{Credits, Login, Register};
+use account::{Credits, Login, Register, Verify};
 use job::{Cancel, Files, Get, Jobs, Logs, ManyJobs, OneJob, Priority, Tasks};
 use machine::{Share, Unshare, Workers};
+use market::{Accept, Ask, Bid, Bids, Market, Prices, Withdraw};
+use owner::{Earnings, Pause, Resume, Rules};
 use submit::{Launch, Quote, Retry, Submit, Upload, Wait};
 
 const AFTER_HELP: &str = "\
@@ -51,6 +55,8 @@ pub enum Command {
     Logout,
     /// Open an account at a manager
     Register(Register),
+    /// Show that the address of one's account is one's own: some grids give credits for that
+    Verify(Verify),
     /// Submit a job: a script, a command, or files with one to run
     Submit(Submit),
     /// What a job would cost, and how many machines could run it
@@ -98,6 +104,30 @@ pub enum Command {
     /// Take a machine out of the grid
     #[command(visible_alias = "remove")]
     Unshare(Unshare),
+    /// When, how much and with whom a machine is shared
+    Rules(Rules),
+    /// Share a machine no more for now: what runs there is handed over
+    Pause(Pause),
+    /// Share a machine again
+    Resume(Resume),
+    /// What one's machines have earned
+    Earnings(Earnings),
+    /// List the jobs that take bids
+    Market(Market),
+    /// List the bids on a job, or of one's own machines
+    Bids(Bids),
+    /// Bid on a job for a machine, or change its bid
+    Bid(Bid),
+    /// Take a bid back
+    Withdraw(Withdraw),
+    /// Accept a bid on a job: the machine begins at once
+    Accept(Accept),
+    /// A machine's standing price
+    Ask(Ask),
+    /// What work costs right now, and has cost
+    Prices(Prices),
+    /// What a job has cost, and for what
+    Receipt(OneJob),
     /// Make the secret that webhooks are signed with anew
     WebhookSecret,
     /// Print completions for a shell

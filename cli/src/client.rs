@@ -198,8 +198,8 @@ impl Client {
         let body = serde_json::to_vec(body).expect("bodies of requests are good JSON");
         let mut headers = vec![("content-type", "application/json".to_owned())];
         headers.extend(key.map(|key| ("idempotency-key", key.0.clone())));
-        let is_patch = method == Method::PATCH;
-        let repeat = if key.is_some() || is_patch { Repeat::Harmless } else { Repeat::IfUnsent };
+        let sets = method == Method::PATCH || method == Method::PUT;
+        let repeat = if key.is_some() || sets { Repeat::Harmless } else { Repeat::IfUnsent };
         self.ask(&Ask { method, path, headers, body: &body, repeat })
     }
 

@@ -1,13 +1,18 @@
 //! What each command does.
 
 mod account;
+mod ask;
+mod bids;
 mod change;
 mod credits;
+mod earnings;
 mod files;
 mod get;
 mod jobs;
 mod login;
 mod logs;
+mod market;
+mod rules;
 mod share;
 mod show;
 mod submit;
@@ -35,6 +40,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
         Command::Login(login) => login::log_in(&global, login)?,
         Command::Logout => login::log_out(&global)?,
         Command::Register(register) => account::register(&global, register)?,
+        Command::Verify(verify) => account::verify(&open()?, &verify)?,
         Command::Completions { shell } => complete(shell),
         Command::Submit(submit) => return submit::submit(&open()?, submit),
         Command::Quote(quote) => submit::quote(&open()?, quote.what)?,
@@ -59,6 +65,18 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
         Command::Credits(credits) => credits::show(&open()?, &credits)?,
         Command::Share(share) => share::share(&open()?, share)?,
         Command::Unshare(unshare) => workers::remove(&open()?, &unshare)?,
+        Command::Rules(wanted) => rules::rules(&open()?, &wanted)?,
+        Command::Pause(wanted) => rules::pause(&open()?, &wanted)?,
+        Command::Resume(wanted) => rules::resume(&open()?, &wanted)?,
+        Command::Earnings(wanted) => earnings::show(&open()?, &wanted)?,
+        Command::Market(wanted) => market::list(&open()?, &wanted)?,
+        Command::Bids(wanted) => bids::list(&open()?, &wanted)?,
+        Command::Bid(wanted) => bids::place(&open()?, &wanted)?,
+        Command::Withdraw(wanted) => bids::withdraw(&open()?, &wanted)?,
+        Command::Accept(wanted) => bids::accept(&open()?, &wanted)?,
+        Command::Ask(wanted) => ask::ask(&open()?, &wanted)?,
+        Command::Prices(wanted) => market::prices(&open()?, &wanted)?,
+        Command::Receipt(one) => market::receipt(&open()?, &one)?,
         Command::WebhookSecret => account::webhook_secret(&open()?)?,
         Command::Docs => account::docs(&open()?),
     }

@@ -14,3 +14,4 @@ pub mod session;
 pub mod transfer;
 pub mod units;
 pub mod wait;
+pub mod week;

@@ -145,6 +145,35 @@ pub fn mib(size_mib: u32) -> String {
     bytes(u64::from(size_mib) << 20)
 }
 
+/// Reads credits such as `12`, `0.5` or `7.000001`. Micro-credits.
+///
+/// # Errors
+///
+/// What it would take, in words.
+pub fn parse_credits(text: &str) -> Result<i64, String> {
+    let wrong = || format!("{text:?} is no number of credits such as 12 or 0.5");
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number = !whole.is_empty() && is_digits(whole) && is_digits(part) && part.len() <= 6;
+    if !is_number || (text.contains('.') && part.is_empty()) {
+        return Err(wrong());
+    }
+    let part: i64 = format!("{part:0<6}").parse().map_err(|_| wrong())?;
+    let whole = whole.parse::<i64>().ok().and_then(|whole| whole.checked_mul(1_000_000));
+    whole.and_then(|whole| whole.checked_add(part)).ok_or_else(wrong)
+}
+
+/// A factor that is kept in thousandths: `1`, `1.25`.
+pub fn rate(permille: u32) -> String {
+    let text = format!("{}.{:03}", permille / 1000, permille % 1000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// How reliable a machine has been, of a hundred.
+pub fn score(permille: u32) -> String {
+    format!("{} %", permille / 10)
+}
+
 /// Micro-credits as credits, exactly: `7`, `7.0167`, `-0.000001`.
 pub fn credits(micros: i64) -> String {
     let (sign, all) = (if micros < 0 { "-" } else { "" }, micros.unsigned_abs());
@@ -154,7 +183,23 @@ pub fn credits(micros: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, credits, parse_mib, parse_moment, parse_seconds, span};
+    use super::{
+        bytes, credits, parse_credits, parse_mib, parse_moment, parse_seconds, rate, span,
+    };
+
+    #[test]
+    fn credits_are_read_exactly() {
+        for (text, micros) in
+            [("12", 12_000_000), ("0.5", 500_000), ("7.000001", 7_000_001), ("0", 0)]
+        {
+            assert_eq!(parse_credits(text), Ok(micros), "{text}");
+            assert_eq!(credits(micros), text);
+        }
+        for text in ["", ".", ".5", "1.", "-1", "+1", "1e3", "0.0000001", "9999999999999", "1,5"] {
+            assert!(parse_credits(text).is_err(), "{text}");
+        }
+        assert_eq!([1000, 1250, 2000, 1001].map(rate), ["1", "1.25", "2", "1.001"]);
+    }
 
     #[test]
     fn sizes_have_units() {

@@ -109,12 +109,13 @@ mod tests {
 
     fn task(end: &str, exit_code: Option<i32>, run_ms: u64) -> Task {
         serde_json::from_value(json!({
-            "index": 1, "state": "failed", "outputs": [], "left_behind": "",
+            "index": 1, "state": "failed", "outputs": [], "left_behind": "", "saved_ms": 0,
+            "checking": 0,
             "attempts": [{
                 "number": 1, "worker": 1, "worker_name": "w", "gpus": [], "leased_at_ms": 0,
                 "started_at_ms": 0, "ended_at_ms": 1, "end": end, "outcome": "x",
                 "exit_code": exit_code, "run_ms": run_ms, "cpu_ms": 0, "ram_peak_mib": 0,
-                "charged_micros": 0,
+                "price_micros": 0, "charged_micros": 0,
             }],
         }))
         .unwrap()

@@ -114,6 +114,10 @@ impl Berth {
             | Kind::Kill
             | Kind::Ping
             | Kind::Warn
+            | Kind::Freeze
+            | Kind::Thaw
+            | Kind::Save
+            | Kind::HandBack
             | Kind::Stdout
             | Kind::Stderr
             | Kind::Data => None,

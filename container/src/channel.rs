@@ -1,12 +1,15 @@
 //! The worker's end of a container's streams.
 
+use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
 use bollard::container::{AttachContainerResults, LogOutput};
 use bollard::errors::Error;
 use futures_util::{Stream, StreamExt};
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::wire::{Decoder, FRAME_BYTES_MAX, Frame, Kind, PIECE_BYTES, encode};
@@ -84,6 +87,22 @@ impl Channel {
     pub(crate) async fn send_contents(&mut self, contents: &[u8]) -> Result<(), Lost> {
         for piece in contents.chunks(PIECE_BYTES) {
             self.send(Kind::Content, piece).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a file of this length in pieces.
+    pub(crate) async fn send_file(&mut self, path: &Path, length: u64) -> Result<(), Lost> {
+        let failed = |error: io::Error| Lost { why: format!("{}: {error}", path.display()) };
+        let mut file = File::open(path).await.map_err(failed)?.take(length);
+        let (mut missing, mut piece) = (length, vec![0; PIECE_BYTES]);
+        while missing > 0 {
+            let read = file.read(&mut piece).await.map_err(failed)?;
+            if read == 0 {
+                return Err(failed(io::ErrorKind::UnexpectedEof.into()));
+            }
+            self.send(Kind::Content, &piece[..read]).await?;
+            missing -= read as u64;
         }
         Ok(())
     }

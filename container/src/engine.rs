@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::Docker;
+use campusgrid_sandbox::control::Controls;
 use campusgrid_sandbox::cpus::Cpus;
 use campusgrid_sandbox::plan::{Check, Exit, Plan, Progress, Report};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 use crate::berth::Berth;
 use crate::builder::hand_over;
@@ -108,7 +108,7 @@ impl Engine {
     /// Runs a plan in a container of `image`, to its end, and collects what it leaves.
     ///
     /// As [`campusgrid_sandbox::sandbox::Sandbox::run`] does, with the same meaning of `progress`
-    /// and `stop`; but `/job`, `/tmp` and `/dev/shm` have each the whole of the scratch space, all
+    /// and `controls`; but `/job`, `/tmp` and `/dev/shm` have each the whole of the scratch space, all
     /// together what the memory limit, which counts them, leaves of it. Dropping the future kills the
     /// task.
     ///
@@ -121,7 +121,7 @@ impl Engine {
         plan: Plan,
         image: &str,
         progress: mpsc::Sender<Progress>,
-        stop: CancellationToken,
+        controls: Controls,
     ) -> Result<Report, EngineError> {
         check(&plan)?;
         let image = self.find(image).await?;
@@ -129,8 +129,8 @@ impl Engine {
         hand_over(&plan, self.shared.builder_uid)?;
         let mut berth = self.berth(&plan, image).await?;
         let unpacker = Unpacker::start(plan.results.join("outputs"), &plan.limits);
-        let supervision = Supervision::new(&plan, &mut berth.channel, &unpacker);
-        let (course, followed) = supervision.follow(progress, stop).await;
+        let supervision = Supervision::new(&plan, &mut berth.channel, &unpacker, controls);
+        let (course, followed) = supervision.follow(progress).await;
         let outputs = unpacker.finish().await;
         if let Err(lost) = followed {
             let outputs = Outputs {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 /// Worker and helper must be of one build of this room: raised when anything here changes.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Where the task finds its directory.
 pub const JOB: &str = "/job";
@@ -24,6 +24,9 @@ pub struct Order {
     pub files: Vec<(String, u64)>,
     /// Names in the task's directory, and where they lead.
     pub links: Vec<(String, PathBuf)>,
+    /// The same as of files beneath the directory of checkpoints; their contents follow those. None
+    /// for a task without such a directory.
+    pub restored: Option<Vec<(String, u64)>>,
     pub steps: Vec<Vec<String>>,
     pub environment: Vec<(String, String)>,
     /// Whether to make the outputs directory.
@@ -67,6 +70,14 @@ pub enum Event {
         ending: Ending,
         run_ms: u64,
     },
+    /// The task stands still, as it was told.
+    Frozen,
+    /// The task stands still, or is dead; the files that it goes on from follow.
+    Saving,
+    /// They have been sent, and the task goes on.
+    Saved,
+    /// What the task goes on from is as it was saved last.
+    Unchanged,
     /// Nothing of the task is alive, and all that it printed has been sent.
     Done(Done),
     /// The file whose content follows.

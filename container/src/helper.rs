@@ -6,8 +6,10 @@
 //! and the kernel kills what else is in the container.
 
 mod cgroup;
+mod checkpoint;
 mod link;
 mod outputs;
+mod processes;
 mod residue;
 mod step;
 
@@ -16,6 +18,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use campusgrid_sandbox::checkpoint::CHECKPOINT;
 use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
 
@@ -68,7 +71,15 @@ fn serve(link: &mut Link, score: File) -> io::Result<()> {
                 }
             }
             // Meant for a task that had ended by itself meanwhile.
-            Kind::Terminate | Kind::Kill | Kind::Warn | Kind::Ping | Kind::Content => {}
+            Kind::Terminate
+            | Kind::HandBack
+            | Kind::Kill
+            | Kind::Warn
+            | Kind::Freeze
+            | Kind::Thaw
+            | Kind::Save
+            | Kind::Ping
+            | Kind::Content => {}
             Kind::Event | Kind::Stdout | Kind::Stderr | Kind::Data => {
                 return Err(io::Error::other("the worker sent what only a helper may"));
             }
@@ -83,6 +94,10 @@ fn run(link: &mut Link, steps: &mut Steps, order: &Order) -> io::Result<()> {
     receive_files(link, order)?;
     let mut failed = false;
     for step in 0..order.steps.len() {
+        // What was frozen between two steps goes on with the next one when it is thawed.
+        while link.is_frozen() && !link.is_stopped() {
+            link.pump(&mut [])?;
+        }
         if link.is_stopped() {
             break;
         }
@@ -101,6 +116,9 @@ fn run(link: &mut Link, steps: &mut Steps, order: &Order) -> io::Result<()> {
         forks_refused: spent.forks_refused,
     }))?;
     outputs::send(link, order)?;
+    if link.is_handed_back() && order.restored.is_some() {
+        checkpoint::send(link, order)?;
+    }
     let residue = match order.afterwards {
         Afterwards::Nothing => Some("nobody wants it removed".to_owned()),
         Afterwards::Remove => residue::remove(&WRITABLE).err(),
@@ -112,27 +130,13 @@ fn run(link: &mut Link, steps: &mut Steps, order: &Order) -> io::Result<()> {
 /// Writes the task's files, which follow the order, and makes its links and its outputs directory.
 fn receive_files(link: &mut Link, order: &Order) -> io::Result<()> {
     for (path, length) in &order.files {
-        let target = Path::new(JOB).join(path);
-        if let Some(parent) = target.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        let mut file = File::create_new(target)?;
-        let mut missing = *length;
-        while missing > 0 {
-            let frame = link.command()?;
-            match frame.kind {
-                Kind::Content if frame.payload.len() as u64 <= missing => {
-                    file.write_all(&frame.payload)?;
-                    missing -= frame.payload.len() as u64;
-                }
-                Kind::Terminate | Kind::Kill | Kind::Warn | Kind::Ping => {}
-                Kind::Content
-                | Kind::Order
-                | Kind::Event
-                | Kind::Stdout
-                | Kind::Stderr
-                | Kind::Data => return Err(io::Error::other("a file's content is missing")),
-            }
+        receive_file(link, &Path::new(JOB).join(path), *length)?;
+    }
+    if let Some(restored) = &order.restored {
+        let directory = Path::new(JOB).join(CHECKPOINT);
+        fs::create_dir(&directory)?;
+        for (path, length) in restored {
+            receive_file(link, &directory.join(path), *length)?;
         }
     }
     for (name, target) in &order.links {
@@ -140,6 +144,38 @@ fn receive_files(link: &mut Link, order: &Order) -> io::Result<()> {
     }
     if order.has_outputs {
         fs::create_dir_all(OUTPUTS)?;
+    }
+    Ok(())
+}
+
+fn receive_file(link: &mut Link, target: &Path, length: u64) -> io::Result<()> {
+    if let Some(parent) = target.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let mut file = File::create_new(target)?;
+    let mut missing = length;
+    while missing > 0 {
+        let frame = link.command()?;
+        match frame.kind {
+            Kind::Content if frame.payload.len() as u64 <= missing => {
+                file.write_all(&frame.payload)?;
+                missing -= frame.payload.len() as u64;
+            }
+            Kind::Terminate
+            | Kind::HandBack
+            | Kind::Kill
+            | Kind::Warn
+            | Kind::Freeze
+            | Kind::Thaw
+            | Kind::Save
+            | Kind::Ping => {}
+            Kind::Content
+            | Kind::Order
+            | Kind::Event
+            | Kind::Stdout
+            | Kind::Stderr
+            | Kind::Data => return Err(io::Error::other("a file's content is missing")),
+        }
     }
     Ok(())
 }

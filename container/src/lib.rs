@@ -21,6 +21,7 @@ mod pool;
 mod refusal;
 mod report;
 mod roster;
+mod saving;
 mod seccomp;
 mod slots;
 mod supervise;

@@ -23,6 +23,9 @@ pub(crate) fn check(plan: &Plan) -> Result<(), EngineError> {
     if limits.cpu_millis < 10 || least.contains(&0) {
         return refuse("a limit leaves nothing to run in".to_owned());
     }
+    if !(1..=100).contains(&limits.core_percent) {
+        return refuse(format!("{} per cent of a core cannot be granted", limits.core_percent));
+    }
     if is_builder(plan) && plan.family.is_some() {
         let reason = "what reaches the network or changes the machine is shared with nobody";
         return refuse(reason.to_owned());
@@ -32,6 +35,10 @@ pub(crate) fn check(plan: &Plan) -> Result<(), EngineError> {
     }
     if let Some((path, _)) = plan.files.iter().find(|(path, _)| check_path(path).is_err()) {
         return refuse(format!("{path:?} cannot be a file of the task"));
+    }
+    let restored = plan.checkpoints.iter().flat_map(|checkpoints| &checkpoints.restore);
+    if let Some(file) = restored.into_iter().find(|file| check_path(&file.path).is_err()) {
+        return refuse(format!("{:?} cannot be a file to go on from", file.path));
     }
     for (name, target) in &plan.links {
         let is_name = check_path(name).is_ok() && !name.contains('/');

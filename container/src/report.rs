@@ -41,6 +41,7 @@ pub(crate) fn report(
         stderr: saved(&course.stderr, "stderr")?,
         outputs: outputs.files,
         left_behind: outputs.left_behind,
+        checkpoint: course.checkpoint.clone(),
     })
 }
 
@@ -52,7 +53,7 @@ pub(crate) fn report(
 /// `Helper` if no end was told.
 pub(crate) fn exit(course: &Course) -> Result<Exit, EngineError> {
     let untold = || EngineError::Helper { message: "it did not tell the end".to_owned() };
-    if course.cause == Some(Cause::Stopped) {
+    if let Some(Cause::Stopped | Cause::HandedBack) = course.cause {
         return Ok(Exit::Stopped);
     }
     let done = course.done.ok_or_else(untold)?;
@@ -61,7 +62,7 @@ pub(crate) fn exit(course: &Course) -> Result<Exit, EngineError> {
         return Ok(Exit::OutOfMemory);
     }
     Ok(match (course.cause, course.ending) {
-        (Some(Cause::Stopped), _) => Exit::Stopped,
+        (Some(Cause::Stopped | Cause::HandedBack), _) => Exit::Stopped,
         (Some(Cause::TimeLimit), _) => Exit::TimeLimit,
         (Some(Cause::OutputFlood), _) => Exit::OutputFlood,
         (None, Some(Ending::Code(0))) => Exit::Code(0),

@@ -1,20 +1,22 @@
 //! Follows one task in a container from its order to its last trace: time, streams, outputs.
 
+mod pausing;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use campusgrid_protocol::task::Stream;
 use campusgrid_sandbox::capture::Capture;
-use campusgrid_sandbox::plan::{Plan, Progress};
+use campusgrid_sandbox::control::Controls;
+use campusgrid_sandbox::plan::{Collected, Plan, Progress, Restored};
+use campusgrid_sandbox::stillness::Stillness;
 use campusgrid_sandbox::walk::given;
 use tokio::sync::mpsc;
-use tokio::time::{
-    Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout, timeout_at,
-};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
 
 use crate::channel::{Channel, Lost};
 use crate::event::{Afterwards, Done, Ending, Event, OUTPUTS, Order};
+use crate::saving::Saving;
 use crate::unpack::{Part, Unpacker};
 use crate::wire::{Frame, Kind};
 
@@ -30,6 +32,8 @@ const PING: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cause {
     Stopped,
+    /// As above, and what the task goes on from is kept.
+    HandedBack,
     TimeLimit,
     OutputFlood,
 }
@@ -47,6 +51,8 @@ pub(crate) struct Course {
     pub(crate) done: Option<Done>,
     pub(crate) stdout: Capture,
     pub(crate) stderr: Capture,
+    /// What a task that was handed back goes on from.
+    pub(crate) checkpoint: Vec<Collected>,
     /// Whether the container can serve another task; otherwise why not.
     pub(crate) reusable: Result<(), String>,
 }
@@ -72,6 +78,11 @@ pub(crate) struct Supervision<'a> {
     deadline: Instant,
     /// When the task is to hear that its time is soon over.
     warning: Option<Instant>,
+    /// When all must be over, whatever the helper tells.
+    latest: Instant,
+    controls: Controls,
+    still: Stillness,
+    saving: Saving,
     /// When the step of the moment began.
     began: Option<Instant>,
     /// The step that may begin next.
@@ -83,8 +94,15 @@ pub(crate) struct Supervision<'a> {
 }
 
 impl<'a> Supervision<'a> {
-    pub(crate) fn new(plan: &'a Plan, channel: &'a mut Channel, unpacker: &'a Unpacker) -> Self {
+    pub(crate) fn new(
+        plan: &'a Plan,
+        channel: &'a mut Channel,
+        unpacker: &'a Unpacker,
+        controls: Controls,
+    ) -> Self {
         let keep = plan.limits.log_keep_bytes;
+        // A helper that is in a task's hands could always seem to be at something.
+        let walls = plan.steps.iter().map(|step| step.wall).sum::<Duration>();
         Self {
             plan,
             channel,
@@ -92,6 +110,10 @@ impl<'a> Supervision<'a> {
             stage: Stage::Helper,
             deadline: Instant::now() + HELPER_TIME,
             warning: None,
+            latest: Instant::now() + walls + plan.limits.grace + HELPER_TIME_IN_ALL,
+            controls,
+            still: Stillness::default(),
+            saving: Saving::new(plan),
             began: None,
             next: 0,
             course: Course {
@@ -102,6 +124,7 @@ impl<'a> Supervision<'a> {
                 done: None,
                 stdout: Capture::new(keep),
                 stderr: Capture::new(keep),
+                checkpoint: Vec::new(),
                 reusable: Err("it was lost".to_owned()),
             },
             untold: VecDeque::new(),
@@ -115,19 +138,16 @@ impl<'a> Supervision<'a> {
     pub(crate) async fn follow(
         mut self,
         progress: mpsc::Sender<Progress>,
-        stop: CancellationToken,
     ) -> (Course, Result<(), Lost>) {
-        // A helper that is in a task's hands could always seem to be at something.
-        let walls = self.plan.steps.iter().map(|step| step.wall).sum::<Duration>();
-        let latest = Instant::now() + walls + self.plan.limits.grace + HELPER_TIME_IN_ALL;
-        let late = |_| Err(Lost { why: "it does not come to an end".to_owned() });
+        let late = |_| Err(endless());
         let followed = match timeout(HELPER_TIME, self.order()).await.unwrap_or_else(late) {
-            Ok(()) => timeout_at(latest, self.run(progress, stop)).await.unwrap_or_else(late),
+            Ok(()) => self.run(progress).await,
             Err(lost) => Err(lost),
         };
         if followed.is_err() {
             self.end_step(); // What ran until then is known by our own clock only.
         }
+        self.course.checkpoint = std::mem::take(&mut self.saving.last);
         (self.course, followed)
     }
 
@@ -138,26 +158,34 @@ impl<'a> Supervision<'a> {
         for (_, content) in &self.plan.files {
             self.channel.send_contents(content).await?;
         }
+        for Restored { file, size_bytes, .. } in restored(self.plan) {
+            self.channel.send_file(file, *size_bytes).await?;
+        }
         Ok(())
     }
 
-    async fn run(
-        &mut self,
-        progress: mpsc::Sender<Progress>,
-        stop: CancellationToken,
-    ) -> Result<(), Lost> {
+    async fn run(&mut self, progress: mpsc::Sender<Progress>) -> Result<(), Lost> {
         let mut pings = pings();
         while self.stage != Stage::Over {
             let may_read = self.untold.is_empty();
+            let is_still = self.still.is_on();
+            let may_ask = self.stage == Stage::Step && !is_still;
             tokio::select! {
                 biased;
-                () = stop.cancelled(), if self.may_be_stopped() => {
-                    self.terminate(Cause::Stopped).await?;
+                control = self.controls.next(), if self.may_be_stopped() => {
+                    self.obey(control).await?;
                 }
-                () = sleep_until(self.deadline) => self.on_deadline().await?,
-                () = due(self.warning), if self.stage == Stage::Step => {
+                () = sleep_until(self.latest), if !self.still.is_held() => return Err(endless()),
+                () = sleep_until(self.deadline), if !self.is_clock_stopped() => {
+                    self.on_deadline().await?;
+                }
+                () = due(self.warning), if self.stage == Stage::Step && !is_still => {
                     self.warning = None;
                     self.channel.send(Kind::Warn, &[]).await?;
+                }
+                () = due(self.saving.due()), if may_ask => {
+                    self.saving.asked();
+                    self.channel.send(Kind::Save, &[]).await?;
                 }
                 _ = pings.tick() => self.channel.send(Kind::Ping, &[]).await?,
                 permit = progress.reserve(), if !may_read => match permit {
@@ -178,12 +206,18 @@ impl<'a> Supervision<'a> {
         self.course.cause.is_none() && self.course.done.is_none()
     }
 
-    async fn terminate(&mut self, cause: Cause) -> Result<(), Lost> {
+    async fn terminate(&mut self, cause: Cause, grace: Duration) -> Result<(), Lost> {
         self.course.cause = Some(cause);
         self.stage = Stage::Terminating;
-        self.deadline = Instant::now() + self.plan.limits.grace;
+        self.deadline = Instant::now() + grace;
+        self.still.end(Instant::now());
+        self.saving.end();
         self.stop_telling_if_deaf();
-        self.channel.send(Kind::Terminate, &[]).await
+        let kind = match cause {
+            Cause::HandedBack => Kind::HandBack,
+            Cause::Stopped | Cause::TimeLimit | Cause::OutputFlood => Kind::Terminate,
+        };
+        self.channel.send(kind, &[]).await
     }
 
     async fn kill(&mut self) -> Result<(), Lost> {
@@ -194,7 +228,7 @@ impl<'a> Supervision<'a> {
 
     async fn on_deadline(&mut self) -> Result<(), Lost> {
         match self.stage {
-            Stage::Step => self.terminate(Cause::TimeLimit).await,
+            Stage::Step => self.terminate(Cause::TimeLimit, self.plan.limits.grace).await,
             Stage::Terminating => {
                 self.stop_telling_if_deaf();
                 self.kill().await
@@ -225,17 +259,16 @@ impl<'a> Supervision<'a> {
             }
             Kind::Stdout => self.on_printed(Stream::Stdout, frame.payload).await,
             Kind::Stderr => self.on_printed(Stream::Stderr, frame.payload).await,
-            Kind::Data => {
-                self.check_is_done()?;
-                self.wait_for_helper();
-                self.unpacker.take(Part::Data(frame.payload)).await;
-                Ok(())
-            }
+            Kind::Data => self.on_part(Part::Data(frame.payload)).await,
             Kind::Order
             | Kind::Content
             | Kind::Terminate
+            | Kind::HandBack
             | Kind::Kill
             | Kind::Warn
+            | Kind::Freeze
+            | Kind::Thaw
+            | Kind::Save
             | Kind::Ping => Err(Lost { why: "it sends what only a worker may".to_owned() }),
         }
     }
@@ -248,15 +281,12 @@ impl<'a> Supervision<'a> {
                 }
                 self.next += 1;
                 self.course.step = step;
-                self.began = Some(Instant::now());
+                let now = Instant::now();
+                self.began = Some(now);
+                self.still.begin_step(now);
                 self.tell(Progress::Step(step));
                 if self.course.cause.is_none() {
-                    self.stage = Stage::Step;
-                    let step = self.plan.steps.get(step);
-                    let wall = step.map_or(Duration::ZERO, |step| step.wall);
-                    self.deadline = Instant::now() + wall;
-                    let warn = step.and_then(|step| step.warn);
-                    self.warning = warn.map(|warn| Instant::now() + wall.saturating_sub(warn));
+                    self.begin_step(step, now);
                 }
             }
             Event::Ended { step, ending, run_ms: _ } => {
@@ -265,6 +295,7 @@ impl<'a> Supervision<'a> {
                 }
                 self.course.ending = Some(ending);
                 self.end_step();
+                self.saving.end();
                 if self.course.cause.is_none() {
                     self.wait_for_helper();
                 }
@@ -277,18 +308,21 @@ impl<'a> Supervision<'a> {
                 self.wait_for_helper();
             }
             Event::File { path, size_bytes } => {
-                self.check_is_done()?;
-                self.wait_for_helper();
-                self.unpacker.take(Part::File { path, size_bytes }).await;
+                self.on_part(Part::File { path, size_bytes }).await?;
             }
-            Event::Left { path, why } => {
-                self.check_is_done()?;
-                self.unpacker.take(Part::Left { path, why }).await;
+            Event::Left { path, why } => self.on_part(Part::Left { path, why }).await?,
+            Event::Collected { unnamed } => self.on_part(Part::Unnamed(unnamed)).await?,
+            Event::Frozen => {
+                if self.still.is_held() {
+                    self.tell(Progress::Still);
+                }
             }
-            Event::Collected { unnamed } => {
-                self.check_is_done()?;
-                self.wait_for_helper();
-                self.unpacker.take(Part::Unnamed(unnamed)).await;
+            Event::Saving => self.on_saving()?,
+            Event::Saved => self.on_saved().await?,
+            Event::Unchanged => {
+                if self.stage == Stage::Step {
+                    self.saving.begin(Instant::now());
+                }
             }
             Event::Ready { residue } => {
                 self.check_is_done()?;
@@ -299,6 +333,19 @@ impl<'a> Supervision<'a> {
             Event::Hello { .. } => return Err(Lost { why: "it began anew".to_owned() }),
         }
         Ok(())
+    }
+
+    fn begin_step(&mut self, step: usize, now: Instant) {
+        self.stage = Stage::Step;
+        let is_last = step + 1 == self.plan.steps.len();
+        let step = self.plan.steps.get(step);
+        let wall = step.map_or(Duration::ZERO, |step| step.wall);
+        self.deadline = now + wall;
+        let warn = step.and_then(|step| step.warn);
+        self.warning = warn.map(|warn| now + wall.saturating_sub(warn));
+        if is_last {
+            self.saving.begin(now);
+        }
     }
 
     /// Refuses what may come only when nothing of the task is alive.
@@ -328,10 +375,8 @@ impl<'a> Supervision<'a> {
 
     /// Adds the time of the step that has just ended, by our clock: the helper's is only for looks.
     fn end_step(&mut self) {
-        if let Some(began) = self.began.take() {
-            let passed = Instant::now().saturating_duration_since(began);
-            self.course.run_ms += u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
-        }
+        self.course.run_ms += self.step_ms();
+        self.began = None;
     }
 
     fn tell(&mut self, progress: Progress) {
@@ -360,6 +405,10 @@ fn order(plan: &Plan) -> Order {
     Order {
         files: plan.files.iter().map(length).collect(),
         links: plan.links.clone(),
+        restored: plan.checkpoints.as_ref().map(|_| {
+            let restored = restored(plan);
+            restored.map(|file| (file.path.clone(), file.size_bytes)).collect()
+        }),
         steps: plan.steps.iter().map(|step| step.argv.clone()).collect(),
         environment: plan.environment.clone(),
         has_outputs: plan.environment.iter().any(is_outputs),
@@ -374,6 +423,14 @@ fn order(plan: &Plan) -> Order {
         patterns: plan.outputs.clone(),
         given: given(plan),
     }
+}
+
+fn restored(plan: &Plan) -> impl Iterator<Item = &Restored> {
+    plan.checkpoints.iter().flat_map(|checkpoints| &checkpoints.restore)
+}
+
+fn endless() -> Lost {
+    Lost { why: "it does not come to an end".to_owned() }
 }
 
 /// Waits until then; without a time for ever.

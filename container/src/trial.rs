@@ -127,8 +127,10 @@ pub(crate) fn probe_plan() -> Plan {
         family: None,
         shared_tmp: false,
         outputs: Vec::new(),
+        checkpoints: None,
         limits: Limits {
             cpu_millis: 1000,
+            core_percent: 100,
             ram_mib: 64,
             scratch_mib: 1,
             scratch_files: 16,

@@ -204,6 +204,7 @@ mod tests {
     fn limits() -> Limits {
         Limits {
             cpu_millis: 1000,
+            core_percent: 100,
             ram_mib: 64,
             scratch_mib: 1,
             scratch_files: 10,

@@ -21,6 +21,8 @@ const RAM_MIB_MIN: u64 = 32;
 /// The helper.
 const OUR_PROCESSES: u64 = 1;
 const CPU_PERIOD_US: i64 = 100_000;
+/// Of the cores' time where others want it as well: a tenth of what a container has by default.
+const CPU_SHARES: i64 = 102;
 /// What our own directories take of a writable place.
 const OUR_BYTES: u64 = 64 * 1024;
 const OUR_FILES: u64 = 16;
@@ -71,6 +73,7 @@ pub(crate) struct Walls {
     pub(crate) image: Image,
     memory_bytes: u64,
     cpu_millis: u32,
+    core_percent: u8,
     processes: u64,
     scratch_bytes: u64,
     scratch_files: u64,
@@ -117,6 +120,7 @@ impl Walls {
             image,
             memory_bytes: ram_mib.max(RAM_MIB_MIN) * MIB,
             cpu_millis: limits.cpu_millis,
+            core_percent: limits.core_percent,
             processes: u64::from(limits.processes) + OUR_PROCESSES,
             scratch_bytes: u64::from(limits.scratch_mib) * MIB + OUR_BYTES,
             scratch_files: u64::from(limits.scratch_files) + OUR_FILES,
@@ -131,6 +135,12 @@ impl Walls {
 
     pub(crate) fn cpu_millis(&self) -> u32 {
         self.cpu_millis
+    }
+
+    /// What of its cores' time it has, in thousandths of one's.
+    fn time_millis(&self) -> u32 {
+        // The kernel takes no quota below 1 ms in 100.
+        (self.cpu_millis * u32::from(self.core_percent) / 100).max(10)
     }
 
     /// Whether one of the worker's own tools is to run in it.
@@ -173,7 +183,8 @@ impl Walls {
             memory,
             memory_swap: memory,
             cpu_period: Some(CPU_PERIOD_US),
-            cpu_quota: Some(i64::from(self.cpu_millis) * CPU_PERIOD_US / 1000),
+            cpu_quota: Some(i64::from(self.time_millis()) * CPU_PERIOD_US / 1000),
+            cpu_shares: Some(CPU_SHARES),
             cpuset_cpus: particulars.cores.clone(),
             pids_limit: i64::try_from(self.processes).ok(),
             ulimits: Some(self.ulimits()),

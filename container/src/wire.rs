@@ -24,6 +24,14 @@ pub enum Kind {
     Ping = 5,
     /// To the helper: SIGUSR1 for the task's processes, whose time is soon over.
     Warn = 6,
+    /// To the helper: SIGSTOP for the task's processes; no further step begins for now.
+    Freeze = 7,
+    /// To the helper: the task's processes go on.
+    Thaw = 8,
+    /// To the helper: what the task goes on from is to be sent, if it has changed since.
+    Save = 9,
+    /// To the helper: as [`Kind::Terminate`]; what the task goes on from is sent when it has ended.
+    HandBack = 10,
     /// From the helper: an [`crate::event::Event`] in JSON.
     Event = 16,
     Stdout = 17,
@@ -34,13 +42,17 @@ pub enum Kind {
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
-        const ALL: [Kind; 10] = [
+        const ALL: [Kind; 14] = [
             Kind::Order,
             Kind::Content,
             Kind::Terminate,
             Kind::Kill,
             Kind::Ping,
             Kind::Warn,
+            Kind::Freeze,
+            Kind::Thaw,
+            Kind::Save,
+            Kind::HandBack,
             Kind::Event,
             Kind::Stdout,
             Kind::Stderr,

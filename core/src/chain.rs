@@ -83,6 +83,13 @@ pub(crate) struct Edges {
     pub(crate) broken: Vec<(Ranges, Arc<str>)>,
 }
 
+impl Edges {
+    /// Whether it waits for nothing.
+    pub(crate) fn is_none(&self) -> bool {
+        self.open.is_empty() && self.broken.is_empty()
+    }
+}
+
 impl Grid {
     /// Settles what a new job of so many tasks is to wait for.
     ///

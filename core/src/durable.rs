@@ -1,7 +1,7 @@
 //! The part of the grid that is on disk, as one value: what recovery loads, and what the simulator
 //! compares with the store after every batch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use campusgrid_protocol::id::{JobId, UserId, VoucherId, WorkerId};
 
@@ -24,6 +24,8 @@ pub struct Durable {
     pub drafts: BTreeMap<JobId, Draft>,
     pub submit_keys: BTreeMap<(UserId, String), SubmitKey>,
     pub vouchers: BTreeMap<VoucherId, Voucher>,
+    /// Of those who were given starting credits for an address: [`crate::input::Request::Verify`].
+    pub identities: BTreeSet<[u8; 32]>,
     pub ledger: Ledger,
     /// The highest numbers given out so far, 0 if none.
     pub last_job: JobId,
@@ -51,6 +53,7 @@ impl Durable {
             drafts: BTreeMap::new(),
             submit_keys: BTreeMap::new(),
             vouchers: BTreeMap::new(),
+            identities: BTreeSet::new(),
             ledger: Ledger::from_books(BTreeMap::new(), 0, [0; 32]),
             last_job: JobId(0),
             last_worker: WorkerId(0),

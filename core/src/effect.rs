@@ -1,6 +1,10 @@
 //! What the grid wants done: changes to write, then, and only after they are on disk, messages and
 //! replies to let out.
 
+mod reply;
+
+pub use self::reply::{Refusal, Reply};
+
 use std::sync::Arc;
 
 use campusgrid_protocol::id::{
@@ -9,19 +13,24 @@ use campusgrid_protocol::id::{
 use campusgrid_protocol::input::InputFile;
 use campusgrid_protocol::message::{Comeback, ToWorker};
 use campusgrid_protocol::ranges::Ranges;
-use campusgrid_protocol::task::{Ended, TaskSpec};
+use campusgrid_protocol::rules::Rules;
+use campusgrid_protocol::task::{Ended, Saved, TaskSpec};
 use campusgrid_protocol::terms::Terms;
 
+use crate::ask::{Ask, Deal};
 use crate::draft::Draft;
 use crate::durable::SubmitKey;
 use crate::gpus::GpuSet;
 use crate::input::{FilesOf, NewApiToken, NewLogin, NoticeFate, Ticket};
 use crate::job::After;
-use crate::ledger::{Account, AccountId, Insufficient, Transfer};
+use crate::ledger::{Account, AccountId, Transfer};
 use crate::losses::Losses;
+use crate::market::{Award, Bid, BidFate, Market};
 use crate::money::Micros;
+use crate::record::Record;
 use crate::time::Timestamp;
 use crate::user::{Role, User};
+use crate::votes::Vote;
 use crate::voucher::Voucher;
 use crate::worker::Worker;
 
@@ -130,6 +139,7 @@ pub enum Change {
         worker: WorkerId,
         gpus: GpuSet,
         tries_left: u32,
+        deal: Deal,
         at: Timestamp,
     },
     /// What the job's packages came to, said for the first time.
@@ -146,14 +156,43 @@ pub enum Change {
     TaskCancelling {
         attempt: AttemptId,
     },
+    /// What the task's next attempt goes on from, in place of what it had.
+    CheckpointSaved {
+        attempt: AttemptId,
+        saved: Saved,
+        files: Arc<[InputFile]>,
+        at: Timestamp,
+    },
+    /// The task begins anew: the machine that has it now knows nothing of checkpoints, or it has failed
+    /// and is to be run again.
+    CheckpointDropped {
+        task: TaskId,
+    },
+    /// The owner of the attempt's machine was paid; not pushed where nothing moves.
+    AttemptPaid {
+        attempt: AttemptId,
+        worker: WorkerId,
+        /// By the submitter: the owner's pay and the fee. Nothing, where a check is paid from fees.
+        charged: Micros,
+        /// By the owner.
+        earned: Micros,
+        /// The running time that it is for.
+        run_ms: u64,
+        at: Timestamp,
+    },
     /// The attempt is over and the task waits again.
     TaskRequeued {
         attempt: AttemptId,
         reason: String,
         tries_left: u32,
         losses: Losses,
+        /// What is paid of the present run's quote by now, and up to where.
+        paid: Micros,
+        paid_ms: u64,
         at: Timestamp,
     },
+    /// The attempt has a result, and the task waits for another machine's.
+    TaskChecking(Box<TaskCheck>),
     /// The attempt has failed by the task's own doing and is paid for; the task is to be run again.
     TaskPausing(Box<TaskPause>),
     /// The pause is over and the task waits again.
@@ -250,6 +289,57 @@ pub enum Change {
         reason: Option<Arc<str>>,
         at: Timestamp,
     },
+    WorkerRulesSet {
+        worker: WorkerId,
+        rules: Arc<Rules>,
+        at: Timestamp,
+    },
+    WorkerAskSet {
+        worker: WorkerId,
+        ask: Ask,
+        at: Timestamp,
+    },
+    /// As it stands now.
+    WorkerRecord {
+        worker: WorkerId,
+        record: Record,
+    },
+    /// In place of the machine's bid that stood, if one did.
+    BidPlaced {
+        job: JobId,
+        worker: WorkerId,
+        bid: Bid,
+    },
+    /// A bid stands no longer, or an accepted one has come to this.
+    BidOver {
+        job: JobId,
+        worker: WorkerId,
+        fate: BidFate,
+        at: Timestamp,
+    },
+    /// One bid is accepted, and so much is the job's quote from now on; or when it has to start has
+    /// changed.
+    JobAwarded {
+        job: JobId,
+        award: Award,
+        quote: Micros,
+        at: Timestamp,
+    },
+    /// The accepted bid has failed; the job takes bids again.
+    JobReopened {
+        job: JobId,
+        market: Market,
+        quote: Micros,
+        /// In words.
+        reason: String,
+        at: Timestamp,
+    },
+    /// An address is this user's; whether starting credits came with it, the ledger says.
+    UserVerified {
+        user: UserId,
+        identity: [u8; 32],
+        at: Timestamp,
+    },
 }
 
 /// A job as it begins.
@@ -266,6 +356,20 @@ pub struct NewJob {
     pub after: Vec<After>,
     pub files: FilesOf,
     pub quote: Micros,
+    pub rate_permille: u32,
+    pub market: Option<Market>,
+    pub at: Timestamp,
+}
+
+/// A result that does not count yet.
+#[derive(Debug, Clone)]
+pub struct TaskCheck {
+    pub attempt: AttemptId,
+    pub ended: Box<Ended>,
+    pub vote: Vote,
+    pub runs_left: u8,
+    /// Held of the fee account for this task by now.
+    pub audit: Micros,
     pub at: Timestamp,
 }
 
@@ -300,6 +404,9 @@ pub struct TaskEnd {
     /// The attempt that ended it; its result is to be kept. None if it was cancelled while it
     /// waited again.
     pub attempt: Option<TaskResult>,
+    /// The number of an earlier attempt whose result counts instead: the task was being checked
+    /// ([`Change::TaskChecking`]), and nobody is left to do so.
+    pub kept: Option<u32>,
     pub verdict: Verdict,
     /// Why it was cancelled, if not because its submitter asked; in words.
     pub reason: Option<Arc<str>>,
@@ -323,107 +430,4 @@ pub enum Verdict {
         reason: String,
     },
     Cancelled,
-}
-
-/// The answer to a request.
-#[derive(Debug, Clone)]
-pub enum Reply {
-    Registered {
-        user: User,
-    },
-    Submitted {
-        job: JobId,
-        held: Micros,
-    },
-    Drafted {
-        job: JobId,
-    },
-    /// So many jobs have something cancelled.
-    Cancelled {
-        jobs: u32,
-    },
-    /// To the person who has approved it.
-    Approved {
-        worker: WorkerId,
-    },
-    /// To the machine.
-    Enrolled {
-        worker: WorkerId,
-        owner: String,
-    },
-    VoucherMade {
-        voucher: VoucherId,
-    },
-    Done,
-    Refused(Refusal),
-}
-
-/// Why a request changes nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    #[error("this name is taken")]
-    NameTaken,
-    #[error("there is no such thing, or it is not yours")]
-    NotFound,
-    #[error("this job has ended already")]
-    HasEnded,
-    #[error("no machine of yours shows this code right now")]
-    CodeUnknown,
-    #[error(transparent)]
-    Insufficient(Insufficient),
-    #[error("this idempotency key stands for another job, {job}")]
-    KeyReused { job: JobId },
-    #[error("you have {max} jobs under way, which is the limit")]
-    TooManyJobs { max: u32 },
-    #[error("the price is too large to be a number")]
-    PriceOverflow,
-    #[error("you have {max} drafts, which is the limit: launch or discard one first")]
-    TooManyDrafts { max: u32 },
-    #[error("a job may bring at most {max} files")]
-    TooManyFiles { max: u32 },
-    #[error("a file of this job is named like a directory of another")]
-    PathTaken,
-    #[error("this job is a draft: it has to be launched first, or it can be discarded")]
-    NotLaunched,
-    #[error("this job is no draft any more")]
-    Launched,
-    /// What was asked for was made of something that has changed meanwhile.
-    #[error("something changed at the same moment; try again")]
-    Moved,
-    #[error("there is no job {job} of yours that it could wait for")]
-    AfterUnknown { job: JobId },
-    #[error("job {job} is over and cannot come to that any more, so this one would never start")]
-    NeverStarts { job: JobId },
-    #[error("job {job} has {tasks} tasks, and each can wait for its own only if both have as many")]
-    SizesDiffer { job: JobId, tasks: u32 },
-    #[error("its deadline is over already")]
-    DeadlineOver,
-    #[error("this token or invitation was used up, has ended or was revoked, or never was")]
-    VoucherUnknown,
-    #[error(
-        "this machine is another user's already: have it removed on the dashboard, or run \
-         campusgrid-worker forget; the token is still good"
-    )]
-    MachineOwned,
-    #[error("registration is by invitation: ask an operator for one")]
-    InvitationNeeded,
-    #[error("registration is closed")]
-    RegistrationClosed,
-    #[error("only an operator may do this")]
-    NotAnOperator,
-    #[error("the last operator stays one: make somebody else an operator first")]
-    LastOperator,
-    #[error("too many machines wait for approval; try again later")]
-    TooManyNewcomers,
-    #[error("this machine no longer waits here: its connection is over, or it has a newer one")]
-    Withdrawn,
-    #[error("you have {max} of these, which is the limit: revoke one first")]
-    TooMany { max: u32 },
-    #[error("the manager's disk is full, so nothing new is taken in; what runs goes on")]
-    DiskFull,
-    #[error(
-        "the manager's books do not balance, so nothing is taken in until an operator has looked; \
-         what runs goes on"
-    )]
-    BooksBroken,
 }

@@ -1,16 +1,17 @@
 //! The grid as a value for people to look at: machines, counts, and why what waits does so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use campusgrid_protocol::id::{AttemptId, WorkerId};
+use campusgrid_protocol::id::{AttemptId, JobId, WorkerId};
 
 use crate::grid::Grid;
 use crate::input::{Intake, Shut};
 use crate::offer::Offer;
+use crate::sharing::Host;
 use crate::snapshot::{LinkView, NewcomerView, Shape, Snapshot, WorkerView};
 use crate::why::{Site, Sites};
-use crate::worker::{Free, Link, Occupancy};
+use crate::worker::{Free, Link, Occupancy, Worker};
 
 impl Grid {
     /// The grid as people look at it. Costs O(machines × shapes that wait).
@@ -32,7 +33,11 @@ impl Grid {
             users: self.users.len() as u64,
             intake: self.intake.clone(),
             waiting: self.why_all(),
+            narrow: self.narrow_shapes(),
             stalled: self.why_stalled(),
+            rooms: self.rooms_of_bidders(),
+            prices: self.policy.prices,
+            rate_permille: self.rate_permille(),
         }
     }
 
@@ -43,7 +48,7 @@ impl Grid {
     }
 
     fn worker_views(&self) -> Vec<WorkerView> {
-        let view = |worker: &crate::worker::Worker| WorkerView {
+        let view = |worker: &Worker| WorkerView {
             id: worker.id,
             name: worker.name.clone(),
             owner: worker.owner,
@@ -51,6 +56,10 @@ impl Grid {
             running: u32::try_from(self.occupancy.get(&worker.id).map_or(0, Occupancy::len))
                 .unwrap_or(u32::MAX),
             set_aside: worker.set_aside.clone(),
+            rules: Arc::clone(&worker.rules),
+            ask: worker.ask,
+            record: worker.record,
+            score_permille: worker.record.score_permille(),
             link: self.links.get(&worker.id).map(|link| LinkView {
                 capacity: link.capacity.clone(),
                 free: link.free.clone(),
@@ -61,9 +70,31 @@ impl Grid {
                 connected_at: link.connected_at,
                 heard_at: link.heard_at,
                 silent: !self.is_heard(link),
+                whole: link.whole(),
+                shares: link.shares.clone(),
+                speed: link.speed,
             }),
         };
         self.workers.values().map(view).collect()
+    }
+
+    /// Of jobs whose tasks only some of the machines may run: under which shapes they may wait.
+    fn narrow_shapes(&self) -> BTreeMap<JobId, Vec<Shape>> {
+        let narrow = self.lineups.iter().filter_map(|(&job, lineup)| {
+            let shapes: Vec<Shape> =
+                lineup.shapes().filter(|shape| shape.is_narrow()).cloned().collect();
+            (!shapes.is_empty()).then_some((job, shapes))
+        });
+        narrow.collect()
+    }
+
+    /// When the machines have room that bid on open jobs.
+    fn rooms_of_bidders(&self) -> BTreeMap<WorkerId, Vec<(u64, Free)>> {
+        let markets = self.markets.open().filter_map(|job| self.jobs.get(&job)?.market.as_ref());
+        let bidders: BTreeSet<WorkerId> =
+            markets.flat_map(|market| market.bids.keys()).copied().collect();
+        let room = |id: WorkerId| Some((id, self.rooms_of(id, self.links.get(&id)?)));
+        bidders.into_iter().filter_map(room).collect()
     }
 
     /// Why the tasks of each shape that waits do so.
@@ -76,7 +107,8 @@ impl Grid {
             return shapes.map(|shape| (shape.clone(), words.to_owned())).collect();
         }
         let sites = self.sites();
-        shapes.map(|shape| (shape.clone(), sites.why(shape))).collect()
+        let name = |shape: &Shape| self.users[&shape.owner].name.as_str();
+        shapes.map(|shape| (shape.clone(), sites.why(shape, name(shape)))).collect()
     }
 
     /// Why nothing at all starts, if nothing does.
@@ -94,7 +126,7 @@ impl Grid {
     }
 
     /// All connected machines, with when each has room for what.
-    fn sites(&self) -> Sites {
+    fn sites(&self) -> Sites<'_> {
         let mut kinds = Vec::<(Arc<Offer>, u32)>::new();
         // By address, since equal offers are one value. Which comes first decides nothing.
         let mut kind_of = BTreeMap::<*const Offer, usize>::new();
@@ -105,18 +137,30 @@ impl Grid {
                 kinds.len() - 1
             });
             kinds[kind].1 += 1;
+            let worker = &self.workers[id];
             let takes = self.takes_tasks(*id, link);
             all.push(Site {
-                owner: self.workers[id].owner,
-                set_aside: self.workers[id].set_aside.is_some(),
+                host: Host::of(worker, link),
+                name: &worker.name,
+                set_aside: worker.set_aside.is_some(),
                 isolation: link.isolation,
                 kind,
-                whole: Free::whole(&link.capacity),
+                whole: link.whole(),
+                shut: self.not_shared(worker, link),
                 pauses: self.pauses_of(*id),
                 rooms: if takes { self.rooms_of(*id, link) } else { Vec::new() },
             });
         }
         Sites::new(all, kinds, self.queue.waiting())
+    }
+
+    /// Why a machine's owner does not share it right now, if they do not.
+    fn not_shared<'a>(&self, worker: &Worker, link: &'a Link) -> Option<&'a str> {
+        let is_open = link.is_open(&worker.rules, self.now);
+        (!is_open).then(|| match &link.shares {
+            Some(shares) if !shares.why.is_empty() => shares.why.as_str(),
+            Some(_) | None => "by its owner's rules",
+        })
     }
 
     /// How many milliseconds a machine gets nothing of which shapes that wait.

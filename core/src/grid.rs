@@ -17,6 +17,7 @@ use crate::ledger::Ledger;
 use crate::lineup::Lineup;
 use crate::offer::Offers;
 use crate::on_enrol::Repeats;
+use crate::on_market::Markets;
 use crate::policy::Policy;
 use crate::queue::Queue;
 use crate::snapshot::Shape;
@@ -42,6 +43,8 @@ pub struct Grid {
     pub(crate) drafts: BTreeMap<JobId, Draft>,
     pub(crate) submit_keys: BTreeMap<(UserId, String), SubmitKey>,
     pub(crate) vouchers: BTreeMap<VoucherId, Voucher>,
+    /// Of addresses for which starting credits were given.
+    pub(crate) identities: BTreeSet<[u8; 32]>,
     pub(crate) ledger: Ledger,
     pub(crate) last_job: JobId,
     pub(crate) last_worker: WorkerId,
@@ -55,8 +58,11 @@ pub struct Grid {
     /// One for each of `jobs`.
     pub(crate) lineups: BTreeMap<JobId, Lineup>,
     pub(crate) chains: Chains,
+    pub(crate) markets: Markets,
     /// Tasks that pause before their next run.
     pub(crate) task_pauses: Deadlines<TaskId>,
+    /// Tasks whose results are checked as samples, until when they wait for that.
+    pub(crate) checks: Deadlines<TaskId>,
     /// When what waits of a job is to be cancelled.
     pub(crate) job_deadlines: Deadlines<JobId>,
     pub(crate) submit_key_ends: BTreeSet<(Timestamp, UserId, String)>,
@@ -78,6 +84,8 @@ pub struct Grid {
     pub(crate) queue: Queue,
     /// Machines that get no task of a shape, since they have just given one back.
     pub(crate) pauses: Deadlines<(WorkerId, Shape)>,
+    /// When the rules of machines come to something else that say nothing of their sharing themselves.
+    pub(crate) rule_ends: Deadlines<WorkerId>,
     /// Machines that may take more than when the queue last looked.
     pub(crate) freed: BTreeSet<WorkerId>,
     pub(crate) suspicions: Suspicions,
@@ -95,6 +103,7 @@ impl Grid {
             drafts,
             submit_keys,
             vouchers,
+            identities,
             ledger,
             last_job,
             last_worker,
@@ -120,6 +129,7 @@ impl Grid {
             drafts: BTreeMap::new(),
             submit_keys,
             vouchers,
+            identities,
             ledger,
             last_job,
             last_worker,
@@ -129,7 +139,9 @@ impl Grid {
             draft_ends: Deadlines::default(),
             lineups: BTreeMap::new(),
             chains: Chains::default(),
+            markets: Markets::default(),
             task_pauses: Deadlines::default(),
+            checks: Deadlines::default(),
             job_deadlines: Deadlines::default(),
             voucher_ends,
             late_cancels: BTreeSet::new(),
@@ -144,6 +156,7 @@ impl Grid {
             leases: Deadlines::default(),
             pauses: Deadlines::default(),
             queue: Queue::default(),
+            rule_ends: Deadlines::default(),
             freed: BTreeSet::new(),
             suspicions: Suspicions::default(),
             intake: Intake::Open,
@@ -154,6 +167,7 @@ impl Grid {
         // After all of them are there, since they may wait for each other.
         for id in Vec::from_iter(grid.jobs.keys().copied()) {
             grid.begin_lineup(id);
+            grid.watch_checks(id);
         }
         for draft in drafts.into_values() {
             grid.take_up_draft(draft);
@@ -174,6 +188,7 @@ impl Grid {
         self.late_cancels.extend(job.cancelling.then_some(job.id));
         self.watch_deadline(&job);
         self.chains.begin(&job);
+        self.markets.begin(&job);
         self.jobs_of.entry(job.owner).or_default().insert(job.id);
         self.jobs.insert(job.id, job);
     }
@@ -187,6 +202,7 @@ impl Grid {
             drafts: self.drafts.clone(),
             submit_keys: self.submit_keys.clone(),
             vouchers: self.vouchers.clone(),
+            identities: self.identities.clone(),
             ledger: self.ledger.clone(),
             last_job: self.last_job,
             last_worker: self.last_worker,
@@ -222,6 +238,10 @@ impl Grid {
             WorkerEvent::Locked { attempt, lock } => {
                 self.on_locked(session, attempt, &lock, effects)
             }
+            WorkerEvent::Checkpoint { attempt, saved, files } => {
+                self.on_checkpoint(session, (attempt, saved), files, effects);
+            }
+            WorkerEvent::Shares(shares) => self.on_shares(session, *shares, effects),
             WorkerEvent::Ended(ended) => self.on_ended(session, ended, effects),
             WorkerEvent::Gone => {
                 self.withdraw(session, effects);
@@ -238,6 +258,10 @@ impl Grid {
         }
         while let Some((worker, _)) = self.pauses.pop_over(self.now) {
             self.freed.insert(worker); // It has been passed over.
+        }
+        while let Some(worker) = self.rule_ends.pop_over(self.now) {
+            self.freed.insert(worker);
+            self.watch_rules(worker);
         }
         self.forget_submit_keys(effects);
         self.forget_vouchers(effects);
@@ -256,6 +280,8 @@ impl Grid {
         while let Some(job) = self.job_deadlines.pop_over(self.now) {
             self.on_deadline(job, effects);
         }
+        self.settle_markets(effects);
+        self.settle_checks(effects);
     }
 
     fn on_paused(&mut self) {
@@ -277,9 +303,21 @@ impl Grid {
     /// When the grid wants an [`Input::Tick`] at the latest, if nothing else happens.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let key = self.submit_key_ends.first().map(|(until, _, _)| *until);
-        let settled = [self.leases.first(), self.task_pauses.first(), self.job_deadlines.first()];
+        let settled = [
+            self.leases.first(),
+            self.task_pauses.first(),
+            self.checks.first(),
+            self.job_deadlines.first(),
+            self.markets.first(),
+        ];
         let settled = settled.into_iter().filter(|_| !self.is_shut());
-        let others = [self.pauses.first(), self.voucher_ends.first(), self.draft_ends.first(), key];
+        let others = [
+            self.pauses.first(),
+            self.rule_ends.first(),
+            self.voucher_ends.first(),
+            self.draft_ends.first(),
+            key,
+        ];
         settled.chain(others).flatten().min()
     }
 

@@ -8,11 +8,14 @@ use campusgrid_protocol::id::{
 use campusgrid_protocol::input::InputFile;
 use campusgrid_protocol::message::Join;
 use campusgrid_protocol::ranges::Ranges;
-use campusgrid_protocol::resource::{Capacity, Isolation, Load};
-use campusgrid_protocol::task::{Ended, TaskSpec};
+use campusgrid_protocol::resource::{Capacity, Isolation, Load, Speed};
+use campusgrid_protocol::rules::{Rules, Shares};
+use campusgrid_protocol::task::{Ended, Saved, TaskSpec};
 use campusgrid_protocol::terms::Terms;
 
+use crate::ask::Ask;
 use crate::job::{After, EndedTasks};
+use crate::money::Micros;
 use crate::time::Timestamp;
 use crate::user::{Role, Scopes};
 use crate::voucher::{Purpose, Shown};
@@ -189,6 +192,45 @@ pub enum Request {
         user: UserId,
         worker: WorkerId,
     },
+    /// The rules of this user's machine; it is told.
+    SetRules {
+        user: UserId,
+        worker: WorkerId,
+        rules: Box<Rules>,
+    },
+    /// What this user's machine costs from now on. What was agreed before stays.
+    SetAsk {
+        user: UserId,
+        worker: WorkerId,
+        ask: Ask,
+    },
+    /// A bid on an open job, for this user's machine; in place of one that stands.
+    Bid {
+        user: UserId,
+        job: JobId,
+        worker: WorkerId,
+        /// For the whole time limit.
+        price: Micros,
+        start_within_s: u32,
+    },
+    WithdrawBid {
+        user: UserId,
+        job: JobId,
+        worker: WorkerId,
+    },
+    /// The bid of this machine on this user's job is accepted, if it still is of this price.
+    Accept {
+        user: UserId,
+        job: JobId,
+        worker: WorkerId,
+        price: Micros,
+    },
+    /// This user has shown that an address is theirs: `identity` is BLAKE3 of its usual form. They are
+    /// given the starting credits, unless somebody was for the same.
+    Verify {
+        user: UserId,
+        identity: [u8; 32],
+    },
 }
 
 /// A login that begins; only its token's BLAKE3 hash is kept.
@@ -325,6 +367,14 @@ pub enum WorkerEvent {
         attempt: AttemptId,
         lock: String,
     },
+    /// What a task has left to go on from, and the files that its manifest names; all of it is on disk
+    /// here. Comes before the end that carries it.
+    Checkpoint {
+        attempt: AttemptId,
+        saved: Saved,
+        files: Vec<InputFile>,
+    },
+    Shares(Box<Shares>),
     /// Its blobs are on disk here.
     Ended(Box<Ended>),
     /// The connection is gone, for whatever reason.
@@ -341,6 +391,9 @@ pub struct Joined {
     pub isolation_notes: Vec<String>,
     pub labels: Vec<String>,
     pub attempts: Vec<AttemptId>,
+    /// Absent from those of an older version.
+    pub speed: Option<Speed>,
+    pub shares: Option<Shares>,
 }
 
 impl Joined {
@@ -354,6 +407,8 @@ impl Joined {
             isolation_notes: join.isolation_notes,
             labels: join.labels,
             attempts: join.attempts,
+            speed: Some(join.speed),
+            shares: Some(join.shares),
         }
     }
 }

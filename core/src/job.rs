@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use campusgrid_protocol::id::{AttemptId, JobId, TaskId, UserId, WorkerId};
 use campusgrid_protocol::ranges::Ranges;
-use campusgrid_protocol::task::TaskSpec;
+use campusgrid_protocol::task::{Saved, TaskSpec};
 use campusgrid_protocol::terms::{Terms, When};
 
+use crate::ask::Deal;
 use crate::gpus::GpuSet;
 use crate::losses::Losses;
+use crate::market::{Award, Market, Stage};
 use crate::money::Micros;
 use crate::time::Timestamp;
+use crate::votes::Votes;
 
 /// A job with at least one task that has not ended. Tasks are known by their positions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,9 +24,13 @@ pub struct Job {
     pub name: String,
     pub spec: Arc<TaskSpec>,
     pub terms: Arc<Terms>,
-    /// The price of one run of a task. Held for each task until it ends, as many times as it may
-    /// still run: [`Job::held`].
+    /// The most that one run of a task costs. Held for each task until it ends, as many times as it may
+    /// still run: [`Job::held`]. Zero while nothing is held, since no bid is accepted.
     pub quote: Micros,
+    /// Factor on the grid's formula as it was at submit, in thousandths.
+    pub rate_permille: u32,
+    /// Of one that is sold by bids.
+    pub market: Option<Market>,
     pub submitted_at: Timestamp,
     /// Among its owner's jobs; higher goes first.
     pub priority: i8,
@@ -71,6 +78,16 @@ pub struct Task {
     pub runs_left: u8,
     pub losses: Losses,
     pub state: TaskState,
+    /// What the next attempt goes on from.
+    pub checkpoint: Option<Saved>,
+    /// Charged for earlier attempts of the present run, out of its quote; for as much of them as a
+    /// checkpoint covers.
+    pub paid: Micros,
+    /// How far the task has come that was paid for. Milliseconds of its own running time.
+    pub paid_ms: u64,
+    pub votes: Votes,
+    /// Held of the fee account, beside the quotes, to have the result checked.
+    pub audit: Micros,
 }
 
 /// Whether a task waits again, may not start yet, or runs.
@@ -95,6 +112,7 @@ pub struct Lease {
     pub cancelling: bool,
     /// Granted to it alone.
     pub gpus: GpuSet,
+    pub deal: Deal,
 }
 
 impl EndedTasks {
@@ -139,11 +157,26 @@ impl Job {
     }
 
     /// What escrow holds for the job: the quote for every run that a task which has not ended may
-    /// still have. Costs O(tasks that have started).
+    /// still have, less what was paid of it, and what checks of results are paid from. Costs O(tasks
+    /// that have started).
     pub fn held(&self) -> Micros {
+        self.held_of_submitter() + self.tasks.values().map(|task| task.audit).sum()
+    }
+
+    /// Of [`Job::held`], what is its submitter's.
+    pub(crate) fn held_of_submitter(&self) -> Micros {
         let left = self.tasks.values().map(|task| u32::from(task.runs_left)).sum();
         let touched = self.quote.checked_times(left).expect("the whole hold fitted at submit");
         self.held_for_untouched(self.untouched.len()) + touched
+            - self.tasks.values().map(|task| task.paid).sum()
+    }
+
+    /// The bid that was accepted, of a job that is sold by bids.
+    pub fn award(&self) -> Option<&Award> {
+        match &self.market.as_ref()?.stage {
+            Stage::Open { .. } => None,
+            Stage::Awarded(award) => Some(award),
+        }
     }
 
     /// The lease of an attempt, if that is the newest of its task and the task runs.

@@ -67,6 +67,21 @@ pub enum TransferKey {
     Pay(AttemptId),
     Fee(AttemptId),
     Refund(TaskId),
+    /// Of a job that was opened for bids again so often, since accepted ones failed; the first is
+    /// [`TransferKey::Hold`].
+    HoldRound {
+        job: JobId,
+        round: u32,
+    },
+    /// All that was held in the round in which the accepted bid failed.
+    RefundRound {
+        job: JobId,
+        round: u32,
+    },
+    /// Of the fee account, to have a task's result checked.
+    HoldAudit(TaskId),
+    /// What is left of that, to the fee account.
+    RefundAudit(TaskId),
     /// What is left of one run's hold, of a task that is to be run again.
     RefundRun(AttemptId),
     /// Of tasks that never started: the lowest and the highest of their positions, which may have
@@ -90,6 +105,10 @@ impl fmt::Display for TransferKey {
             Self::RefundUntouched { job, first, last } => {
                 write!(f, "refund:{job}.{first}-{last}")
             }
+            Self::HoldRound { job, round } => write!(f, "hold:{job}:round{round}"),
+            Self::RefundRound { job, round } => write!(f, "refund:{job}:round{round}"),
+            Self::HoldAudit(task) => write!(f, "hold:audit:{task}"),
+            Self::RefundAudit(task) => write!(f, "refund:audit:{task}"),
         }
     }
 }
@@ -99,11 +118,14 @@ impl TransferKey {
     pub fn job(&self) -> Option<JobId> {
         match *self {
             Self::Grant(_) => None,
-            Self::Hold(job) | Self::RefundUntouched { job, .. } => Some(job),
+            Self::Hold(job)
+            | Self::HoldRound { job, .. }
+            | Self::RefundRound { job, .. }
+            | Self::RefundUntouched { job, .. } => Some(job),
             Self::Pay(attempt) | Self::Fee(attempt) | Self::RefundRun(attempt) => {
                 Some(attempt.task.job)
             }
-            Self::Refund(task) => Some(task.job),
+            Self::Refund(task) | Self::HoldAudit(task) | Self::RefundAudit(task) => Some(task.job),
         }
     }
 }
@@ -177,12 +199,24 @@ impl Ledger {
         self.accounts.get(&id).copied().unwrap_or_default()
     }
 
+    /// The hash of the newest transfer and of all before it.
+    pub fn head(&self) -> &ChainHash {
+        &self.head
+    }
+
     /// Every account that ever moved.
     pub fn accounts(&self) -> impl Iterator<Item = (AccountId, Account)> {
         self.accounts.iter().map(|(&id, &account)| (id, account))
     }
 
-    /// Gives a new user the starting credits.
+    /// Whether the user has been given credits that were not earned, while so much is held for their
+    /// jobs: what they have now, have spent and have held must have come from somewhere.
+    pub(crate) fn was_granted(&self, user: UserId, held: Micros) -> bool {
+        let Account { balance, earned, spent } = self.account(AccountId::User(user));
+        balance + spent + held > earned
+    }
+
+    /// Gives a user the starting credits.
     pub(crate) fn grant(
         &mut self,
         user: UserId,
@@ -194,7 +228,7 @@ impl Ledger {
         self.book(Entry { key: TransferKey::Grant(user), from, to, amount }, at, changes);
     }
 
-    /// Reserves credits of a user for all tasks of a job.
+    /// Reserves credits of a user for a job.
     ///
     /// # Errors
     ///
@@ -205,31 +239,68 @@ impl Ledger {
         at: Timestamp,
         changes: &mut Vec<Change>,
     ) -> Result<(), Insufficient> {
-        let Hold { user, job, amount } = hold;
+        let Hold { key, user, amount } = hold;
         let balance = self.account(AccountId::User(user)).balance;
         if balance < amount {
             return Err(Insufficient { amount, balance });
         }
         let (from, to) = (AccountId::User(user), AccountId::Escrow);
-        self.book(Entry { key: TransferKey::Hold(job), from, to, amount }, at, changes);
+        self.book(Entry { key, from, to, amount }, at, changes);
         Ok(())
     }
 
-    /// Pays an owner out of a task's hold, less the fee, and counts it on both sides.
+    /// Reserves fees to have a task's result checked, if there are so many.
+    pub(crate) fn hold_fees(
+        &mut self,
+        task: TaskId,
+        amount: Micros,
+        at: Timestamp,
+        changes: &mut Vec<Change>,
+    ) -> bool {
+        let (from, to) = (AccountId::Fee, AccountId::Escrow);
+        let is_covered = self.account(from).balance >= amount;
+        if is_covered {
+            self.book(Entry { key: TransferKey::HoldAudit(task), from, to, amount }, at, changes);
+        }
+        is_covered
+    }
+
+    /// Returns what is left of the fees that were reserved to check a task's result.
+    pub(crate) fn refund_fees(
+        &mut self,
+        task: TaskId,
+        amount: Micros,
+        at: Timestamp,
+        changes: &mut Vec<Change>,
+    ) {
+        let (from, to) = (AccountId::Escrow, AccountId::Fee);
+        self.book(Entry { key: TransferKey::RefundAudit(task), from, to, amount }, at, changes);
+    }
+
+    /// Pays an owner out of what is held for a task, less the fee, and counts it on both sides.
     pub(crate) fn pay(&mut self, payment: Payment, at: Timestamp, changes: &mut Vec<Change>) {
-        let Payment { attempt, submitter, owner, pay, fee } = payment;
+        let Payment { attempt, purse, owner, pay, fee } = payment;
         if pay + fee == Micros::ZERO {
             return; // Nothing moves, so no account may come to be.
         }
-        self.account_mut(AccountId::User(owner)).earned += pay;
-        self.account_mut(AccountId::User(submitter)).spent += pay + fee;
+        if pay > Micros::ZERO {
+            self.account_mut(AccountId::User(owner)).earned += pay;
+        }
+        match purse {
+            Purse::Submitter(user) => {
+                self.account_mut(AccountId::User(user)).spent += pay + fee;
+            }
+            Purse::Fees => {}
+        }
         let (from, to) = (AccountId::Escrow, AccountId::User(owner));
         self.book(Entry { key: TransferKey::Pay(attempt), from, to, amount: pay }, at, changes);
         let to = AccountId::Fee;
         self.book(Entry { key: TransferKey::Fee(attempt), from, to, amount: fee }, at, changes);
-        // Not left to `book`: all of it may be the fee, and then no row names the owner.
-        changes.push(self.account_changed(AccountId::User(owner)));
-        changes.push(self.account_changed(AccountId::User(submitter)));
+        // Not left to `book`, which knows nothing of what was spent.
+        match purse {
+            Purse::Submitter(user) => changes.push(self.account_changed(AccountId::User(user))),
+            Purse::Fees => {}
+        }
     }
 
     /// Returns what is left of a hold.
@@ -271,11 +342,20 @@ impl Ledger {
     }
 }
 
+/// Out of whose part of the escrow a payment comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purse {
+    /// The job's submitter, who spends it.
+    Submitter(UserId),
+    /// The fees that are held to check the result.
+    Fees,
+}
+
 /// What an owner gets for an attempt, and the grid for arranging it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Payment {
     pub(crate) attempt: AttemptId,
-    pub(crate) submitter: UserId,
+    pub(crate) purse: Purse,
     pub(crate) owner: UserId,
     pub(crate) pay: Micros,
     pub(crate) fee: Micros,
@@ -284,8 +364,8 @@ pub(crate) struct Payment {
 /// What is reserved for a job, and of whom.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hold {
+    pub(crate) key: TransferKey,
     pub(crate) user: UserId,
-    pub(crate) job: JobId,
     pub(crate) amount: Micros,
 }
 

@@ -128,7 +128,9 @@ impl Grid {
             }
         }
         for task in waiting {
-            self.end_task(task, End::cancelled(reason.clone()), effects);
+            if !self.conclude_waiting(task, reason.as_ref(), effects) {
+                self.end_task(task, End::cancelled(reason.clone()), effects);
+            }
         }
     }
 

@@ -1,13 +1,16 @@
 //! Machines that come for the first time, or anew without a certificate.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use campusgrid_protocol::id::{SessionId, UserId, VoucherId, WorkerId};
 
+use crate::ask::Ask;
 use crate::deadlines::Deadlines;
 use crate::effect::{Change, Effects, Refusal, Reply};
 use crate::grid::Grid;
 use crate::input::{Enrolment, EnrolmentProof, Ticket};
+use crate::record::Record;
 use crate::time::Timestamp;
 use crate::voucher::{Purpose, Shown};
 use crate::worker::{KeyHash, Newcomer, Worker};
@@ -186,7 +189,16 @@ impl Grid {
         }
         let id = WorkerId(self.last_worker.0 + 1);
         self.last_worker = id;
-        let worker = Worker { id, key_hash, name, owner, set_aside: None };
+        let worker = Worker {
+            id,
+            key_hash,
+            name,
+            owner,
+            set_aside: None,
+            rules: Arc::default(),
+            ask: Ask::default(),
+            record: Record::default(),
+        };
         self.workers.insert(id, worker.clone());
         self.worker_of_key.insert(key_hash, id);
         effects.changes.push(Change::WorkerApproved { worker, at: self.now });

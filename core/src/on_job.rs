@@ -2,7 +2,7 @@
 
 use campusgrid_protocol::id::{JobId, UserId};
 
-use crate::effect::{Change, Effects, Reply};
+use crate::effect::{Change, Effects, Refusal, Reply};
 use crate::grid::Grid;
 
 impl Grid {
@@ -17,6 +17,9 @@ impl Grid {
             Ok(job) => job,
             Err(refusal) => return Reply::Refused(refusal),
         };
+        if job.market.is_some() && on_hold {
+            return Reply::Refused(Refusal::OnMarket); // It would fail its bid for its machine.
+        }
         if job.on_hold != on_hold {
             job.on_hold = on_hold;
             effects.changes.push(Change::JobHoldSet { job: id, on_hold, at: self.now });

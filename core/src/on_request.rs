@@ -58,6 +58,20 @@ impl Grid {
             Request::ReleaseWorker { user, worker } => {
                 self.on_release_worker(user, worker, effects)
             }
+            Request::SetRules { user, worker, rules } => {
+                self.on_set_rules(user, worker, *rules, effects)
+            }
+            Request::SetAsk { user, worker, ask } => self.on_set_ask(user, worker, ask, effects),
+            Request::Bid { user, job, worker, price, start_within_s } => {
+                self.on_bid(user, job, (worker, price, start_within_s), effects)
+            }
+            Request::WithdrawBid { user, job, worker } => {
+                self.on_withdraw_bid(user, job, worker, effects)
+            }
+            Request::Accept { user, job, worker, price } => {
+                self.on_accept(user, job, (worker, price), effects)
+            }
+            Request::Verify { user, identity } => self.on_verify(user, identity, effects),
         })
     }
 }

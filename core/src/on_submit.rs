@@ -6,6 +6,7 @@ use std::sync::Arc;
 use campusgrid_protocol::frame;
 use campusgrid_protocol::id::{JobId, UserId};
 use campusgrid_protocol::ranges::Ranges;
+use campusgrid_protocol::terms::Sale;
 
 use crate::chain::Edges;
 use crate::durable::SubmitKey;
@@ -13,15 +14,17 @@ use crate::effect::{Change, Effects, NewJob, Refusal, Reply};
 use crate::grid::Grid;
 use crate::input::{FilesOf, Submission};
 use crate::job::{EndedTasks, Job};
-use crate::ledger::Hold;
+use crate::ledger::{Hold, TransferKey};
+use crate::market::Market;
 use crate::money::Micros;
-use crate::pricing::price;
+use crate::pricing::quote;
 
 /// A job that may begin.
 struct Admitted {
     id: JobId,
     quote: Micros,
     held: Micros,
+    rate_permille: u32,
     edges: Edges,
 }
 
@@ -75,14 +78,30 @@ impl Grid {
         }
         let id = self.number_for(user, new.files)?;
         let edges = self.settle_after((user, tasks), std::mem::take(&mut new.after), &new.ended)?;
-        let limit_ms = u64::from(new.spec.time_limit_s) * 1000;
-        let quote = price(&self.policy.prices, &new.spec.needs, limit_ms);
+        let is_sold = new.terms.sale != Sale::Formula;
+        let is_plain = tasks == 1 && new.terms.runs() == 1 && edges.is_none() && !new.on_hold;
+        if is_sold && !is_plain {
+            return Err(Refusal::OnMarket);
+        }
+        let rate_permille = self.rate_permille();
+        let quote = match new.terms.sale {
+            Sale::Formula => {
+                let limit_ms = u64::from(new.spec.time_limit_s) * 1000;
+                quote(&self.policy.prices, &new.spec.needs, limit_ms, rate_permille)
+            }
+            Sale::Hand => Micros::ZERO,
+            Sale::Rule { max_price_micros, .. } => Micros(max_price_micros.max(0)),
+        };
         let runs = tasks.checked_mul(new.terms.runs().into());
         let held = runs.and_then(|runs| quote.checked_times(runs)).ok_or(Refusal::PriceOverflow)?;
         self.ledger
-            .hold(Hold { user, job: id, amount: held }, self.now, &mut effects.changes)
+            .hold(
+                Hold { key: TransferKey::Hold(id), user, amount: held },
+                self.now,
+                &mut effects.changes,
+            )
             .map_err(Refusal::Insufficient)?;
-        Ok(Admitted { id, quote, held, edges })
+        Ok(Admitted { id, quote, held, rate_permille, edges })
     }
 
     /// A new number, or that of the draft that is launched.
@@ -98,7 +117,7 @@ impl Grid {
 
     fn begin_job(&mut self, new: Submission, admitted: Admitted, effects: &mut Effects) {
         let Submission { user, name, spec, terms, priority, on_hold, files, .. } = new;
-        let Admitted { id, quote, edges, .. } = admitted;
+        let Admitted { id, quote, rate_permille, edges, .. } = admitted;
         self.last_job = self.last_job.max(id);
         self.end_draft(id);
         let job = Job {
@@ -106,9 +125,11 @@ impl Grid {
             owner: user,
             name,
             untouched: Ranges::below(spec.tasks),
+            market: Market::of(&terms, self.now),
             spec: Arc::new(spec),
             terms: Arc::new(terms),
             quote,
+            rate_permille,
             submitted_at: self.now,
             priority,
             on_hold,
@@ -130,17 +151,21 @@ impl Grid {
             after: job.after.clone(),
             files,
             quote,
+            rate_permille,
+            market: job.market.clone(),
             at: self.now,
         })));
         self.jobs_of.entry(user).or_default().insert(id);
         self.chains.begin(&job);
         self.watch_deadline(&job);
+        self.markets.begin(&job);
         self.jobs.insert(id, job);
         self.begin_lineup(id);
         for (tasks, reason) in edges.broken {
             self.cancel_untouched(id, &tasks, Some(reason), effects);
         }
         self.line_up(id);
+        self.bid_by_asks(id, effects);
     }
 
     pub(crate) fn keep_submit_key(

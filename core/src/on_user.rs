@@ -39,8 +39,39 @@ impl Grid {
             password_hash,
             at: self.now,
         });
-        self.ledger.grant(id, self.policy.starting_credits, self.now, &mut effects.changes);
+        if !self.policy.verified_grants {
+            self.ledger.grant(id, self.policy.starting_credits, self.now, &mut effects.changes);
+        }
         Reply::Registered { user }
+    }
+
+    /// An address is a user's: where starting credits are given for that, they are, once for each
+    /// address and once to each user.
+    pub(crate) fn on_verify(
+        &mut self,
+        user: UserId,
+        identity: [u8; 32],
+        effects: &mut Effects,
+    ) -> Reply {
+        if let Some(refusal) = self.shut() {
+            return Reply::Refused(refusal);
+        }
+        if !self.users.contains_key(&user) {
+            return Reply::Refused(Refusal::NotFound);
+        }
+        let is_new = self.identities.insert(identity);
+        effects.changes.push(Change::UserVerified { user, identity, at: self.now });
+        if is_new && self.policy.verified_grants && !self.was_granted(user) {
+            self.ledger.grant(user, self.policy.starting_credits, self.now, &mut effects.changes);
+        }
+        Reply::Done
+    }
+
+    /// Whether a user was given starting credits before.
+    fn was_granted(&self, user: UserId) -> bool {
+        let jobs = self.jobs_of.get(&user).into_iter().flatten();
+        let held = jobs.map(|id| self.jobs[id].held_of_submitter()).sum();
+        self.ledger.was_granted(user, held)
     }
 
     /// Whether somebody may register, and the invitation that this uses.

@@ -1,10 +1,12 @@
 //! Machines that have an owner: joining, heartbeats, results, leaving.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use campusgrid_protocol::id::{AttemptId, SessionId, UserId, WorkerId};
 use campusgrid_protocol::message::{Comeback, ToWorker};
 use campusgrid_protocol::resource::Load;
+use campusgrid_protocol::rules::Rules;
 use campusgrid_protocol::task::{Ended, WorkerFault};
 
 use crate::effect::{Change, Effects, Refusal, Reply};
@@ -12,6 +14,7 @@ use crate::gpus::GpuSet;
 use crate::grid::Grid;
 use crate::input::{Heartbeat, Joined};
 use crate::offer::Offer;
+use crate::sharing::Cap;
 use crate::worker::{Free, Link, Occupancy, Room, Worker};
 
 /// What an attempt may take beyond its time limit to be made ready and to bring its results home,
@@ -45,6 +48,9 @@ impl Grid {
             heard_at: self.now,
             taken: GpuSet::NONE,
             leaving: false,
+            shares: join.shares.map(Arc::new),
+            cap: Cap::NONE,
+            speed: join.speed,
         };
         if self.newcomers.contains_key(&session) || self.worker_of_session.contains_key(&session) {
             // Two machines on one session would leave a link behind that nothing removes.
@@ -76,17 +82,27 @@ impl Grid {
             return;
         }
         let none = Occupancy::new();
-        link.free = Free::beside(&link.capacity, self.occupancy.get(&id).unwrap_or(&none));
+        link.cap = Cap::of(&self.workers[&id].rules, link.shares.as_deref());
+        link.free = link.room(self.occupancy.get(&id).unwrap_or(&none));
         self.rename(id, name, effects);
         self.connect(id, link);
         effects.sends.push((session, self.welcome(id)));
         self.adopt((id, session), &attempts, effects);
+        self.watch_rules(id);
+        self.on_machine_ready(id, effects);
     }
 
     fn welcome(&self, worker: WorkerId) -> ToWorker {
         let (heartbeat_ms, lease_ms) = (self.policy.heartbeat_ms, self.policy.lease_ms);
-        let owner = self.users[&self.workers[&worker].owner].name.clone();
-        ToWorker::Welcome { worker, heartbeat_ms, lease_ms, owner }
+        let Worker { owner, rules, record, .. } = &self.workers[&worker];
+        ToWorker::Welcome {
+            worker,
+            heartbeat_ms,
+            lease_ms,
+            owner: self.users[owner].name.clone(),
+            rules: Box::new(Rules::clone(rules)),
+            earned_micros: record.earned_micros,
+        }
     }
 
     pub(crate) fn rename(&mut self, id: WorkerId, name: String, effects: &mut Effects) {
@@ -213,6 +229,7 @@ impl Grid {
             effects.changes.push(Change::AttemptStarted { attempt, at: self.now });
             self.hear_of(worker, attempt);
             self.believe(attempt, worker, effects);
+            self.on_award_started(attempt.task.job, effects);
         }
     }
 
@@ -243,6 +260,7 @@ impl Grid {
             && let Some(link) = self.links.remove(&worker)
         {
             self.rooms.remove(&Room::of(worker, &link));
+            self.rule_ends.close(&worker);
         }
     }
 
@@ -260,11 +278,12 @@ impl Grid {
         if self.own_worker(user, id).is_none() {
             return Reply::Refused(Refusal::NotFound);
         }
-        if self.occupancy.contains_key(&id)
+        if (self.occupancy.contains_key(&id) || self.markets.is_bound(id))
             && let Some(refusal) = self.shut()
         {
             return Reply::Refused(refusal); // What runs there would have to be settled.
         }
+        self.withdraw_bids_of(id, effects);
         let running: Vec<AttemptId> =
             self.occupancy.get(&id).into_iter().flat_map(Occupancy::keys).copied().collect();
         for attempt in running {

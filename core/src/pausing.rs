@@ -7,7 +7,7 @@ use campusgrid_protocol::terms::BACKOFF_MAX_S;
 use crate::effect::{Change, Effects, TaskPause};
 use crate::grid::Grid;
 use crate::job::{Lease, TaskState};
-use crate::ledger::{Refund, TransferKey};
+use crate::ledger::{Purse, Refund, TransferKey};
 use crate::money::Micros;
 use crate::time::Timestamp;
 
@@ -31,7 +31,8 @@ impl Grid {
     ) -> Option<Timestamp> {
         let job = &self.jobs[&attempt.task.job];
         let task = &job.tasks[&attempt.task.index];
-        if task.runs_left <= 1 || lease.cancelling || !may_pass(failure) {
+        let is_checked = job.terms.verify || !task.votes.is_empty();
+        if task.runs_left <= 1 || is_checked || lease.cancelling || !may_pass(failure) {
             return None;
         }
         let failed = u32::from(job.terms.runs().saturating_sub(task.runs_left));
@@ -40,19 +41,24 @@ impl Grid {
         (!job.is_overdue(until)).then_some(until)
     }
 
-    /// Pays for a failed run, and lets its task pause before the next. The machine has been released.
+    /// Pays for a failed run, and lets its task pause before the next, which begins anew. The machine has
+    /// been released.
     pub(crate) fn pause_task(&mut self, run: FailedRun, until: Timestamp, effects: &mut Effects) {
         let FailedRun { lease, ended, reason, charge } = run;
         let attempt = ended.attempt;
         let id = attempt.task.job;
         let (submitter, quote) = (self.jobs[&id].owner, self.jobs[&id].quote);
-        let charged = self.pay_owner((submitter, attempt), lease.worker, charge, effects);
+        let payee = self.payee(&lease, &ended, charge);
+        let charged = self.pay_owner(payee, (submitter, Purse::Submitter(submitter)), effects);
+        let paid = self.jobs[&id].tasks[&attempt.task.index].paid;
         let key = TransferKey::RefundRun(attempt);
-        let refund = Refund { key, user: submitter, amount: quote - charged };
+        let refund = Refund { key, user: submitter, amount: quote - paid - charged };
         self.ledger.refund(refund, self.now, &mut effects.changes);
+        self.drop_checkpoint(attempt.task, effects);
         let tries_left = self.policy.tries;
         let job = self.jobs.get_mut(&id).expect("the task has just been there");
         let task = job.tasks.get_mut(&attempt.task.index).expect("it has just run");
+        (task.paid, task.paid_ms) = (Micros::ZERO, 0);
         task.runs_left -= 1;
         task.tries_left = tries_left;
         task.state = TaskState::Pausing { until };
@@ -73,12 +79,8 @@ impl Grid {
 
     /// The pause is over: the task waits again.
     pub(crate) fn rouse(&mut self, id: TaskId, effects: &mut Effects) {
-        let job = self.jobs.get_mut(&id.job).expect("only tasks of open jobs pause");
-        let task = job.tasks.get_mut(&id.index).expect("a task that pauses has not ended");
-        task.state = TaskState::Queued;
-        job.requeued.insert(id.index);
         effects.changes.push(Change::TaskRoused { task: id });
-        self.line_up(id.job);
+        self.requeue(id);
     }
 }
 

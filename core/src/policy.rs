@@ -27,7 +27,15 @@ pub enum Admission {
 pub struct Policy {
     pub admission: Admission,
     pub starting_credits: Micros,
+    /// The formula: what a machine costs whose owner asks for nothing else.
     pub prices: Prices,
+    /// Factor on the formula, in thousandths.
+    pub rate_permille: u32,
+    /// Whether the factor rises, up to twofold, while more tasks wait than there are machines.
+    pub premium: bool,
+    /// Whether starting credits are given only to those who have shown that an address is theirs, once
+    /// for each address.
+    pub verified_grants: bool,
     pub billing: Billing,
     /// Share of each charge that goes to the fee account, in thousandths.
     pub fee_permille: u32,

@@ -1,87 +1,123 @@
-//! What a task costs: the formula of the CampusGrid seed, exact to the micro-credit.
+//! What a task costs: the formula of the CampusGrid seed, and what owners ask for in its place, exact
+//! to the micro-credit.
 
 use campusgrid_protocol::resource::Needs;
 
+use crate::ask::Deal;
 use crate::money::Micros;
 
-/// The terms of `cost = rate · (base + core·cores + ram·GiB + gpu·gpus + minute·minutes)`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The terms of `cost = max(minimum, base + core·cores + ram·GiB + gpu·gpus + minutes · (minute +
+/// core_minute·cores + ram_gib_minute·GiB + gpu_minute·gpus))`. The seed's formula has no minimum and
+/// none of the last three.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Prices {
     pub base: Micros,
     pub core: Micros,
     pub ram_gib: Micros,
     pub gpu: Micros,
     pub minute: Micros,
-    /// Factor on everything, in thousandths.
-    pub rate_permille: u32,
+    pub core_minute: Micros,
+    pub ram_gib_minute: Micros,
+    pub gpu_minute: Micros,
+    pub minimum: Micros,
 }
+
+/// The rate at which a price is what its terms say.
+pub const RATE_ONE: u32 = 1000;
+
+const MILLI: i128 = 1000;
+const MIB: i128 = 1024;
+const MINUTE_MS: i128 = 60_000;
+
+/// The common denominator of micro-credits per milli-core, per MiB and per millisecond: the least
+/// common multiple of 1000 and 1024, times the milliseconds of a minute.
+const COMMON: i128 = 128_000 * MINUTE_MS;
 
 /// Prices one run of `run_ms` under `needs`.
 ///
-/// One division, rounded up once, over the common denominator of milli-cores, MiB and milliseconds.
-/// Saturates where the price does not fit an `i64`, which no balance can cover.
+/// One division, rounded up once. Saturates where the price does not fit an `i64`, which no balance
+/// can cover.
 pub fn price(prices: &Prices, needs: &Needs, run_ms: u64) -> Micros {
-    const MILLI: i128 = 1000;
-    const MIB: i128 = 1024;
-    const MINUTE_MS: i128 = 60_000;
-    const COMMON: i128 = MIB * MINUTE_MS; // A multiple of MILLI as well.
+    quote(prices, needs, run_ms, RATE_ONE)
+}
+
+/// As [`price`], times a rate in thousandths; rounded up once all the same.
+pub fn quote(prices: &Prices, needs: &Needs, run_ms: u64, rate_permille: u32) -> Micros {
+    let sum = exact(prices, needs, run_ms).saturating_mul(rate_permille.into());
+    rounded_up(sum, COMMON * MILLI)
+}
+
+/// What a deal's price is part of, whoever runs the job.
+#[derive(Debug, Clone, Copy)]
+pub struct Tariff {
+    /// The grid's formula.
+    pub formula: Prices,
+    pub needs: Needs,
+    pub limit_ms: u64,
+    pub rate_permille: u32,
+}
+
+/// What is charged for the stretch of a task's running time from `from_ms` to `to_ms`:
+/// `price · (P(to) − P(from)) / P(limit)`, where `P` are the deal's prices and `P(0)` is nothing, so
+/// that the first stretch also pays the start.
+///
+/// Rounded up once. Where the deal's price is that of its prices at the tariff's rate, what was
+/// rounded to make it is not counted twice: the stretch from 0 costs what [`quote`] says of it. At most
+/// the deal's price, however long the stretch.
+pub fn charge(deal: &Deal, tariff: &Tariff, from_ms: u64, to_ms: u64) -> Micros {
+    let Tariff { formula, needs, limit_ms, rate_permille } = tariff;
+    let prices = deal.prices.as_ref().unwrap_or(formula);
+    let to_ms = to_ms.min(*limit_ms);
+    if from_ms > 0 && from_ms >= to_ms {
+        return Micros::ZERO;
+    }
+    let whole = exact(prices, needs, *limit_ms);
+    if whole == 0 {
+        // Prices of nothing say nothing about how a price grows: by time alone.
+        let (part, whole) = (to_ms.saturating_sub(from_ms), (*limit_ms).max(1));
+        return share(deal.price, part.into(), whole.into());
+    }
+    let before = if from_ms == 0 { 0 } else { exact(prices, needs, from_ms) };
+    let part = exact(prices, needs, to_ms) - before;
+    if deal.price == quote(prices, needs, *limit_ms, *rate_permille) {
+        let sum = part.saturating_mul((*rate_permille).into());
+        return rounded_up(sum, COMMON * MILLI).min(deal.price);
+    }
+    share(deal.price, part, whole)
+}
+
+/// In micro-credits over [`COMMON`]; never negative, and never less for more.
+fn exact(prices: &Prices, needs: &Needs, run_ms: u64) -> i128 {
     let term = |price: Micros, amount: i128, unit: i128| {
         i128::from(price.0).saturating_mul(amount).saturating_mul(COMMON / unit)
     };
+    let (cores, ram, gpus) = (needs.cpu_millis.into(), needs.ram_mib.into(), needs.gpus.into());
+    let minutes = |amount: i128| amount.saturating_mul(run_ms.into());
     let sum = term(prices.base, 1, 1)
-        .saturating_add(term(prices.core, needs.cpu_millis.into(), MILLI))
-        .saturating_add(term(prices.ram_gib, needs.ram_mib.into(), MIB))
-        .saturating_add(term(prices.gpu, needs.gpus.into(), 1))
-        .saturating_add(term(prices.minute, run_ms.into(), MINUTE_MS));
-    let (sum, common) = (sum.saturating_mul(prices.rate_permille.into()), COMMON * MILLI);
-    let rounded_up = sum.saturating_add(common - 1) / common;
+        .saturating_add(term(prices.core, cores, MILLI))
+        .saturating_add(term(prices.ram_gib, ram, MIB))
+        .saturating_add(term(prices.gpu, gpus, 1))
+        .saturating_add(term(prices.minute, run_ms.into(), MINUTE_MS))
+        .saturating_add(term(prices.core_minute, minutes(cores), MILLI * MINUTE_MS))
+        .saturating_add(term(prices.ram_gib_minute, minutes(ram), MIB * MINUTE_MS))
+        .saturating_add(term(prices.gpu_minute, minutes(gpus), MINUTE_MS));
+    sum.max(term(prices.minimum, 1, 1))
+}
+
+/// `price · part / whole`, rounded up; at most `price`.
+fn share(price: Micros, part: i128, whole: i128) -> Micros {
+    let part = part.clamp(0, whole);
+    // Beyond what 127 bits hold, the last bits of a part of nine million million credits go.
+    let bits = |number: i128| i128::BITS - number.leading_zeros();
+    let excess = (bits(price.0.into()) + bits(part)).saturating_sub(i128::BITS - 2);
+    let (part, whole) = (part >> excess, (whole >> excess).max(1));
+    rounded_up(i128::from(price.0) * part, whole).min(price)
+}
+
+fn rounded_up(sum: i128, unit: i128) -> Micros {
+    let rounded_up = sum.saturating_add(unit - 1) / unit;
     Micros(i64::try_from(rounded_up).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]
-mod tests {
-    use campusgrid_protocol::resource::Needs;
-    use proptest::prelude::*;
-
-    use super::{Prices, price};
-    use crate::money::Micros;
-
-    const SEED: Prices = Prices {
-        base: Micros::from_credits(5),
-        core: Micros::from_credits(2),
-        ram_gib: Micros::from_credits(1),
-        gpu: Micros::from_credits(10),
-        minute: Micros::from_credits(1),
-        rate_permille: 1000,
-    };
-
-    fn needs(cpu_millis: u32, ram_mib: u32, gpus: u16) -> Needs {
-        Needs { cpu_millis, ram_mib, disk_mib: 1, gpus, gpu_memory_mib: 0 }
-    }
-
-    #[test]
-    fn the_seeds_formula_holds() {
-        for (needs, run_ms, credits) in [
-            (needs(1000, 1024, 0), 60_000, "9"),
-            (needs(2000, 2048, 1), 600_000, "31"),
-            (needs(500, 512, 0), 0, "6.5"),
-            (needs(1000, 512, 0), 1, "7.500017"), // 1/60000 of a credit, rounded up.
-            (needs(1000, 1, 0), 0, "7.000977"),
-        ] {
-            assert_eq!(price(&SEED, &needs, run_ms).to_string(), credits);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn more_never_costs_less(cpu in 0..1_000_000_u32, ram in 0..10_000_000_u32, gpus in 0..64_u16, ms in 0..10_000_000_000_u64) {
-            let at = |cpu, ram, gpus, ms| price(&SEED, &needs(cpu, ram, gpus), ms);
-            let here = at(cpu, ram, gpus, ms);
-            prop_assert!(here >= SEED.base);
-            prop_assert!(at(cpu + 1, ram, gpus, ms) >= here);
-            prop_assert!(at(cpu, ram + 1, gpus, ms) >= here);
-            prop_assert!(at(cpu, ram, gpus + 1, ms) >= here + SEED.gpu);
-            prop_assert!(at(cpu, ram, gpus, ms + 1) >= here);
-        }
-    }
-}
+mod tests;

@@ -40,7 +40,7 @@ impl Rank {
 pub(crate) struct Queue {
     shapes: BTreeMap<Shape, Line>,
     /// Of each user, the heads of those shapes that are not blocked.
-    heads: BTreeMap<UserId, BTreeMap<Rank, Shape>>,
+    heads: BTreeMap<UserId, BTreeSet<(Rank, Shape)>>,
     /// The first head of each user: what the scheduler looks at, in order.
     firsts: BTreeMap<Place, UserId>,
 }
@@ -128,7 +128,7 @@ impl Queue {
     /// The head that comes first, and where to look for room for it.
     pub(crate) fn first(&self) -> Option<(JobId, Shape, Reach)> {
         let (place, user) = self.firsts.first_key_value()?;
-        let (_, shape) = self.heads[user].first_key_value()?;
+        let (_, shape) = self.heads[user].first()?;
         Some((place.job, shape.clone(), self.shapes[shape].reach))
     }
 
@@ -139,22 +139,27 @@ impl Queue {
         change(line);
         let after = line.head();
         if before != after {
-            let after = after.map(|rank| (rank, shape.clone()));
-            self.set_head(shape.owner, before, after);
+            let head = |rank| (rank, shape.clone());
+            self.set_head(shape.owner, before.map(head), after.map(head));
         }
     }
 
     /// Keeps `firsts` true to the heads across a change.
-    fn set_head(&mut self, user: UserId, before: Option<Rank>, after: Option<(Rank, Shape)>) {
+    fn set_head(
+        &mut self,
+        user: UserId,
+        before: Option<(Rank, Shape)>,
+        after: Option<(Rank, Shape)>,
+    ) {
         let heads = self.heads.entry(user).or_default();
-        if let Some((first, _)) = heads.first_key_value() {
+        if let Some((first, _)) = heads.first() {
             self.firsts.remove(&first.place);
         }
         if let Some(before) = before {
             heads.remove(&before);
         }
         heads.extend(after);
-        match heads.first_key_value() {
+        match heads.first() {
             Some((first, _)) => {
                 self.firsts.insert(first.place, user);
             }

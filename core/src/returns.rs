@@ -2,14 +2,14 @@
 //! machine and about the task.
 
 use campusgrid_protocol::id::{AttemptId, TaskId};
+use campusgrid_protocol::rules::Phase;
 use campusgrid_protocol::task::{Ended, Outcome, WorkerFault};
 
 use crate::effect::{Change, Effects, TaskResult, Verdict};
 use crate::grid::Grid;
-use crate::job::{Lease, Task, TaskState};
-use crate::losses::Loss;
+use crate::job::{Lease, Task};
+use crate::losses::{Loss, Losses};
 use crate::settle::End;
-use crate::snapshot::Shape;
 use crate::worker::Grant;
 
 /// How often a task may come back for nothing before a broken engine or a GPU in use counts as one of
@@ -20,6 +20,9 @@ const FREE_RETURNS_MAX: u32 = 20;
 /// How long a machine gets nothing of the kind that it has given back because of what it lacks:
 /// meanwhile another can have the task, or what is out of reach may come back.
 const PAUSE_MS: u64 = 30_000;
+
+/// How long a machine gets nothing of the kind of which its owner has stopped a task by hand.
+const STOPPED_PAUSE_MS: u64 = 10 * 60 * 1000;
 
 /// Why an attempt came back that its machine never spoke of.
 const NEVER_ARRIVED: &str = "its start never reached the worker";
@@ -125,6 +128,7 @@ impl Grid {
     pub(crate) fn take_back(&mut self, back: Return, effects: &mut Effects) {
         let (attempt, lease) = (back.ended.attempt, back.lease);
         self.note_fault(&back, effects);
+        self.pay_saved(attempt, &lease, effects);
         let tries = self.policy.tries;
         let job = &self.jobs[&attempt.task.job];
         let (runs, is_overdue) = (job.terms.runs(), job.is_overdue(self.now));
@@ -134,49 +138,83 @@ impl Grid {
             task.tries_left - u32::from(costs_a_try(&back, task, (tries, failed_runs)));
         let loss = Loss { worker: lease.worker, attempt: attempt.number };
         let losses = if back.is_loss() { task.losses.and(loss) } else { Ok(task.losses) };
-        let losses = match losses {
-            _ if lease.cancelling || is_overdue => {
+        let (has_votes, before) = (!task.votes.is_empty(), (task.tries_left, task.losses));
+        let over = match losses {
+            _ if lease.cancelling || (is_overdue && !has_votes) => {
                 return self.give_up(back, Verdict::Cancelled, effects);
             }
-            Err(three) => {
-                let reason = self.poison_words(three);
-                return self.give_up(back, Verdict::Failed { reason }, effects);
-            }
-            Ok(_) if tries_left == 0 => {
-                let reason = format!("given up by the grid and refunded: {}", back.words());
-                return self.give_up(back, Verdict::Failed { reason }, effects);
-            }
-            Ok(losses) => losses,
+            Ok(_) if is_overdue => Self::overdue().to_string(),
+            Ok(_) if tries_left == 0 => back.words(),
+            Ok(losses) => return self.wait_again(&back, (tries_left, losses), effects),
+            Err(three) => self.poison_words(three),
         };
+        if has_votes {
+            // Its attempt is over before the results that there are count, or do not.
+            self.wait_again(&back, before, effects);
+            return self.conclude(attempt.task, &over, effects);
+        }
+        let reason = format!("given up by the grid and refunded: {over}");
+        self.give_up(back, Verdict::Failed { reason }, effects);
+    }
+
+    /// The task waits again at its old place.
+    fn wait_again(
+        &mut self,
+        back: &Return,
+        (tries_left, losses): (u32, Losses),
+        effects: &mut Effects,
+    ) {
+        let attempt = back.ended.attempt;
+        let task = self.task_mut(attempt.task);
         (task.tries_left, task.losses) = (tries_left, losses);
-        task.state = TaskState::Queued;
-        let job = self.jobs.get_mut(&attempt.task.job).expect("the task has just been there");
-        job.requeued.insert(attempt.task.index);
-        self.line_up(attempt.task.job);
-        let (reason, at) = (back.words(), self.now);
-        effects.changes.push(Change::TaskRequeued { attempt, reason, tries_left, losses, at });
+        let Task { paid, paid_ms, .. } = *task;
+        self.requeue(attempt.task);
+        effects.changes.push(Change::TaskRequeued {
+            attempt,
+            reason: back.words(),
+            tries_left,
+            losses,
+            paid,
+            paid_ms,
+            at: self.now,
+        });
+        self.on_award_returned(attempt.task.job, effects);
     }
 
     /// What a return says about the machine.
     fn note_fault(&mut self, back: &Return, effects: &mut Effects) {
         let Return { lease, ended, fault, .. } = back;
+        let (worker, attempt) = (lease.worker, ended.attempt);
+        let job = &self.jobs[&attempt.task.job];
+        let (submitter, shape) = (job.owner, self.shape_of(job));
         if *fault == WorkerFault::Leaving
-            && let Some(link) = self.links.get_mut(&lease.worker)
+            && let Some(link) = self.links.get_mut(&worker)
             && lease.leased_at >= link.connected_at
         {
             // Or it would be given the very task that it has just given back, again and again,
             // since that costs no try. What was leased before this connection may have been given
             // back by a worker that has left since, and has returned with that in its spool.
-            link.leaving = true;
+            match link.shares.as_ref().map(|shares| shares.phase) {
+                None => link.leaving = true,
+                // It is shared, so its owner has stopped just this.
+                Some(Phase::Open) => {
+                    let until = self.now.plus_ms(STOPPED_PAUSE_MS);
+                    self.pauses.renew((worker, shape.clone()), until);
+                }
+                Some(Phase::Frozen | Phase::Closed) => {}
+            }
         }
         let is_at_start = lease.started_at.is_none() && is_at_start(fault);
         if is_at_start || is_of_the_machine(fault) {
-            let job = &self.jobs[&ended.attempt.task.job];
-            let pause = (lease.worker, Shape::of(job.owner, &job.spec));
-            self.pauses.renew(pause, self.now.plus_ms(PAUSE_MS));
+            self.pauses.renew((worker, shape), self.now.plus_ms(PAUSE_MS));
         }
         if is_at_start {
-            self.suspect(lease.worker, ended.attempt, fault, effects);
+            self.suspect(worker, attempt, fault, effects);
+        }
+        if is_by_owner(fault) {
+            self.tally(worker, submitter, |record| record.handed_back += 1, effects);
+        } else if back.excuse().is_none() {
+            self.tally(worker, submitter, |record| record.lost += 1, effects);
         }
     }
 
@@ -195,10 +233,7 @@ impl Grid {
             let name = self.workers.get(&worker).map_or("a removed one", |worker| &worker.name);
             format!("worker {worker} ({name}) in attempt {attempt}")
         });
-        format!(
-            "given up by the grid and refunded: three different workers were lost while they ran it: \
-             {one}, {two} and {three}"
-        )
+        format!("three different workers were lost while they ran it: {one}, {two} and {three}")
     }
 
     fn task_mut(&mut self, id: TaskId) -> &mut Task {
@@ -231,6 +266,20 @@ fn is_of_the_machine(fault: &WorkerFault) -> bool {
         | WorkerFault::LeaseOver
         | WorkerFault::Restarted
         | WorkerFault::Leaving => false,
+    }
+}
+
+/// Whether it is the machine's owner who wants what the task had.
+fn is_by_owner(fault: &WorkerFault) -> bool {
+    match fault {
+        WorkerFault::Leaving | WorkerFault::Gpu { .. } => true,
+        WorkerFault::Engine { .. }
+        | WorkerFault::Environment { .. }
+        | WorkerFault::Inputs { .. }
+        | WorkerFault::Disk { .. }
+        | WorkerFault::Sandbox { .. }
+        | WorkerFault::LeaseOver
+        | WorkerFault::Restarted => false,
     }
 }
 

@@ -14,9 +14,12 @@ use crate::effect::{Change, Effects, NoticeKind};
 use crate::grid::Grid;
 use crate::job::{Lease, Task, TaskState};
 use crate::losses::Losses;
+use crate::money::Micros;
 use crate::notices::notice;
 use crate::queue::Reach;
-use crate::snapshot::{Shape, admits};
+use crate::sharing::Host;
+use crate::snapshot::Shape;
+use crate::votes::Votes;
 use crate::worker::{Grant, Link, Room};
 
 impl Grid {
@@ -33,9 +36,9 @@ impl Grid {
         let freed = std::mem::take(&mut self.freed);
         for worker in &freed {
             let Some(link) = self.links.get(worker) else { continue };
-            let owner = self.workers[worker].owner;
+            let (host, users) = (Host::of(&self.workers[worker], link), &self.users);
             self.queue.unblock(|shape| {
-                link.free.fits(&shape.needs) && admits((link.isolation, &link.offer), owner, shape)
+                link.free.fits(&shape.needs) && host.admits(shape, || &users[&shape.owner].name)
             });
         }
         while let Some((job, shape, reach)) = self.queue.first() {
@@ -50,7 +53,7 @@ impl Grid {
             };
             match best {
                 Some(worker) => {
-                    self.lease(job, worker, effects);
+                    self.lease(job, &shape, worker, effects);
                     self.follow(effects);
                 }
                 None => self.queue.block(&shape),
@@ -63,6 +66,9 @@ impl Grid {
         // What nobody offers would have every machine asked that is large enough.
         if !self.offers.have_all(&shape.labels) {
             return None;
+        }
+        if let Some(only) = shape.only {
+            return self.takes(only, shape).then_some(only);
         }
         let needs = &shape.needs;
         let mut from = Room::least(needs.gpus.into(), needs.cpu_millis, needs.ram_mib);
@@ -82,65 +88,136 @@ impl Grid {
         }
     }
 
-    fn takes(&self, id: WorkerId, shape: &Shape) -> bool {
+    /// Whether a machine may be given a task of a shape right now.
+    pub(crate) fn takes(&self, id: WorkerId, shape: &Shape) -> bool {
         self.links.get(&id).is_some_and(|link| {
             self.takes_tasks(id, link)
                 && link.free.fits(&shape.needs)
-                && admits((link.isolation, &link.offer), self.workers[&id].owner, shape)
+                && self.admits(id, link, shape)
                 && self.pauses.end(&(id, shape.clone())).is_none()
         })
     }
 
+    /// Whether a machine could run a task of a shape, however busy it is.
+    pub(crate) fn admits(&self, id: WorkerId, link: &Link, shape: &Shape) -> bool {
+        Host::of(&self.workers[&id], link).admits(shape, || &self.users[&shape.owner].name)
+    }
+
+    /// Whether a connected machine could run a task of a shape, were it idle and shared.
+    ///
+    /// # Errors
+    ///
+    /// Why not, in words that follow "this machine cannot run the job: ".
+    pub(crate) fn could_run(&self, id: WorkerId, shape: &Shape) -> Result<(), &'static str> {
+        let link = self.links.get(&id).ok_or("it is not connected")?;
+        let worker = &self.workers[&id];
+        let bid = Shape { only: Some(id), ..shape.clone() }; // Whatever is asked for it else.
+        if worker.set_aside.is_some() {
+            Err("it is set aside")
+        } else if let Some(bar) = Host::of(worker, link).bar(&bid, || &self.users[&bid.owner].name)
+        {
+            Err(bar.words())
+        } else if !link.whole().fits(&shape.needs) {
+            Err("it does not share as much as the job needs")
+        } else {
+            Ok(())
+        }
+    }
+
     /// Whether a machine may get anything new, if it has room.
     pub(crate) fn takes_tasks(&self, id: WorkerId, link: &Link) -> bool {
-        self.is_heard(link) && !link.leaving && self.workers[&id].set_aside.is_none()
+        let worker = &self.workers[&id];
+        self.is_heard(link)
+            && !link.leaving
+            && worker.set_aside.is_none()
+            && link.is_open(&worker.rules, self.now)
     }
 
     pub(crate) fn is_heard(&self, link: &Link) -> bool {
         self.now.since_ms(link.heard_at) <= self.policy.silence_max_ms()
     }
 
-    /// Gives the job's next waiting task to a machine.
-    fn lease(&mut self, id: JobId, worker: WorkerId, effects: &mut Effects) {
-        let job = self.jobs.get_mut(&id).expect("the queue holds open jobs");
+    /// Gives the next task of a job that waits under this shape to a machine.
+    pub(crate) fn lease(
+        &mut self,
+        id: JobId,
+        shape: &Shape,
+        worker: WorkerId,
+        effects: &mut Effects,
+    ) {
         let lineup = self.lineups.get_mut(&id).expect("every open job has one");
-        let index = lineup.next(job).expect("the queue holds jobs with a task that may start");
-        if !job.requeued.remove(&index) {
-            if !job.has_started() {
-                notice(job, NoticeKind::Started, self.now, effects);
-            }
-            job.untouched.remove(index);
-            lineup.ready.as_mut().map(|ready| ready.remove(index));
-            self.chains.tell(News::Started { job: id, task: index });
-        }
+        let index = lineup.next(&self.jobs[&id], shape).expect("a task that may start waits so");
         lineup.running += 1;
-        let needs = job.spec.needs;
-        let gpus =
-            self.links.get(&worker).expect("a machine that takes is connected").free.choose(&needs);
+        let task_id = TaskId { job: id, index };
+        if self.jobs[&id].requeued.contains(&index) {
+            self.unqueue(task_id);
+        } else {
+            self.touch(task_id, effects);
+        }
+        let link = self.links.get(&worker).expect("a machine that takes is connected");
+        let (gpus, knows_checkpoints) = (link.free.choose(&shape.needs), link.shares.is_some());
+        if !knows_checkpoints {
+            self.drop_checkpoint(task_id, effects);
+        }
+        let deal = self.deal(&self.jobs[&id], worker);
+        let at = self.now;
         let lease =
-            Lease { worker, leased_at: self.now, started_at: None, cancelling: false, gpus };
+            Lease { worker, leased_at: at, started_at: None, cancelling: false, gpus, deal };
+        let job = self.jobs.get_mut(&id).expect("the queue holds open jobs");
+        let task = job.tasks.get_mut(&index).expect("it has been touched");
+        task.attempts += 1;
+        task.state = TaskState::Leased(lease);
+        let attempt = AttemptId { task: task_id, number: task.attempts };
+        let tries_left = task.tries_left;
+        effects.changes.push(Change::TaskLeased { attempt, worker, gpus, tries_left, deal, at });
+        self.line_up(id);
+        self.renew_lease(attempt);
+        self.update_room(worker, |occupancy| {
+            occupancy.insert(attempt, Grant::new(shape.needs, gpus));
+        });
+        self.send(worker, self.start(attempt), effects);
+    }
+
+    /// A task begins that never did.
+    fn touch(&mut self, id: TaskId, effects: &mut Effects) {
+        let job = self.jobs.get_mut(&id.job).expect("the queue holds open jobs");
+        if !job.has_started() {
+            notice(job, NoticeKind::Started, self.now, effects);
+        }
+        job.untouched.remove(id.index);
         let fresh = Task {
             attempts: 0,
             tries_left: self.policy.tries,
             runs_left: job.terms.runs(),
             losses: Losses::None,
             state: TaskState::Queued,
+            checkpoint: None,
+            paid: Micros::ZERO,
+            paid_ms: 0,
+            votes: Votes::None,
+            audit: Micros::ZERO,
         };
-        let task = job.tasks.entry(index).or_insert(fresh);
-        task.attempts += 1;
-        task.state = TaskState::Leased(lease);
-        let attempt = AttemptId { task: TaskId { job: id, index }, number: task.attempts };
-        let (tries_left, at) = (task.tries_left, self.now);
-        effects.changes.push(Change::TaskLeased { attempt, worker, gpus, tries_left, at });
-        let (spec, lock) = (Arc::clone(&job.spec), job.lock.clone());
-        let index = job.terms.indices.index(index).expect("every task has an index");
-        self.line_up(id);
-        self.renew_lease(attempt);
-        self.update_room(worker, |occupancy| {
-            occupancy.insert(attempt, Grant::new(needs, gpus));
-        });
-        let gpus = gpus.numbers().collect();
-        self.send(worker, ToWorker::Start { attempt, index, spec, gpus, lock }, effects);
+        job.tasks.insert(id.index, fresh);
+        let lineup = self.lineups.get_mut(&id.job).expect("every open job has one");
+        lineup.ready.as_mut().map(|ready| ready.remove(id.index));
+        self.chains.tell(News::Started { job: id.job, task: id.index });
+    }
+
+    /// What a machine is told of an attempt that has been leased to it.
+    fn start(&self, attempt: AttemptId) -> ToWorker {
+        let job = &self.jobs[&attempt.task.job];
+        let lease = job.lease(attempt).expect("it has just been leased");
+        let index = job.terms.indices.index(attempt.task.index);
+        ToWorker::Start {
+            attempt,
+            index: index.expect("every task has an index"),
+            spec: Arc::clone(&job.spec),
+            gpus: lease.gpus.numbers().collect(),
+            lock: job.lock.clone(),
+            checkpoint: job.tasks[&attempt.task.index].checkpoint,
+            whose: self.users[&job.owner].name.clone(),
+            name: job.name.clone(),
+        }
     }
 
     /// How long an attempt goes on if it runs to its time limit.
@@ -148,6 +225,7 @@ impl Grid {
         let Some(job) = self.jobs.get(&attempt.task.job) else { return 0 };
         let Some(lease) = job.lease(attempt) else { return 0 };
         let since = lease.started_at.unwrap_or(lease.leased_at);
-        (u64::from(job.spec.time_limit_s) * 1000).saturating_sub(self.now.since_ms(since))
+        let done_ms = job.tasks[&attempt.task.index].paid_ms + self.now.since_ms(since);
+        (u64::from(job.spec.time_limit_s) * 1000).saturating_sub(done_ms)
     }
 }

@@ -7,9 +7,8 @@ use campusgrid_protocol::task::WorkerFault;
 
 use crate::effect::{Change, Effects, Refusal, Reply};
 use crate::grid::Grid;
-use crate::snapshot::{Shape, admits};
+use crate::snapshot::Shape;
 use crate::suspicion::FailedStart;
-use crate::worker::Free;
 
 /// Characters of a worker's own words that are kept in the reason.
 const WORDS_MAX: usize = 300;
@@ -24,7 +23,7 @@ impl Grid {
         effects: &mut Effects,
     ) {
         let job = attempt.task.job;
-        let shape = Shape::of(self.jobs[&job].owner, &self.jobs[&job].spec);
+        let shape = self.shape_of(&self.jobs[&job]);
         let submitter = shape.owner;
         let believed = self.may_act_for(submitter, self.workers[&worker].owner)
             || !self.has_witness(&shape, worker);
@@ -43,8 +42,8 @@ impl Grid {
             id != against
                 && owner != shape.owner
                 && self.takes_tasks(id, link)
-                && admits((link.isolation, &link.offer), owner, shape)
-                && Free::whole(&link.capacity).fits(&shape.needs)
+                && self.admits(id, link, shape)
+                && link.whole().fits(&shape.needs)
         })
     }
 

@@ -2,40 +2,48 @@
 
 use std::sync::Arc;
 
-use campusgrid_protocol::id::{AttemptId, JobId, TaskId, UserId, WorkerId};
+use campusgrid_protocol::id::{AttemptId, JobId, TaskId, WorkerId};
 use campusgrid_protocol::ranges::Ranges;
 use campusgrid_protocol::task::{Ended, Failure, Outcome, WorkerFault};
 
 use crate::chain::News;
 use crate::effect::{Change, Effects, NoticeKind, TaskEnd, TaskResult, Verdict};
 use crate::grid::Grid;
-use crate::job::Lease;
-use crate::ledger::{Payment, Refund, TransferKey};
+use crate::job::{Lease, Task};
+use crate::ledger::{Purse, Refund, TransferKey};
 use crate::money::Micros;
 use crate::notices::notice;
 use crate::pausing::FailedRun;
-use crate::policy::Billing;
-use crate::pricing::price;
+use crate::pay::{Deed, Payee};
 use crate::returns::Return;
 use crate::worker::Grant;
 
 /// How a task ends.
 pub(crate) struct End {
-    verdict: Verdict,
+    pub(crate) verdict: Verdict,
     /// Why it is cancelled, if not because its submitter asked.
-    reason: Option<Arc<str>>,
-    /// What its last attempt reported, and who is paid for it.
-    result: Option<TaskResult>,
-    payee: Option<(WorkerId, Micros)>,
+    pub(crate) reason: Option<Arc<str>>,
+    /// What its last attempt reported.
+    pub(crate) result: Option<TaskResult>,
+    /// The number of the earlier attempt whose result counts instead.
+    pub(crate) kept: Option<u32>,
+    /// Who is paid for that, beside those who gave earlier results.
+    pub(crate) payee: Option<Payee>,
+    /// The number of the attempt that gave a wrong result, for which nobody is paid.
+    pub(crate) wrong: Option<u32>,
 }
 
 impl End {
+    pub(crate) fn of(verdict: Verdict) -> Self {
+        Self { verdict, reason: None, result: None, kept: None, payee: None, wrong: None }
+    }
+
     pub(crate) fn cancelled(reason: Option<Arc<str>>) -> Self {
-        Self { verdict: Verdict::Cancelled, reason, result: None, payee: None }
+        Self { reason, ..Self::of(Verdict::Cancelled) }
     }
 
     pub(crate) fn unpaid(verdict: Verdict, result: TaskResult) -> Self {
-        Self { verdict, reason: None, result: Some(result), payee: None }
+        Self { result: Some(result), ..Self::of(verdict) }
     }
 
     pub(crate) fn because(self, reason: Option<Arc<str>>) -> Self {
@@ -73,19 +81,22 @@ impl Grid {
             ) => true,
             Outcome::Succeeded | Outcome::Failed(_) | Outcome::Returned(_) => false,
         };
-        let charge = if unused { Micros::ZERO } else { self.charge(&lease, &ended) };
+        let charge = if unused { Micros::ZERO } else { self.charge_run(&lease, &ended) };
         if let (Outcome::Failed(failure), Verdict::Failed { reason }) = (&ended.outcome, &verdict)
             && let Some(until) = self.next_run_at(&lease, attempt, failure)
         {
             let run = FailedRun { lease, reason: reason.clone(), charge, ended };
             return self.pause_task(run, until, effects);
         }
-        let end = End {
-            verdict,
-            reason: None,
-            payee: Some((lease.worker, charge)),
-            result: Some(TaskResult { attempt, ended }),
-        };
+        let mut payee = self.payee(&lease, &ended, charge);
+        if unused {
+            payee.deed = Deed::Part;
+        }
+        if self.is_checked(&lease, &ended, effects) {
+            return self.check_result(payee, verdict, ended, effects);
+        }
+        let result = Some(TaskResult { attempt, ended });
+        let end = End { result, payee: Some(payee), ..End::of(verdict) };
         self.end_task(attempt.task, end, effects);
         self.close_if_over(attempt.task.job, effects);
     }
@@ -107,28 +118,14 @@ impl Grid {
         self.take_back(Return::concluded((attempt, lease), grant, fault), effects);
     }
 
-    /// What an attempt costs. The worker's clock is believed only as far as the manager's own and
-    /// the time limit allow.
-    fn charge(&self, lease: &Lease, ended: &Ended) -> Micros {
-        let job = &self.jobs[&ended.attempt.task.job];
-        let limit_ms = u64::from(job.spec.time_limit_s) * 1000;
-        let run_ms = match self.policy.billing {
-            Billing::Quoted => limit_ms,
-            Billing::Actual => {
-                ended.usage.run_ms.min(self.now.since_ms(lease.leased_at)).min(limit_ms)
-            }
-        };
-        price(&self.policy.prices, &job.spec.needs, run_ms).min(job.quote)
-    }
-
-    /// Ends a task: counts it, closes its hold.
+    /// Ends a task: counts it, pays for it, closes its hold. Whoever has said what came of it is paid
+    /// even if that was never decided on.
     pub(crate) fn end_task(&mut self, task: TaskId, end: End, effects: &mut Effects) {
+        self.unqueue(task);
         let job = self.jobs.get_mut(&task.job).expect("a task that ends belongs to an open job");
-        let submitter = job.owner;
-        let runs_left = job.tasks.remove(&task.index).expect("a task ends once").runs_left;
-        let held = job.quote.checked_times(runs_left.into()).expect("the whole hold fitted");
-        job.requeued.remove(&task.index);
+        let removed = job.tasks.remove(&task.index).expect("a task ends once");
         self.task_pauses.close(&task);
+        self.checks.close(&task);
         let ended = match end.verdict {
             Verdict::Succeeded => &mut job.ended.succeeded,
             Verdict::Failed { .. } => {
@@ -142,19 +139,13 @@ impl Grid {
         ended.insert(task.index);
         let (tasks, ok) = (Ranges::one(task.index), end.verdict == Verdict::Succeeded);
         self.chains.tell(News::Ended { job: task.job, tasks, ok });
-        let attempt = end.result.as_ref().map(|result| result.attempt);
-        let charged = match attempt.zip(end.payee) {
-            Some((attempt, (worker, charge))) => {
-                self.pay_owner((submitter, attempt), worker, charge, effects)
-            }
-            None => Micros::ZERO,
-        };
-        let rest = held - charged;
-        let refund = Refund { key: TransferKey::Refund(task), user: submitter, amount: rest };
-        self.ledger.refund(refund, self.now, &mut effects.changes);
+        let given = removed.votes.iter().filter(|vote| Some(vote.attempt) != end.wrong);
+        let payees: Vec<Payee> = given.map(|vote| Payee::of(task, vote)).chain(end.payee).collect();
+        let charged = self.close_hold((task, &removed), &payees, effects);
         effects.changes.push(Change::TaskEnded(Box::new(TaskEnd {
             task,
             attempt: end.result,
+            kept: end.kept,
             verdict: end.verdict,
             reason: end.reason,
             charged,
@@ -162,26 +153,34 @@ impl Grid {
         })));
     }
 
-    /// Pays the machine's owner and yields what the submitter is charged: nothing between the two
-    /// hands of one person.
-    pub(crate) fn pay_owner(
+    /// Pays for a task that ends and gives back what is left; yields what its submitter is charged now:
+    /// for the first of these, and for all of them unless fees are held for it.
+    fn close_hold(
         &mut self,
-        (submitter, attempt): (UserId, AttemptId),
-        worker: WorkerId,
-        charge: Micros,
+        (id, task): (TaskId, &Task),
+        payees: &[Payee],
         effects: &mut Effects,
     ) -> Micros {
-        let owner = self.workers[&worker].owner;
-        if owner == submitter {
-            return Micros::ZERO;
+        let job = &self.jobs[&id.job];
+        let submitter = job.owner;
+        let held = job.quote.checked_times(task.runs_left.into()).expect("the whole hold fitted");
+        let (mut held, mut audit) = (held - task.paid, task.audit);
+        let mut charged = Micros::ZERO;
+        for (place, payee) in payees.iter().enumerate() {
+            let (purse, left) = if place > 0 && task.audit > Micros::ZERO {
+                (Purse::Fees, &mut audit)
+            } else {
+                (Purse::Submitter(submitter), &mut held)
+            };
+            let payee = Payee { charge: payee.charge.min(*left), ..*payee };
+            let paid = self.pay_owner(payee, (submitter, purse), effects);
+            *left -= paid;
+            charged += if purse == Purse::Fees { Micros::ZERO } else { paid };
         }
-        let fee = Micros(
-            i64::try_from(i128::from(charge.0) * i128::from(self.policy.fee_permille) / 1000)
-                .expect("a share of an i64 is one"),
-        );
-        let payment = Payment { attempt, submitter, owner, pay: charge - fee, fee };
-        self.ledger.pay(payment, self.now, &mut effects.changes);
-        charge
+        let refund = Refund { key: TransferKey::Refund(id), user: submitter, amount: held };
+        self.ledger.refund(refund, self.now, &mut effects.changes);
+        self.ledger.refund_fees(id, audit, self.now, &mut effects.changes);
+        charged
     }
 
     /// Forgets a job whose tasks have all ended; looks at what may start of any other.
@@ -189,6 +188,7 @@ impl Grid {
         if self.jobs.get(&id).is_none_or(|job| job.open_tasks() > 0) {
             return self.line_up(id);
         }
+        self.end_market(id, effects);
         let job = self.jobs.remove(&id).expect("it has just been there");
         self.end_lineup(id);
         self.chains.end(&job);
@@ -205,7 +205,7 @@ impl Grid {
     }
 
     /// The machine no longer runs the attempt, and may take something else.
-    fn release(&mut self, worker: WorkerId, attempt: AttemptId) -> Grant {
+    pub(crate) fn release(&mut self, worker: WorkerId, attempt: AttemptId) -> Grant {
         self.leases.close(&attempt);
         let mut released = None;
         self.update_room(worker, |occupancy| released = occupancy.remove(&attempt));

@@ -4,12 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use campusgrid_protocol::id::{JobId, UserId, WorkerId};
-use campusgrid_protocol::resource::{Capacity, Isolation, Load, Needs};
-use campusgrid_protocol::task::TaskSpec;
+use campusgrid_protocol::resource::{Capacity, Isolation, Load, Needs, Speed};
+use campusgrid_protocol::rules::{Kind, Phase, Rules, Shares};
+use campusgrid_protocol::task::{TaskSpec, Work};
 
+use crate::ask::Ask;
 use crate::input::Intake;
 use crate::job::After;
+use crate::money::Micros;
 use crate::offer::Offer;
+use crate::pricing::{Prices, price};
+use crate::record::Record;
+use crate::sharing::Host;
 use crate::time::Timestamp;
 use crate::worker::Free;
 
@@ -27,8 +33,17 @@ pub struct Snapshot {
     pub intake: Intake,
     /// Why the tasks of each shape that waits do so.
     pub waiting: BTreeMap<Shape, String>,
+    /// The shapes of jobs whose tasks wait for some machines only: [`Shape::only`], [`Shape::but`].
+    pub narrow: BTreeMap<JobId, Vec<Shape>>,
     /// Why nothing may start of those jobs that do not wait for a machine.
     pub stalled: BTreeMap<JobId, Stalled>,
+    /// Of machines that bid on open jobs: what they have free, and in how many milliseconds at the
+    /// latest, when what runs there has ended.
+    pub rooms: BTreeMap<WorkerId, Vec<(u64, Free)>>,
+    /// The formula.
+    pub prices: Prices,
+    /// The factor on prices right now, in thousandths.
+    pub rate_permille: u32,
 }
 
 /// Why nothing of a job may start, whatever machines there are. In words: its `Display`.
@@ -50,6 +65,15 @@ pub enum Stalled {
     Pausing {
         ms: u64,
     },
+    /// For its submitter to accept one of so many bids.
+    Bids {
+        bids: usize,
+    },
+    /// For so long, until the best of so many bids is accepted.
+    Closing {
+        bids: usize,
+        ms: u64,
+    },
     /// Nothing keeps it.
     Turn,
 }
@@ -62,15 +86,48 @@ pub struct Shape {
     pub isolation: Isolation,
     /// What the machine must offer; sorted, each once.
     pub labels: Arc<[String]>,
+    pub kind: Kind,
+    pub time_limit_s: u32,
+    /// What a run may cost at most, before the job's own factor: what decides whose ask is low enough.
+    pub budget: Micros,
+    /// The one machine that may run it, since its bid was accepted.
+    pub only: Option<WorkerId>,
+    /// Owners whose machines have had their say on the result already. Where it is checked at all, the
+    /// submitter's machines have none: [`Job::but`](crate::job::Job::but).
+    pub but: But,
 }
 
+/// Owners whose machines may not run a task, since its result is checked.
+pub type But = [Option<UserId>; 2];
+
 impl Shape {
-    /// The shape of a job's tasks.
-    pub fn of(owner: UserId, spec: &TaskSpec) -> Self {
+    /// The shape of a job's tasks that any machine may run; `prices` are the formula's.
+    pub fn of(owner: UserId, spec: &TaskSpec, prices: &Prices) -> Self {
         // Most jobs require nothing by name, and these share one empty list.
         let labels =
             if spec.labels.is_empty() { Arc::default() } else { spec.labels.as_slice().into() };
-        Self { owner, needs: spec.needs, isolation: spec.isolation, labels }
+        let limit_ms = u64::from(spec.time_limit_s) * 1000;
+        Self {
+            owner,
+            needs: spec.needs,
+            isolation: spec.isolation,
+            labels,
+            kind: kind_of(spec),
+            time_limit_s: spec.time_limit_s,
+            budget: price(prices, &spec.needs, limit_ms),
+            only: None,
+            but: But::default(),
+        }
+    }
+
+    /// Whether only some of the machines may run it that otherwise could.
+    pub(crate) fn is_narrow(&self) -> bool {
+        self.only.is_some() || self.is_checked()
+    }
+
+    /// Whether the result of its tasks is checked.
+    pub(crate) fn is_checked(&self) -> bool {
+        self.but != But::default()
     }
 }
 
@@ -84,6 +141,11 @@ pub struct WorkerView {
     pub running: u32,
     /// Why it gets no tasks until its owner says so, if it is set aside.
     pub set_aside: Option<Arc<str>>,
+    pub rules: Arc<Rules>,
+    pub ask: Ask,
+    pub record: Record,
+    /// From 0 to 1000: [`Record::score_permille`].
+    pub score_permille: u32,
     /// Absent while it is not connected.
     pub link: Option<LinkView>,
 }
@@ -101,6 +163,10 @@ pub struct LinkView {
     pub heard_at: Timestamp,
     /// Whether it has missed so many reports that it gets nothing new.
     pub silent: bool,
+    /// All that its owner shares of it.
+    pub whole: Free,
+    pub shares: Option<Arc<Shares>>,
+    pub speed: Option<Speed>,
 }
 
 /// A machine that waits for approval; its code is on its own screen only.
@@ -122,36 +188,60 @@ pub struct Fit {
 }
 
 impl Snapshot {
-    /// Counts the machines that could take a task of this shape.
-    pub fn fit(&self, shape: &Shape) -> Fit {
+    /// The shape of a job's tasks that any machine may run.
+    pub fn shape(&self, owner: UserId, spec: &TaskSpec) -> Shape {
+        Shape::of(owner, spec, &self.prices)
+    }
+
+    /// Why tasks of a job wait, in words, if any do.
+    pub fn why(&self, job: JobId, owner: UserId, spec: &TaskSpec) -> Option<String> {
+        if let Some(stalled) = self.stalled.get(&job) {
+            return Some(stalled.to_string());
+        }
+        let narrow = self.narrow.get(&job).into_iter().flatten();
+        let words = narrow.filter_map(|shape| self.waiting.get(shape)).next();
+        words.or_else(|| self.waiting.get(&self.shape(owner, spec))).cloned()
+    }
+
+    /// Counts the machines that could take a task of this shape, of the submitter of this name.
+    pub fn fit(&self, shape: &Shape, submitter: &str) -> Fit {
         let mut fit = Fit::default();
         for worker in &self.workers {
             let Some(link) = &worker.link else { continue };
             fit.online += 1;
-            if worker.set_aside.is_none()
-                && admits((link.isolation, &link.offer), worker.owner, shape)
-                && Free::whole(&link.capacity).fits(&shape.needs)
-            {
+            if worker.could_run(shape, submitter) {
                 fit.able += 1;
-                fit.free += u32::from(link.free.fits(&shape.needs));
+                fit.free += u32::from(link.is_open() && link.free.fits(&shape.needs));
             }
         }
         fit
     }
 }
 
-/// Whether a machine of this confinement and these labels may run this shape at all: it confines at
-/// least as the submitter asks, offers all that the shape requires by name, and one that does not
-/// confine at all runs its owner's jobs only.
-pub fn admits(
-    (isolation, offer): (Isolation, &Offer),
-    worker_owner: UserId,
-    shape: &Shape,
-) -> bool {
-    confines(isolation, worker_owner, shape) && offer.has_all(&shape.labels)
+impl WorkerView {
+    /// Whether it could run a task of this shape when idle, of the submitter of this name.
+    pub fn could_run(&self, shape: &Shape, submitter: &str) -> bool {
+        self.set_aside.is_none()
+            && self.link.as_ref().is_some_and(|link| {
+                Host::of_view(self, link).admits(shape, || submitter)
+                    && link.whole.fits(&shape.needs)
+            })
+    }
 }
 
-/// The part of [`admits`] that is about confinement.
-pub(crate) fn confines(isolation: Isolation, worker_owner: UserId, shape: &Shape) -> bool {
-    isolation >= shape.isolation && (isolation > Isolation::None || worker_owner == shape.owner)
+impl LinkView {
+    /// Whether it takes tasks right now, as far as its owner is concerned.
+    pub fn is_open(&self) -> bool {
+        self.shares.as_ref().is_none_or(|shares| shares.phase == Phase::Open)
+    }
+}
+
+/// What an owner tells a job by.
+pub fn kind_of(spec: &TaskSpec) -> Kind {
+    match (&spec.image, &spec.work) {
+        (Some(_), _) => Kind::Container,
+        (None, Work::Python { .. }) => Kind::Python,
+        (None, Work::C { .. }) => Kind::C,
+        (None, Work::Shell { .. }) => Kind::Shell,
+    }
 }

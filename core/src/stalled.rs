@@ -9,6 +9,7 @@ use campusgrid_protocol::terms::When;
 use crate::grid::Grid;
 use crate::job::{After, Job};
 use crate::lineup::Lineup;
+use crate::market::Stage;
 use crate::snapshot::Stalled;
 use crate::why::duration;
 
@@ -27,6 +28,15 @@ impl Grid {
         }
         if job.on_hold {
             return Stalled::OnHold;
+        }
+        if let Some(market) = &job.market
+            && let Stage::Open { closes_at } = market.stage
+        {
+            let bids = market.bids.len();
+            return match closes_at {
+                Some(closes_at) => Stalled::Closing { bids, ms: closes_at.since_ms(self.now) },
+                None => Stalled::Bids { bids },
+            };
         }
         let waits_for = |each: bool| {
             let found = job.after.iter().find(|after| after.each == each);
@@ -64,6 +74,19 @@ impl fmt::Display for Stalled {
             }
             Self::Pausing { ms } => {
                 write!(f, "a task has failed and is run again in {}", duration(ms))
+            }
+            Self::Bids { bids: 0 } => {
+                f.write_str("waits for bids; none has come yet, owners see it on the market")
+            }
+            Self::Bids { bids: 1 } => f.write_str("1 bid stands; accept it to have it run"),
+            Self::Bids { bids } => write!(f, "{bids} bids stand; accept one to have it run"),
+            Self::Closing { bids, ms } => {
+                let count = if bids == 1 { "1 bid".to_owned() } else { format!("{bids} bids") };
+                let soon = duration(ms);
+                write!(
+                    f,
+                    "takes bids for another {soon}, {count} so far; then the best is accepted"
+                )
             }
             Self::Turn => f.write_str("it is its turn; it starts in a moment"),
             Self::After { after: After { job, when, each }, others } => {

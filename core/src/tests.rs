@@ -2,6 +2,8 @@
 
 mod busy;
 mod chains;
+mod checking;
+mod checkpoints;
 mod drafts;
 mod enrolling;
 mod gpus;
@@ -10,6 +12,8 @@ mod joining;
 mod labels;
 mod locks;
 mod losing;
+mod market;
+mod market_storm;
 mod model;
 mod money;
 mod people;
@@ -20,6 +24,7 @@ mod retries;
 mod scale;
 mod scheduling;
 mod set_aside;
+mod sharing;
 mod terms;
 mod twin;
 mod words;

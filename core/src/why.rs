@@ -3,19 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use campusgrid_protocol::id::UserId;
+use campusgrid_protocol::id::WorkerId;
 use campusgrid_protocol::resource::{Isolation, Needs};
 
 use crate::offer::Offer;
-use crate::snapshot::{Shape, confines};
+use crate::sharing::{Bar, Host, confines};
+use crate::snapshot::Shape;
 use crate::worker::Free;
 
 /// Labels like a missing one that are named.
 const SIMILAR_MAX: usize = 3;
 
 /// The connected machines as the words see them, gathered once for all shapes.
-pub(crate) struct Sites {
-    all: Vec<Site>,
+pub(crate) struct Sites<'a> {
+    all: Vec<Site<'a>>,
     /// Where the labels are to be had that shapes require.
     wanted: BTreeMap<Arc<[String]>, Wanted>,
     most_cpu_millis: u32,
@@ -32,13 +33,16 @@ struct Wanted {
     lack: Option<String>,
 }
 
-pub(crate) struct Site {
-    pub(crate) owner: UserId,
+pub(crate) struct Site<'a> {
+    pub(crate) host: Host<'a>,
+    pub(crate) name: &'a str,
     pub(crate) set_aside: bool,
     pub(crate) isolation: Isolation,
     /// Its place in the kinds of offers.
     pub(crate) kind: usize,
     pub(crate) whole: Free,
+    /// Why its owner does not share it right now, if they do not.
+    pub(crate) shut: Option<&'a str>,
     /// What is free from how many milliseconds on, if all that runs there takes as long as it may.
     /// Empty for a machine that takes nothing right now.
     pub(crate) rooms: Vec<(u64, Free)>,
@@ -53,7 +57,7 @@ struct Wait {
     is_pause: bool,
 }
 
-impl Site {
+impl Site<'_> {
     fn wait(&self, shape: &Shape) -> Option<Wait> {
         let room_in_ms = self.rooms.iter().find(|(_, free)| free.fits(&shape.needs))?.0;
         let pause_ms = self.pauses.get(shape).copied().unwrap_or(0);
@@ -61,13 +65,13 @@ impl Site {
     }
 }
 
-impl Sites {
+impl<'a> Sites<'a> {
     /// `all` are the connected machines, `kinds` what they offer and how many offer just that;
     /// `shapes` are those that [`Sites::why`] will be asked about.
-    pub(crate) fn new<'a>(
-        all: Vec<Site>,
+    pub(crate) fn new<'s>(
+        all: Vec<Site<'a>>,
         kinds: Vec<(Arc<Offer>, u32)>,
-        shapes: impl Iterator<Item = &'a Shape>,
+        shapes: impl Iterator<Item = &'s Shape>,
     ) -> Self {
         let most =
             |of: &dyn Fn(&Free) -> u32| all.iter().map(|site| of(&site.whole)).max().unwrap_or(0);
@@ -87,9 +91,12 @@ impl Sites {
         }
     }
 
-    /// Why tasks of a shape wait.
-    pub(crate) fn why(&self, shape: &Shape) -> String {
+    /// Why tasks of a shape wait, of the submitter of this name.
+    pub(crate) fn why(&self, shape: &Shape, submitter: &str) -> String {
         let needs = &shape.needs;
+        if let Some(only) = shape.only {
+            return self.why_awarded(only, shape);
+        }
         if self.all.is_empty() {
             return "no worker is connected; it starts as soon as one comes".to_owned();
         }
@@ -106,13 +113,20 @@ impl Sites {
         if offering().next().is_none() {
             return format!("no worker that offers {labels} is large enough; ask for less");
         }
-        let able: Vec<&Site> =
-            offering().filter(|site| confines(site.isolation, site.owner, shape)).collect();
-        if able.is_empty() {
+        let owner_of = |site: &Site| site.host.owner();
+        let confining: Vec<&Site> =
+            offering().filter(|site| confines(site.isolation, owner_of(site), shape)).collect();
+        if confining.is_empty() {
             let may_run =
-                |site: &&Site| site.isolation > Isolation::None || site.owner == shape.owner;
+                |site: &&Site| site.isolation > Isolation::None || owner_of(site) == shape.owner;
             let best = offering().filter(may_run).map(|site| site.isolation).max();
             return no_isolation(shape.isolation, best, &labels);
+        }
+        let barred = |site: &&&Site| site.host.bar(shape, || submitter).is_some();
+        let able: Vec<&Site> = confining.iter().filter(|site| !barred(site)).copied().collect();
+        if able.is_empty() {
+            let bars = confining.iter().filter_map(|site| site.host.bar(shape, || submitter));
+            return all_barred(bars.collect());
         }
         let (aside, able): (Vec<&Site>, Vec<&Site>) =
             able.into_iter().partition(|site| site.set_aside);
@@ -127,6 +141,28 @@ impl Sites {
             (_, 0) => busy(&able, shape),
             (_, 1) => format!("{}; 1 more is set aside", busy(&able, shape)),
             (_, count) => format!("{}; {count} more are set aside", busy(&able, shape)),
+        }
+    }
+
+    /// Why a task waits for the machine whose bid was accepted.
+    fn why_awarded(&self, only: WorkerId, shape: &Shape) -> String {
+        let Some(site) = self.all.iter().find(|site| site.host.id() == only) else {
+            return format!("worker {only}, whose bid was accepted, is not connected");
+        };
+        let name = site.name;
+        if site.set_aside {
+            return format!("{name}, whose bid was accepted, is set aside");
+        }
+        if let Some(why) = site.shut {
+            return format!("{name}, whose bid was accepted, is not shared: {why}");
+        }
+        match site.wait(shape) {
+            Some(Wait { ms: 0, .. }) => "it is its turn; it starts in a moment".to_owned(),
+            Some(Wait { ms, .. }) => format!(
+                "{name}, whose bid was accepted, has room in {} at the latest",
+                duration(ms)
+            ),
+            None => format!("{name}, whose bid was accepted, cannot run it as things are"),
         }
     }
 
@@ -231,7 +267,15 @@ fn busy(able: &[&Site], shape: &Shape) -> String {
         }
         // Nothing but its owner can keep a machine from it on which nothing of ours runs.
         None => match able.iter().filter(|site| !site.rooms.is_empty()).count() {
-            0 => format!("{words} silent or about to leave; it starts when one is back"),
+            0 => match able.iter().find_map(|site| site.shut) {
+                Some(why) if able.len() == 1 => {
+                    format!("{words} not shared right now: {why}; it starts when it is")
+                }
+                Some(why) => format!(
+                    "{words} not shared right now, the first one: {why}; it starts when one is"
+                ),
+                None => format!("{words} silent or about to leave; it starts when one is back"),
+            },
             1 => "1 worker can run it, and its GPU is in use by its owner; it starts when that is \
                   free"
                 .to_owned(),
@@ -241,6 +285,41 @@ fn busy(able: &[&Site], shape: &Shape) -> String {
             ),
         },
     }
+}
+
+/// Why none of these machines may run a task that could; not empty.
+fn all_barred(bars: Vec<Bar>) -> String {
+    let count_of = |bar: Bar| bars.iter().filter(|&&other| other == bar).count();
+    if count_of(Bar::But) > 0 {
+        return "its result is checked, by a machine of somebody who has had no part in it so far; it \
+                goes on when one connects or takes such jobs"
+            .to_owned();
+    }
+    let most = bars.iter().copied().max_by_key(|&bar| count_of(bar));
+    let (workers, take, ask) = match bars.len() {
+        1 => ("1 worker".to_owned(), "by its owner's rules it takes", "its owner asks"),
+        count => {
+            (format!("{count} workers"), "by their owners' rules they take", "their owners ask")
+        }
+    };
+    let (why, next) = match most {
+        Some(Bar::Kind) => (format!("{take} no jobs of this kind"), "it starts when another comes"),
+        Some(Bar::Longest) => {
+            let why = format!("{take} no jobs of so long a time limit");
+            (why, "submit it with a shorter one if that will do")
+        }
+        Some(Bar::Whose) => {
+            (format!("{take} no jobs of yours"), "ask an owner, or wait for another worker")
+        }
+        Some(Bar::Price) => {
+            let why = format!("{ask} for more than the formula");
+            (why, "submit it to the market to have them bid")
+        }
+        Some(Bar::Isolation | Bar::Labels | Bar::But | Bar::Only) | None => {
+            (format!("{take} none such"), "it starts when another comes")
+        }
+    };
+    format!("{workers} could run it, but {why}; {next}")
 }
 
 fn nothing_together(needs: &Needs) -> String {

@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use campusgrid_protocol::id::{AttemptId, SessionId, UserId, WorkerId};
-use campusgrid_protocol::resource::{Capacity, Isolation, Load, Needs};
+use campusgrid_protocol::resource::{Capacity, Isolation, Load, Needs, Speed};
+use campusgrid_protocol::rules::{Phase, Rules, Shares};
 
+use crate::ask::Ask;
 use crate::gpus::GpuSet;
 use crate::input::Ticket;
 use crate::offer::Offer;
+use crate::record::Record;
+use crate::sharing::{Cap, is_shared_by};
 use crate::time::Timestamp;
 
 /// BLAKE3 of a worker's public key, as its certificate has it (SubjectPublicKeyInfo, DER).
@@ -23,6 +27,10 @@ pub struct Worker {
     pub owner: UserId,
     /// Why it gets no tasks until its owner says so, if it is set aside.
     pub set_aside: Option<Arc<str>>,
+    /// Its owner's, as made in the dashboard.
+    pub rules: Arc<Rules>,
+    pub ask: Ask,
+    pub record: Record,
 }
 
 /// A connection of a machine and what came with it. In memory only.
@@ -40,16 +48,32 @@ pub struct Link {
     pub free: Free,
     /// GPUs on which something ran when it last said so, though nobody had been granted them.
     pub taken: GpuSet,
-    /// It gives its tasks back because its owner wants it: it gets nothing more on this connection.
+    /// It gives its tasks back because it ends: it gets nothing more on this connection.
     pub leaving: bool,
+    /// What it has said of its sharing; nothing, if it speaks an older version: it is open then.
+    pub shares: Option<Arc<Shares>>,
+    /// The most that its owner shares of the capacity.
+    pub cap: Cap,
+    pub speed: Option<Speed>,
 }
 
 impl Link {
     /// What is free beside these attempts and beside what the owner does.
     pub fn room(&self, occupancy: &Occupancy) -> Free {
-        let mut free = Free::beside(&self.capacity, occupancy);
-        free.gpus.retain(|gpu| !self.taken.contains(gpu.number));
-        free
+        Free::beside(&self.capacity, (occupancy, self.taken), &self.cap)
+    }
+
+    /// All that is shared of it.
+    pub fn whole(&self) -> Free {
+        Free::beside(&self.capacity, (&Occupancy::new(), GpuSet::NONE), &self.cap)
+    }
+
+    /// Whether its owner wants it to take tasks right now.
+    pub(crate) fn is_open(&self, rules: &Rules, now: Timestamp) -> bool {
+        match &self.shares {
+            Some(shares) => shares.phase == Phase::Open,
+            None => is_shared_by(rules, now),
+        }
     }
 
     /// The GPUs that are in use, by what the machine says, and granted to none of these attempts.
@@ -165,13 +189,25 @@ impl Free {
         }
     }
 
-    /// What a capacity has left beside these attempts; never below nothing, since a machine may
-    /// return with less than it had.
-    pub fn beside(capacity: &Capacity, occupancy: &Occupancy) -> Self {
+    /// What a capacity has left, within what its owner shares, beside these attempts and these GPUs;
+    /// never below nothing, since a machine may return with less than it had.
+    pub fn beside(capacity: &Capacity, (running, taken): (&Occupancy, GpuSet), cap: &Cap) -> Self {
         let mut free = Self::whole(capacity);
-        for grant in occupancy.values() {
-            free.take(grant);
+        free.cpu_millis = free.cpu_millis.min(cap.cpu_millis);
+        free.ram_mib = free.ram_mib.min(cap.ram_mib);
+        free.disk_mib = free.disk_mib.min(cap.disk_mib);
+        if running.len() >= cap.at_once {
+            return Self { cpu_millis: 0, ram_mib: 0, disk_mib: 0, gpus: Vec::new() };
         }
+        let mut granted = 0;
+        for grant in running.values() {
+            free.take(grant);
+            granted += grant.gpus.len() as usize;
+        }
+        free.gpus.retain(|gpu| !taken.contains(gpu.number));
+        // The largest stay, or a task that needs one of them would never fit.
+        let surplus = free.gpus.len().saturating_sub(cap.gpus.saturating_sub(granted));
+        free.gpus.drain(..surplus);
         free
     }
 

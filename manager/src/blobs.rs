@@ -41,6 +41,8 @@ pub struct Blobs {
     /// Names for what is being written by users.
     numbers: Arc<AtomicU64>,
     uploads: Uploads,
+    /// Of checkpoints in whose place others have come.
+    superseded: Arc<Mutex<BTreeSet<BlobHash>>>,
 }
 
 /// What is known of a blob before it comes.
@@ -105,6 +107,7 @@ impl Blobs {
                 names: Arc::default(),
                 numbers: Arc::default(),
                 uploads,
+                superseded: Arc::default(),
             }),
             Err(source) => Err(BlobError::Directory { path: root, source }),
         }
@@ -134,6 +137,7 @@ impl Blobs {
             fs::set_permissions(&path, Permissions::from_mode(KEPT_MODE))?;
             touch(&path)
         };
+        self.prize(blob.hash);
         self.contains(blob) && reprieve().is_ok()
     }
 

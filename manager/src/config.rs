@@ -95,6 +95,12 @@ impl Config {
             data_dir,
         };
         check_scheme(&mut reader, &config.web);
+        if config.policy.verified_grants && config.notify.mail.is_none() {
+            reader.problem(
+                "credits.verified_grants needs a mail server: set mail.host and mail.from"
+                    .to_owned(),
+            );
+        }
         reader.finish()?;
         Ok(config)
     }
@@ -194,8 +200,11 @@ fn policy(reader: &mut Reader, draft_days: u32) -> Policy {
             ram_gib: price(reader, "credits.ram_gib_micros", 1_000_000),
             gpu: price(reader, "credits.gpu_micros", 10_000_000),
             minute: price(reader, "credits.minute_micros", 1_000_000),
-            rate_permille: reader.integer("credits.rate_permille", 1000, 0..=1_000_000),
+            ..Prices::default()
         },
+        rate_permille: reader.integer("credits.rate_permille", 1000, 0..=1_000_000),
+        premium: reader.switch("credits.premium", false),
+        verified_grants: reader.switch("credits.verified_grants", false),
         billing: reader.word(
             "credits.billing",
             Billing::Actual,
@@ -292,6 +301,15 @@ mod tests {
         ] {
             assert_eq!(problems(&format!("[dashboard]\n{settings}\n")), [""; 0], "{settings}");
         }
+    }
+
+    #[test]
+    fn credits_for_an_address_take_a_way_to_send_mail() {
+        let mail = "[mail]\nhost = \"mail.example.org\"\nfrom = \"grid@example.org\"\n";
+        let found = problems("[credits]\nverified_grants = true\npremium = true\n");
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains("credits.verified_grants needs a mail server"), "{found:?}");
+        assert_eq!(problems(&format!("[credits]\nverified_grants = true\n{mail}")), [""; 0]);
     }
 
     #[test]

@@ -250,6 +250,7 @@ async fn run(config: Config, beginning: Beginning) -> anyhow::Result<()> {
         home: config.web.public_url.clone(),
     };
     let notifier = Notifier::new(&config.notify, around)?;
+    let links = notifier.links();
     tracing::info!(address = %workers.local_addr()?, "listening for workers");
     tracing::info!(%address, "listening for dashboard");
 
@@ -269,6 +270,7 @@ async fn run(config: Config, beginning: Beginning) -> anyhow::Result<()> {
         config: config.web,
         health,
         vitals,
+        links,
         fingerprint,
         worker_port,
         shutdown: shutdown.clone(),

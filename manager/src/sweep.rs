@@ -29,6 +29,10 @@ const EVERY: Duration = Duration::from_secs(3600);
 /// it, and than a backup takes to copy what its copy of the database refers to.
 pub const GRACE: Duration = Duration::from_secs(48 * 3600);
 
+/// The same of what old checkpoints were made of: kept as long, those of one task would fill a disk. A
+/// backup that takes longer says what it has missed of them.
+const HASTE: Duration = Duration::from_secs(3600);
+
 /// Jobs that are emptied in one batch.
 const JOBS_AT_ONCE: u32 = 100;
 
@@ -168,8 +172,9 @@ impl Sweep {
         let blobs = self.blobs.clone();
         let (time, lying) = on_disk(move || Ok((blobs.time()?, blobs.lying(prefix)?))).await?;
         let is_old = |it: &Lying| {
+            let least = if self.blobs.is_superseded(it.hash) { HASTE.min(grace) } else { grace };
             // What is dated in the future, by a clock that was wrong, waits until that has come.
-            time.duration_since(it.touched_at).is_ok_and(|age| age >= grace)
+            time.duration_since(it.touched_at).is_ok_and(|age| age >= least)
         };
         let old: Vec<Lying> = lying.into_iter().filter(is_old).collect();
         for some in old.chunks(BLOBS_AT_ONCE) {

@@ -3,12 +3,13 @@
 #![expect(clippy::print_stderr, reason = "what the processes print belongs to the test's output")]
 #![expect(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
 
+mod checkpoints;
 mod granted;
-#[expect(dead_code, reason = "other tests use the rest of it")]
 mod grid;
 mod identities;
 mod inputs;
 mod old_worker;
+mod sharing;
 
 use campusgrid_identity::machine::Trust;
 use campusgrid_protocol::frame;

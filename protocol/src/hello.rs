@@ -143,45 +143,45 @@ mod tests {
 
     #[test]
     fn the_layout_stays() {
-        assert_eq!(from_worker(ConnectionKind::Control), bytes(b"CGRD\x04\0\x04\0\x01"));
-        assert_eq!(from_worker(ConnectionKind::Bulk), bytes(b"CGRD\x04\0\x04\0\x02"));
-        assert_eq!(from_worker(ConnectionKind::Enrolment), bytes(b"CGRD\x04\0\x04\0\x03"));
-        assert_eq!(from_manager(0x0102), bytes(b"CGRD\x03\0\x04\0\x02\x01"));
+        assert_eq!(from_worker(ConnectionKind::Control), bytes(b"CGRD\x05\0\x05\0\x01"));
+        assert_eq!(from_worker(ConnectionKind::Bulk), bytes(b"CGRD\x05\0\x05\0\x02"));
+        assert_eq!(from_worker(ConnectionKind::Enrolment), bytes(b"CGRD\x05\0\x05\0\x03"));
+        assert_eq!(from_manager(0x0102), bytes(b"CGRD\x04\0\x05\0\x02\x01"));
     }
 
     #[test]
     fn the_newest_version_that_both_speak_is_chosen() {
-        check(b"CGRD\x04\0\x04\0\x01", &expect!["4 Control"]);
+        check(b"CGRD\x05\0\x05\0\x01", &expect!["5 Control"]);
+        check(b"CGRD\x05\0\x05\0\x03", &expect!["5 Enrolment"]);
         check(b"CGRD\x04\0\x04\0\x03", &expect!["4 Enrolment"]);
-        check(b"CGRD\x03\0\x03\0\x03", &expect!["3 Enrolment"]);
-        check(b"CGRD\x03\0\x03\0\x01", &expect!["3 Control"]);
-        check(b"CGRD\x03\0\x03\0\x02", &expect!["3 Bulk"]);
-        check(b"CGRD\x02\0\x09\0\x01", &expect!["4 Control"]);
-        check(b"CGRD\0\0\xff\xff\x01", &expect!["4 Control"]);
+        check(b"CGRD\x04\0\x04\0\x01", &expect!["4 Control"]);
+        check(b"CGRD\x04\0\x04\0\x02", &expect!["4 Bulk"]);
+        check(b"CGRD\x03\0\x09\0\x01", &expect!["5 Control"]);
+        check(b"CGRD\0\0\xff\xff\x01", &expect!["5 Control"]);
     }
 
     #[test]
     fn what_the_zeros_say_is_left_to_later_versions() {
-        check(b"CGRD\x03\0\x03\0\x01\xff\xff\xff\xff\xff\xff\xff", &expect!["3 Control"]);
+        check(b"CGRD\x04\0\x04\0\x01\xff\xff\xff\xff\xff\xff\xff", &expect!["4 Control"]);
     }
 
     #[test]
     fn a_mismatch_yields_a_sentence_that_says_what_to_do() {
         check(
-            b"CGRD\x05\0\x06\0\x01",
-            &expect!["worker speaks protocol 5 to 6, manager 3 to 4: update the manager"],
+            b"CGRD\x06\0\x07\0\x01",
+            &expect!["worker speaks protocol 6 to 7, manager 4 to 5: update the manager"],
         );
         check(
-            b"CGRD\x02\0\x02\0\x01",
-            &expect!["worker speaks protocol 2 to 2, manager 3 to 4: update the worker"],
+            b"CGRD\x03\0\x03\0\x01",
+            &expect!["worker speaks protocol 3 to 3, manager 4 to 5: update the worker"],
         );
         check(
             b"CGRD\0\0\0\0\x01",
-            &expect!["worker speaks protocol 0 to 0, manager 3 to 4: update the worker"],
+            &expect!["worker speaks protocol 0 to 0, manager 4 to 5: update the worker"],
         );
         check(
-            b"CGRD\x06\0\x02\0\x01",
-            &expect!["worker speaks protocol 6 to 2, manager 3 to 4: update the worker"],
+            b"CGRD\x07\0\x03\0\x01",
+            &expect!["worker speaks protocol 7 to 3, manager 4 to 5: update the worker"],
         );
     }
 
@@ -191,20 +191,20 @@ mod tests {
         check(b"GET / HTTP/1.1\r\n", &expect!["the other end does not speak CampusGrid"]);
         check(b"\x16\x03\x01\x02\0\x01", &expect!["the other end does not speak CampusGrid"]);
         check(b"cgrd\x03\0\x03\0\x01", &expect!["the other end does not speak CampusGrid"]);
-        check(b"CGRD\x03\0\x03\0\0", &expect!["kind of connection 0 is unknown"]);
-        check(b"CGRD\x04\0\x04\0\x04", &expect!["kind of connection 4 is unknown"]);
+        check(b"CGRD\x04\0\x04\0\0", &expect!["kind of connection 0 is unknown"]);
+        check(b"CGRD\x05\0\x05\0\x04", &expect!["kind of connection 4 is unknown"]);
     }
 
     #[test]
     fn a_worker_takes_only_an_answer_that_it_can_speak() {
         assert_eq!(on_worker(&from_manager(PROTOCOL_VERSION)), Ok(PROTOCOL_VERSION));
-        let older = "worker speaks protocol 4 to 4, manager 2 to 3: update the manager";
-        let newer = "worker speaks protocol 4 to 4, manager 5 to 6: update the worker";
+        let older = "worker speaks protocol 5 to 5, manager 3 to 4: update the manager";
+        let newer = "worker speaks protocol 5 to 5, manager 6 to 7: update the worker";
         for (answer, words) in [
-            (bytes(b"CGRD\x02\0\x03\0\0\0"), older),
-            (bytes(b"CGRD\x02\0\x03\0\x03\0"), older),
-            (bytes(b"CGRD\x05\0\x06\0\0\0"), newer),
-            (bytes(b"CGRD\x05\0\x06\0\x06\0"), newer),
+            (bytes(b"CGRD\x03\0\x04\0\0\0"), older),
+            (bytes(b"CGRD\x03\0\x04\0\x04\0"), older),
+            (bytes(b"CGRD\x06\0\x07\0\0\0"), newer),
+            (bytes(b"CGRD\x06\0\x07\0\x07\0"), newer),
             (bytes(b"HTTP/1.1 400 Bad"), "the other end does not speak CampusGrid"),
         ] {
             assert_eq!(on_worker(&answer).unwrap_err().to_string(), words);

@@ -14,9 +14,10 @@ pub mod ranges;
 pub mod requirement;
 pub mod resource;
 pub mod rest;
+pub mod rules;
 #[cfg(test)]
 mod samples;
 pub mod task;
 pub mod terms;
 pub mod text;
-pub mod v3;
+pub mod v4;

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AttemptId, VoucherId, VoucherSecret, WorkerId};
-use crate::resource::{Capacity, Isolation, Load};
-use crate::task::{BlobRef, Ended, Stream, TaskSpec};
+use crate::resource::{Capacity, Isolation, Load, Speed};
+use crate::rules::{Rules, Shares};
+use crate::task::{BlobRef, Ended, Saved, Stream, TaskSpec};
 
 /// The version that this build speaks; the golden bytes fail until a change raises it.
-pub const PROTOCOL_VERSION: u16 = 4;
+pub const PROTOCOL_VERSION: u16 = 5;
 
-/// The oldest version whose workers this build's manager still understands: [`crate::v3`].
-pub const PROTOCOL_VERSION_MIN: u16 = 3;
+/// The oldest version whose workers this build's manager still understands: [`crate::v4`].
+pub const PROTOCOL_VERSION_MIN: u16 = 4;
 
 /// Control messages are at most this long; a longer one ends the session. Bytes.
 pub const MESSAGE_MAX_BYTES: usize = 1 << 20;
@@ -82,6 +83,8 @@ pub struct Join {
     pub labels: Vec<String>,
     /// Attempts that run here, or whose result waits here to be confirmed.
     pub attempts: Vec<AttemptId>,
+    pub speed: Speed,
+    pub shares: Shares,
 }
 
 /// From a worker, on its control connection.
@@ -118,6 +121,15 @@ pub enum ToManager {
         offset_bytes: u64,
         bytes: Vec<u8>,
     },
+    /// What a task that runs has written to go on from. Sent after its blobs were confirmed; it takes the
+    /// place of an earlier one. Best effort: the next one is due soon.
+    Checkpoint {
+        attempt: AttemptId,
+        saved: Saved,
+    },
+    /// The owner's rules, or what the machine senses, have led to something else than was said last. By
+    /// then it has frozen what it was to freeze.
+    Shares(Box<Shares>),
     /// Sent after all its blobs were confirmed; repeated until [`ToWorker::Stored`].
     Ended(Box<Ended>),
     /// The worker shuts down and has given back what it ran.
@@ -131,19 +143,35 @@ pub enum ToManager {
 /// To a worker, on its control connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToWorker {
-    /// The answer to [`Join`].
-    Welcome { worker: WorkerId, heartbeat_ms: u32, lease_ms: u32, owner: String },
+    /// The answer to [`Join`]. `earned_micros` is what this machine has earned, ever.
+    Welcome {
+        worker: WorkerId,
+        heartbeat_ms: u32,
+        lease_ms: u32,
+        owner: String,
+        rules: Box<Rules>,
+        earned_micros: i64,
+    },
+    /// The owner has changed the rules in the dashboard.
+    Rules(Box<Rules>),
+    /// What this machine has earned, ever, after it has been paid.
+    Earned { micros: i64 },
     /// Run this attempt. Repeated starts of an attempt that is known change nothing.
     ///
     /// `index` is the task's, as its program sees it: [`crate::array`]. `gpus` are the numbers of
     /// those that are granted. `lock` is what the job's packages came to, in the form of a hashed
-    /// requirements file, once one worker has found that out.
+    /// requirements file, once one worker has found that out. `checkpoint` is what an earlier attempt has
+    /// left: its files are put into `$CHECKPOINT_DIR`, and its running time is taken off the time limit.
+    /// `whose` and `name` are the submitter and the job, for the owner to read.
     Start {
         attempt: AttemptId,
         index: u32,
         spec: Arc<TaskSpec>,
         gpus: Vec<u16>,
         lock: Option<Arc<str>>,
+        checkpoint: Option<Saved>,
+        whose: String,
+        name: String,
     },
     /// The lock of the attempt's job: that of the first worker that had one.
     Locked { attempt: AttemptId, lock: Arc<str> },
@@ -180,8 +208,8 @@ pub enum BulkToManager {
     /// A blob follows, in chunks, unless the answer is [`BulkToWorker::Received`] already.
     Blob(BlobRef),
     Chunk(Vec<u8>),
-    /// Asks for a blob from this place on: the manifest of the attempt's job, or a file that it
-    /// names. The answer is all of the rest in [`BulkToWorker::Chunk`]s, none of them empty.
+    /// Asks for a blob from this place on: the manifest of the attempt's job or of its checkpoint, or a
+    /// file that one of them names. The answer is all of the rest in [`BulkToWorker::Chunk`]s, none of them empty.
     Fetch {
         blob: BlobRef,
         offset_bytes: u64,

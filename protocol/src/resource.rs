@@ -44,6 +44,16 @@ pub struct Capacity {
     pub gpus: Vec<Gpu>,
 }
 
+/// How fast a machine is, as its worker has measured when it started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Speed {
+    /// One core alone, in thousandths of what one of the reference machine's does (ADR 22).
+    pub core_permille: u32,
+    /// All cores together, in the same unit.
+    pub all_permille: u32,
+}
+
 /// How well a worker confines what it runs, from weakest to strongest (DESIGN §8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

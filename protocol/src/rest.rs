@@ -6,16 +6,21 @@
 pub mod accounts;
 pub mod arrays;
 pub mod files;
+mod job;
+pub mod market;
 pub mod notify;
 pub mod operate;
 pub mod packages;
+pub mod rules;
 pub mod submit;
 pub mod workers;
 
 use serde::{Deserialize, Serialize};
 
-use crate::resource::{Isolation, Needs};
-use crate::task::{Packages, Stream};
+pub use self::job::{Attempt, AttemptEnd, Job, JobDetail, JobState, OutputFile, Task, TaskState};
+use self::market::SoldBy;
+use crate::resource::Isolation;
+use crate::task::Stream;
 use crate::terms::{Notify, When};
 use crate::text::TextError;
 
@@ -158,6 +163,32 @@ pub struct Submit {
     /// Whether it waits for files and `POST jobs/{id}/launch`; nothing is held for it until then.
     #[serde(default)]
     pub draft: bool,
+    /// Whether owners bid for it, and who chooses; by the grid's formula if absent. It has one task and
+    /// one run then, and waits for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(inline))]
+    pub market: Option<SoldBy>,
+    /// Of one that is sold by rule: the most that is paid for its whole time limit, and held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 1_000_000_000_000_i64))]
+    pub max_price_micros: Option<i64>,
+    /// Of one that is sold by rule: how long it takes bids.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(minimum = 5, maximum = 604_800))]
+    pub close_after_s: Option<u32>,
+    /// Whether it leaves the same wherever it runs, so that a part of its results is checked, at no
+    /// cost.
+    #[serde(default)]
+    pub deterministic: bool,
+    /// Whether no result counts before the machines of two owners agree on it; both are paid, and what
+    /// a third would cost is held beside. It is deterministic then.
+    #[serde(default)]
+    pub verify: bool,
+    /// How often what a task has written into `$CHECKPOINT_DIR` is saved; 0 for only when it is handed
+    /// back.
+    #[serde(default = "default_checkpoint_s")]
+    #[cfg_attr(feature = "schema", schema(maximum = 86_400, default = 300))]
+    pub checkpoint_s: u32,
     #[serde(default = "one")]
     #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 1024, default = 1))]
     pub cores: u32,
@@ -210,6 +241,12 @@ impl Submit {
             hold: false,
             notify: None,
             draft: false,
+            market: None,
+            max_price_micros: None,
+            close_after_s: None,
+            deterministic: false,
+            verify: false,
+            checkpoint_s: default_checkpoint_s(),
             cores: one(),
             ram_mib: default_ram_mib(),
             disk_mib: default_disk_mib(),
@@ -248,6 +285,10 @@ fn default_time_limit_s() -> u32 {
     600
 }
 
+fn default_checkpoint_s() -> u32 {
+    300
+}
+
 /// Which field of a request is wrong, and what it would take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -259,6 +300,12 @@ pub struct FieldError {
 fn check_text(errors: &mut Vec<FieldError>, name: &str, result: Result<(), TextError>) {
     if let Err(error) = result {
         errors.push(field(name, &error.to_string()));
+    }
+}
+
+fn check_range(errors: &mut Vec<FieldError>, name: &str, value: u32, min: u32, max: u32) {
+    if !(min..=max).contains(&value) {
+        errors.push(field(name, &format!("must be {min} to {max}, is {value}")));
     }
 }
 
@@ -285,192 +332,29 @@ pub struct Submitted {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Quote {
-    /// What one run of a task costs at most: the price of its whole time limit.
+    /// What one run of a task costs at most: the price of its whole time limit. What it would cost by
+    /// the grid's formula, where a bid is accepted by hand.
     pub task_micros: i64,
     pub tasks: u32,
-    /// How often each task may run, its retries included.
+    /// How often each task may run, its retries included, or how often to check it.
     pub runs: u8,
-    /// What is held for the whole job: every run of every task.
+    /// What is held for the whole job: every run of every task. Nothing yet, where a bid is accepted
+    /// by hand.
     pub total_micros: i64,
+    /// What one run costs by the grid's formula, the factor included.
+    pub formula_micros: i64,
+    /// The factor on the formula right now, in thousandths.
+    pub rate_permille: u32,
     pub balance_micros: i64,
-    /// Workers that could run it, busy or not.
+    /// Workers that could run it and ask for no more, busy or not.
     pub workers_fit: u32,
+    /// Workers that could run it, but ask for more than it pays; they may bid.
+    pub workers_dearer: u32,
     /// Workers that could run it right now.
     pub workers_free: u32,
     pub workers_online: u32,
     /// What it requires and no connected machine offers.
     pub labels_missing: Vec<String>,
-}
-
-/// Where a job stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum JobState {
-    /// Waits for files and to be launched.
-    Draft,
-    /// No task has started.
-    Queued,
-    /// Some have, not all have ended.
-    Running,
-    /// All succeeded.
-    Succeeded,
-    /// All ended, and at least one failed.
-    Failed,
-    /// All ended, none failed, and at least one was cancelled.
-    Cancelled,
-}
-
-/// A job in a list.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct Job {
-    pub job: u64,
-    pub name: String,
-    pub owner: String,
-    pub kind: WorkKind,
-    pub state: JobState,
-    /// 0 for a draft.
-    pub tasks: u32,
-    pub queued: u32,
-    pub running: u32,
-    pub succeeded: u32,
-    pub failed: u32,
-    pub cancelled: u32,
-    /// When it was made, for a draft.
-    pub submitted_at_ms: u64,
-    pub ended_at_ms: Option<u64>,
-    /// Among one's own jobs.
-    pub priority: i8,
-    /// Whether its submitter keeps it from starting.
-    pub on_hold: bool,
-    /// Until when its files and logs are kept; absent while it has not ended, and when they are gone.
-    pub kept_until_ms: Option<u64>,
-    pub held_micros: i64,
-    pub charged_micros: i64,
-    pub refunded_micros: i64,
-}
-
-/// `GET jobs/{id}`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct JobDetail {
-    #[serde(flatten)]
-    pub job: Job,
-    /// Empty if `entry` names a file.
-    pub source: String,
-    pub entry: Option<String>,
-    pub arguments: Vec<String>,
-    /// The indices of its tasks, as in `array` of a submit.
-    pub array: String,
-    pub lines_file: Option<String>,
-    pub at_once: Option<u32>,
-    pub outputs: Vec<String>,
-    /// What it still waits for.
-    pub after: Vec<After>,
-    pub retries: u8,
-    pub backoff_s: u32,
-    pub warn_s: u32,
-    pub deadline_at_ms: Option<u64>,
-    pub notify: Notify,
-    /// Its input files; `GET jobs/{id}/files` lists them.
-    pub files: u32,
-    pub files_bytes: u64,
-    /// Why something of it was cancelled without its submitter: a broken chain, a deadline.
-    pub note: String,
-    /// What it asked to import; absent for what is not Python.
-    pub packages: Option<Packages>,
-    /// For the compiler, of a C job.
-    pub flags: Vec<String>,
-    /// What a machine must offer; that of its image is among them.
-    pub labels: Vec<String>,
-    pub image: Option<String>,
-    /// The least confinement that it accepts.
-    pub isolation: Isolation,
-    pub shared_tmp: bool,
-    /// Whether `GET jobs/{id}/lock` has what its packages came to.
-    pub has_lock: bool,
-    pub needs: Needs,
-    pub time_limit_s: u32,
-    /// Why it waits, in words; absent when nothing of it waits.
-    pub waiting: Option<String>,
-    /// The first tasks that have started, by index; `GET jobs/{id}/tasks` has all.
-    pub task_list: Vec<Task>,
-}
-
-/// Where a task stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum TaskState {
-    Queued,
-    /// Has failed, and is to be run again after a pause.
-    Pausing,
-    /// Given to a worker that makes its environment ready.
-    Preparing,
-    Running,
-    Succeeded,
-    Failed,
-    Cancelled,
-}
-
-/// A task that has been started at least once.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct Task {
-    /// As its program sees it.
-    pub index: u32,
-    pub state: TaskState,
-    pub attempts: Vec<Attempt>,
-    pub outputs: Vec<OutputFile>,
-    pub left_behind: String,
-}
-
-/// One run of a task.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct Attempt {
-    pub number: u32,
-    pub worker: u64,
-    pub worker_name: String,
-    /// The numbers of the GPUs that it was given, on its worker.
-    pub gpus: Vec<u16>,
-    pub leased_at_ms: u64,
-    pub started_at_ms: Option<u64>,
-    pub ended_at_ms: Option<u64>,
-    /// Absent while it runs.
-    pub end: Option<AttemptEnd>,
-    /// How it ended, in words; absent while it runs.
-    pub outcome: Option<String>,
-    /// That of its program, 128 and more for a signal, as shells have it; absent where it has none.
-    pub exit_code: Option<i32>,
-    pub run_ms: u64,
-    pub cpu_ms: u64,
-    pub ram_peak_mib: u32,
-    pub charged_micros: i64,
-}
-
-/// How a run of a task ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum AttemptEnd {
-    Succeeded,
-    /// By its own doing.
-    Failed,
-    /// Because its submitter asked.
-    Cancelled,
-    /// Its worker gave it back, or was lost.
-    Returned,
-}
-
-/// A file that can be downloaded.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct OutputFile {
-    pub path: String,
-    pub size_bytes: u64,
-    pub blake3: String,
 }
 
 /// One event of a followed log (`GET jobs/{id}/logs?follow=true`, server-sent).
@@ -493,7 +377,7 @@ pub struct Credits {
     pub sharing_credit_micros: i64,
     /// Spent on jobs.
     pub using_credit_micros: i64,
-    /// Factor on all prices, in thousandths.
+    /// Factor on the formula's prices right now, in thousandths.
     pub rate_permille: u32,
 }
 

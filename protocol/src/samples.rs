@@ -6,10 +6,13 @@ use std::sync::Arc;
 use crate::frame::{decode, encode};
 use crate::id::{AttemptId, BlobHash, JobId, TaskId, VoucherId, VoucherSecret, WorkerId};
 use crate::message::{Enrol, EnrolAnswer, Join, Proof, ToManager};
-use crate::resource::{Capacity, Gpu, GpuLoad, Isolation, Load, Needs};
+use crate::resource::{Capacity, Gpu, GpuLoad, Isolation, Load, Needs, Speed};
+use crate::rules::{
+    ByHand, Conditions, Days, Kind, Limits, Phase, Power, Rules, Shares, Span, Whose, Wish,
+};
 use crate::task::{
-    BlobRef, Content, Ended, Failure, Log, Outcome, Output, Packages, Program, Stream, TaskSpec,
-    Usage, Work, WorkerFault,
+    BlobRef, Content, Ended, Failure, Log, Outcome, Output, Packages, Program, Saved, Stream,
+    TaskSpec, Usage, Work, WorkerFault,
 };
 
 pub(crate) fn attempt() -> AttemptId {
@@ -40,8 +43,67 @@ fn pieces() -> [(Stream, u64, Vec<u8>); 2] {
     [(Stream::Stdout, 65_536, b"hi".to_vec()), (Stream::Stderr, 0, Vec::new())]
 }
 
-/// Ends of every kind that version 3 knows.
-fn ends() -> Vec<Ended> {
+pub(crate) fn saved() -> Saved {
+    Saved { manifest: blob(), run_ms: 300_000 }
+}
+
+pub(crate) fn limits() -> Limits {
+    Limits {
+        cores: Some(4),
+        core_percent: 50,
+        ram_mib: Some(8192),
+        disk_mib: Some(20_000),
+        gpus: Some(0),
+        network_kib_s: Some(1024),
+        at_once: Some(2),
+        longest_s: Some(3600),
+        whose: Whose::Of(vec!["ada".to_owned()]),
+        kinds: vec![Kind::Python, Kind::C, Kind::Shell, Kind::Container],
+    }
+}
+
+/// What a machine says of its sharing, in every phase.
+pub(crate) fn shares() -> [Shares; 3] {
+    let shares = |phase, why: &str, limits| Shares {
+        phase,
+        why: why.to_owned(),
+        since_ms: 1_700_000_000_000,
+        limits,
+    };
+    [
+        shares(Phase::Open, "", Limits::default()),
+        shares(Phase::Frozen, "in use", limits()),
+        shares(Phase::Closed, "on battery", Limits { whose: Whose::Mine, ..Limits::default() }),
+    ]
+}
+
+/// Rules with every kind of feed and of wish.
+pub(crate) fn rules() -> [Rules; 3] {
+    let when = Conditions {
+        enabled: true,
+        idle_minutes: 10,
+        hours: vec![Span { days: Days(0b001_1111), from: 1320, to: 420 }],
+        zone: "Europe/Berlin".to_owned(),
+        power: Power::Above(80),
+        metered: true,
+        programs: vec!["zoom".to_owned()],
+        others_load_percent: 30,
+        temperature_c: 85,
+        until_ms: Some(1_700_000_000_000),
+        grace_s: 90,
+        checkpoint_s: 20,
+    };
+    let any = Conditions { power: Power::Any, ..Conditions::default() };
+    let by_hand = |wish, until_ms| Some(ByHand { wish, until_ms });
+    [
+        Rules::default(),
+        Rules { when, limits: limits(), by_hand: by_hand(Wish::Pause, Some(1_700_000_000_000)) },
+        Rules { when: any, by_hand: by_hand(Wish::Share, None), ..Rules::default() },
+    ]
+}
+
+/// Ends of every kind. Those that version 4 knows come first.
+pub(crate) fn ends() -> Vec<Ended> {
     let text = || "?".to_owned();
     let whole = Ended {
         attempt: attempt(),
@@ -51,6 +113,7 @@ fn ends() -> Vec<Ended> {
         stderr: Log { content: Content::Blob(blob()), cut_bytes: 5 },
         outputs: vec![Output { path: "a/b".to_owned(), blob: blob() }],
         left_behind: "c".to_owned(),
+        checkpoint: None,
     };
     let failures = [
         Failure::ExitCode(-1),
@@ -65,6 +128,7 @@ fn ends() -> Vec<Ended> {
         Failure::CompileError { code: 1 },
         Failure::Requirements { message: text() },
         Failure::Image { message: text() },
+        Failure::Inputs { message: text() },
     ];
     let faults = [
         WorkerFault::Sandbox { message: text() },
@@ -75,6 +139,7 @@ fn ends() -> Vec<Ended> {
         WorkerFault::Restarted,
         WorkerFault::Leaving,
         WorkerFault::Disk { message: text() },
+        WorkerFault::Inputs { message: text() },
     ];
     let failed = failures.map(Outcome::Failed).into_iter();
     let returned = faults.map(Outcome::Returned);
@@ -82,24 +147,22 @@ fn ends() -> Vec<Ended> {
     [whole].into_iter().chain(others.map(|outcome| Ended::empty(attempt(), outcome))).collect()
 }
 
-fn join(isolation: Isolation) -> ToManager {
-    ToManager::Join(Box::new(Join {
+pub(crate) fn join(isolation: Isolation, shares: Shares) -> Join {
+    Join {
         name: "Zoë's".to_owned(),
         capacity: capacity(),
         isolation,
         isolation_notes: vec!["no swap".to_owned()],
         labels: vec!["R".to_owned(), "image:*".to_owned()],
         attempts: vec![attempt()],
-    }))
+        speed: Speed { core_permille: 1200, all_permille: 5400 },
+        shares,
+    }
 }
 
-/// What workers of version 3 send on their control connections, and of version 4 as well.
-pub(crate) fn to_manager() -> Vec<ToManager> {
+/// Of a machine's heartbeats and of what it says while a task runs.
+pub(crate) fn while_it_runs() -> Vec<ToManager> {
     let mut messages = vec![
-        join(Isolation::Full),
-        join(Isolation::Docker),
-        join(Isolation::Restricted),
-        join(Isolation::None),
         ToManager::Heartbeat { sequence: 9, attempts: vec![attempt()], load: load() },
         ToManager::Preparing { attempt: attempt(), step: "?".to_owned() },
         ToManager::Locked { attempt: attempt(), lock: "numpy==2.1".to_owned() },
@@ -111,12 +174,10 @@ pub(crate) fn to_manager() -> Vec<ToManager> {
         offset_bytes,
         bytes,
     }));
-    messages.extend(ends().into_iter().map(|ended| ToManager::Ended(Box::new(ended))));
-    messages.extend([ToManager::Leaving, ToManager::Renew { request: vec![0x30, 0] }]);
     messages
 }
 
-/// What machines of versions 3 and 4 ask when they have no certificate yet.
+/// What machines of versions 4 and 5 ask when they have no certificate yet.
 pub(crate) fn enrols() -> Vec<Enrol> {
     let (id, secret) = (VoucherId(300), VoucherSecret([0xcc; 16]));
     let proofs = [
@@ -128,7 +189,7 @@ pub(crate) fn enrols() -> Vec<Enrol> {
     proofs.map(enrol).into()
 }
 
-/// What machines of versions 3 and 4 are told then.
+/// What machines of versions 4 and 5 are told then.
 pub(crate) fn enrol_answers() -> Vec<EnrolAnswer> {
     vec![
         EnrolAnswer::Waiting { code: "ABC".to_owned() },
@@ -141,8 +202,8 @@ pub(crate) fn enrol_answers() -> Vec<EnrolAnswer> {
     ]
 }
 
-/// Tasks of every kind that version 3 knows.
-pub(crate) fn plain_specs() -> Vec<Arc<TaskSpec>> {
+/// Tasks of every kind, without files.
+fn plain_specs() -> Vec<Arc<TaskSpec>> {
     let source = |text: &str| Program::Source(text.to_owned());
     let python = |packages| Work::Python { program: source("1"), packages };
     let works = [
@@ -156,7 +217,7 @@ pub(crate) fn plain_specs() -> Vec<Arc<TaskSpec>> {
     works.into_iter().map(|work| Arc::new(spec(work))).collect()
 }
 
-/// Tasks of every kind, those that version 3 knows first.
+/// Tasks of every kind, those without files first.
 pub(crate) fn specs() -> Vec<Arc<TaskSpec>> {
     let text = |text: &str| text.to_owned();
     let entry = || Program::Entry(text("a/b"));
@@ -194,6 +255,7 @@ fn spec(work: Work) -> TaskSpec {
         lines: None,
         outputs: Vec::new(),
         warn_s: 0,
+        checkpoint_s: 300,
     }
 }
 

@@ -91,6 +91,9 @@ pub struct TaskSpec {
     pub outputs: Vec<String>,
     /// How long before its time limit the task is sent `SIGUSR1`; 0 for not at all. Seconds.
     pub warn_s: u32,
+    /// How often what lies in `$CHECKPOINT_DIR` is saved; 0 for only when the task is handed back.
+    /// Seconds.
+    pub checkpoint_s: u32,
 }
 
 impl TaskSpec {
@@ -258,7 +261,7 @@ pub enum WorkerFault {
     LeaseOver,
     /// The worker was restarted while the task ran.
     Restarted,
-    /// The worker is being shut down by its owner.
+    /// The worker's owner wants it: it is being shut down, or no longer shared.
     Leaving,
     /// The worker's disk has no room for the task or for what it left.
     Disk { message: String },
@@ -310,7 +313,8 @@ impl fmt::Display for WorkerFault {
 /// What an attempt used, as its worker measured it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// From the start of the task's own clock, without the time its environment took.
+    /// From the start of the task's own clock, without the time its environment took and the time in
+    /// which it stood frozen.
     pub run_ms: u64,
     pub cpu_ms: u64,
     pub ram_peak_mib: u32,
@@ -366,6 +370,19 @@ pub struct Ended {
     pub outputs: Vec<Output>,
     /// What was left behind and why, in words; empty if nothing was.
     pub left_behind: String,
+    /// What the task left to go on from, if it was handed back and left anything. Its blobs were
+    /// confirmed before this is sent.
+    pub checkpoint: Option<Saved>,
+}
+
+/// What a task has written into `$CHECKPOINT_DIR`, to be found there by its next attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    /// A [`crate::input::Manifest`] of the files, whose paths are relative to the directory.
+    pub manifest: BlobRef,
+    /// How far the task had come: its own running time in all its attempts that this goes back to. Time
+    /// in which it stood frozen does not count.
+    pub run_ms: u64,
 }
 
 impl Ended {
@@ -380,6 +397,7 @@ impl Ended {
             stderr: nothing,
             outputs: Vec::new(),
             left_behind: String::new(),
+            checkpoint: None,
         }
     }
 }

@@ -17,10 +17,37 @@ pub struct Terms {
     /// What waits then is cancelled. Milliseconds since the Unix epoch.
     pub deadline_at_ms: Option<u64>,
     pub notify: Notify,
+    pub sale: Sale,
+    /// Whether every run of a task on any machine leaves the same, which makes it possible to check.
+    pub deterministic: bool,
+    /// Whether no result counts before the machines of two owners have agreed on it.
+    pub verify: bool,
+}
+
+/// How the price of a job comes about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sale {
+    /// By the grid's formula; machines that ask for more do not get it.
+    #[default]
+    Formula,
+    /// Owners bid, and its submitter accepts one of their bids.
+    Hand,
+    /// Owners bid under seal, and the grid accepts the best bid when the time is over.
+    Rule {
+        /// At most, for the whole time limit.
+        max_price_micros: i64,
+        close_after_s: u32,
+    },
 }
 
 /// Runs at most, the first included, that retries lead to.
 pub const RUNS_MAX: u8 = 11;
+/// Runs of a task that is checked: two owners' machines, and a third's if they disagree.
+pub const VERIFY_RUNS: u8 = 3;
+/// How long bids may be waited for at least and at most. Seconds.
+pub const CLOSE_AFTER_MIN_S: u32 = 5;
+pub const CLOSE_AFTER_MAX_S: u32 = 7 * 24 * 3600;
 /// The longest pause before a retry. Seconds.
 pub const BACKOFF_MAX_S: u32 = 24 * 3600;
 /// The highest priority among one's own jobs; the lowest is as far below 0.
@@ -38,12 +65,16 @@ impl Terms {
             backoff_s: 0,
             deadline_at_ms: None,
             notify: Notify::default(),
+            sale: Sale::Formula,
+            deterministic: false,
+            verify: false,
         }
     }
 
-    /// Runs that each task may have, the first included.
+    /// Runs that each task may have, the first included, and that are held for: its retries, or those
+    /// that it takes to check it.
     pub fn runs(&self) -> u8 {
-        self.retries.saturating_add(1).min(RUNS_MAX)
+        if self.verify { VERIFY_RUNS } else { self.retries.saturating_add(1).min(RUNS_MAX) }
     }
 }
 

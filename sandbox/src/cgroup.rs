@@ -28,6 +28,12 @@ pub(crate) use counters::Counters;
 /// The helper and the init of a step run inside the group beside the task's own.
 const OUR_PROCESSES: u32 = 2;
 const CPU_PERIOD_US: u64 = 100_000;
+/// The kernel takes no less.
+const CPU_QUOTA_MIN_US: u64 = 1000;
+/// Of the cores' time where others want it as well, a tenth of what a group has by default: enough for
+/// the helper to hear at once that the owner wants the machine, and no more.
+const CPU_SHARES: &str = "102";
+const CPU_WEIGHT: &str = "10";
 const MIB: u64 = 1024 * 1024;
 
 /// One group, or one in each hierarchy, made for one task.
@@ -90,7 +96,8 @@ impl Cgroup {
         // have all of its memory.
         let ram_mib = u64::from(limits.ram_mib) + u64::from(limits.scratch_mib);
         let ram = (ram_mib * MIB).to_string();
-        let quota_us = u64::from(limits.cpu_millis) * CPU_PERIOD_US / 1000;
+        let millis = u64::from(limits.cpu_millis) * u64::from(limits.core_percent) / 100;
+        let quota_us = (millis * CPU_PERIOD_US / 1000).max(CPU_QUOTA_MIN_US);
         let processes = (u64::from(limits.processes) + u64::from(OUR_PROCESSES)).to_string();
         match &self.layout {
             Layout::V1 { memory, cpu, pids, .. } => {
@@ -112,6 +119,8 @@ impl Cgroup {
                 let period = CPU_PERIOD_US.to_string();
                 set("cpu period", &cpu.join("cpu.cfs_period_us"), &period)?;
                 set("cpu", &cpu.join("cpu.cfs_quota_us"), &quota_us.to_string())?;
+                // A courtesy, not a wall.
+                let _not_essential = fs::write(cpu.join("cpu.shares"), CPU_SHARES);
                 set("processes", &pids.join(&self.name).join("pids.max"), &processes)
             }
             Layout::V2 { base, .. } => {
@@ -123,6 +132,7 @@ impl Cgroup {
                 }
                 let quota = format!("{quota_us} {CPU_PERIOD_US}");
                 set("cpu", &group.join("cpu.max"), &quota)?;
+                let _not_essential = fs::write(group.join("cpu.weight"), CPU_WEIGHT);
                 set("processes", &group.join("pids.max"), &processes)
             }
         }
@@ -148,6 +158,11 @@ impl Cgroup {
         self.layout.pins_cores()
     }
 
+    /// What is in the group; each hierarchy has the same.
+    pub(crate) fn processes(&self) -> Vec<i32> {
+        self.directories().first().map(|group| processes(group)).unwrap_or_default()
+    }
+
     /// Kills what is still inside and removes the group. Blocks, two seconds at most for each
     /// hierarchy; returns whether it is gone.
     pub(crate) fn remove(&self) -> bool {
@@ -165,9 +180,18 @@ impl Cgroup {
     }
 }
 
-/// Lets nothing new come to be in a group, and kills all at once where the kernel can (from 5.14 on).
+/// Lets nothing new come to be in a group, gives what is to die the time on a core that dying takes, and
+/// kills all at once where the kernel can (from 5.14 on).
 fn close(dir: &Path) {
-    for (file, value) in [("pids.max", "0"), ("cgroup.kill", "1")] {
+    let last = [
+        ("pids.max", "0"),
+        ("cpu.shares", "1024"),
+        ("cpu.weight", "100"),
+        ("cpu.cfs_quota_us", "-1"),
+        ("cpu.max", "max"),
+        ("cgroup.kill", "1"),
+    ];
+    for (file, value) in last {
         let written = File::options().write(true).open(dir.join(file));
         let _not_here = written.and_then(|mut file| file.write_all(value.as_bytes()));
     }
@@ -191,13 +215,17 @@ fn remove_group(dir: &Path) -> bool {
 
 /// Sends SIGKILL to every process of one group.
 fn kill_all(group: &Path) {
-    let processes = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
-    for pid in processes.lines().filter_map(|line| line.parse::<i32>().ok()) {
-        // A failure means that it is gone already. Zero would be our own process group.
-        if pid > 0 {
-            let _gone = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
+    for pid in processes(group) {
+        // A failure means that it is gone already.
+        let _gone = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
+}
+
+/// The processes of one group.
+fn processes(group: &Path) -> Vec<i32> {
+    let processes = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    // Zero, which stands for one that cannot be seen from here, would be our own process group.
+    processes.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect()
 }
 
 fn set(limit: &'static str, file: &Path, value: &str) -> Result<(), SandboxError> {
@@ -251,6 +279,7 @@ mod tests {
             Cgroup::make(&Layout::V2 { base: base.clone(), has_cpuset: true }, "task".into())
                 .unwrap();
         let limits = Limits {
+            core_percent: 100,
             cpu_millis: 1500,
             ram_mib: 64,
             scratch_mib: 1,

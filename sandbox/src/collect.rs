@@ -2,7 +2,6 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -10,7 +9,7 @@ use campusgrid_protocol::id::BlobHash;
 use nix::fcntl::OFlag;
 
 use crate::plan::{Collected, Plan, SandboxError};
-use crate::walk::{Bounds, Taker, Wanted, given, walk};
+use crate::walk::{Bounds, Taker, Wanted, given, walk, walk_all};
 
 /// Words for people; whoever leaves a thousand strange files does not need each of them named.
 const NAMED_MAX: usize = 8;
@@ -33,25 +32,38 @@ pub(crate) struct Outputs {
 /// `Host` if our own side fails; what is wrong with the task's files is only told.
 pub(crate) fn collect(scratch: &Path, target: &Path, plan: &Plan) -> Result<Outputs, SandboxError> {
     let host = |source| SandboxError::Host { operation: "collect the task's outputs", source };
-    let root: OwnedFd = OpenOptions::new()
-        .read(true)
-        .custom_flags(OFlag::O_DIRECTORY.bits() | OFlag::O_CLOEXEC.bits())
-        .open(scratch)
-        .map_err(host)?
-        .into();
+    let root = open_scratch(scratch).map_err(host)?;
     let limits = &plan.limits;
     let bounds =
         Bounds { files: limits.outputs, bytes: limits.outputs_bytes, entries: ENTRIES_MAX };
-    let mut collection = Collection {
-        target,
-        files: Vec::new(),
-        named: Vec::new(),
-        unnamed: 0,
-        buffer: vec![0; BUFFER_BYTES],
-    };
+    let mut collection = Collection::new(target);
     let wanted = Wanted { patterns: &plan.outputs, except: &given(plan) };
-    walk(root, "job", wanted, bounds, &mut collection).map_err(host)?;
+    walk(root.into(), "job", wanted, bounds, &mut collection).map_err(host)?;
     Ok(collection.finish())
+}
+
+/// Copies all regular files of a directory beneath `scratch` to `target`, a directory not there yet.
+///
+/// # Errors
+///
+/// Those of our own side.
+pub(crate) fn copy_out(
+    scratch: &Path,
+    directory: &str,
+    target: &Path,
+    bounds: Bounds,
+) -> io::Result<Outputs> {
+    let mut collection = Collection::new(target);
+    walk_all(open_scratch(scratch)?.into(), directory, bounds, &mut collection)?;
+    Ok(collection.finish())
+}
+
+/// # Errors
+///
+/// Those of opening it.
+pub(crate) fn open_scratch(scratch: &Path) -> io::Result<File> {
+    let flags = OFlag::O_DIRECTORY.bits() | OFlag::O_CLOEXEC.bits();
+    OpenOptions::new().read(true).custom_flags(flags).open(scratch)
 }
 
 struct Collection<'a> {
@@ -96,7 +108,12 @@ impl Taker for Collection<'_> {
     }
 }
 
-impl Collection<'_> {
+impl<'a> Collection<'a> {
+    fn new(target: &'a Path) -> Self {
+        let buffer = vec![0; BUFFER_BYTES];
+        Self { target, files: Vec::new(), named: Vec::new(), unnamed: 0, buffer }
+    }
+
     fn finish(mut self) -> Outputs {
         self.files.sort_by(|a, b| a.path.cmp(&b.path));
         let mut left_behind = self.named.join(", ");

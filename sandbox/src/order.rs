@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{Network, Plan};
+use crate::plan::{Network, Plan, Restored};
 
 /// A setup follows.
 pub(crate) const SETUP: u8 = b'S';
@@ -22,6 +22,10 @@ pub(crate) const TERMINATE: u8 = b'T';
 pub(crate) const KILL: u8 = b'K';
 /// Tells the processes of the task that its time is soon over; ends nothing by itself.
 pub(crate) const WARN: u8 = b'W';
+/// Stops the processes of the task where they are; answered by [`Event::Frozen`].
+pub(crate) const FREEZE: u8 = b'F';
+/// Lets them go on.
+pub(crate) const THAW: u8 = b'G';
 /// What the task has left was collected: clears it away and makes ready for the next order.
 pub(crate) const RELEASE: u8 = b'R';
 
@@ -58,6 +62,9 @@ pub(crate) struct Order {
     pub(crate) files: Vec<(String, u64)>,
     /// Names in the task's directory, and where they lead.
     pub(crate) links: Vec<(String, PathBuf)>,
+    /// The same as of files beneath the directory of checkpoints; their contents follow those. None
+    /// for a task without such a directory.
+    pub(crate) restored: Option<Vec<(String, u64)>>,
     pub(crate) steps: Vec<Vec<String>>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) shown: Shown,
@@ -92,6 +99,8 @@ pub(crate) enum Event {
         ending: Ending,
         run_ms: u64,
     },
+    /// Nothing of the task runs any more, until it is let.
+    Frozen,
     /// Nothing of the task is alive, and its streams are closed.
     Done(Done),
     /// The room could not be made, or a step could not be started.
@@ -130,7 +139,8 @@ pub(crate) enum Ending {
 }
 
 impl Order {
-    /// The order and the contents of its files, as they follow [`ORDER`].
+    /// The order and the contents of its files, as they follow [`ORDER`]; those of restored files are
+    /// to be sent behind it.
     ///
     /// `cores` are those that the task begins with, where no cgroup says so.
     pub(crate) fn encode(plan: &Plan, cores: Option<BTreeSet<u32>>) -> Vec<u8> {
@@ -141,6 +151,10 @@ impl Order {
         let order = Self {
             files: files.collect(),
             links: plan.links.clone(),
+            restored: plan.checkpoints.as_ref().map(|checkpoints| {
+                let restored = |file: &Restored| (file.path.clone(), file.size_bytes);
+                checkpoints.restore.iter().map(restored).collect()
+            }),
             steps: plan.steps.iter().map(|step| step.argv.clone()).collect(),
             environment: plan.environment.clone(),
             shown: Shown {

@@ -42,9 +42,30 @@ pub struct Plan {
     /// Patterns of what is kept of the task's directory beside all that is in `$OUTPUT_DIR`:
     /// [`campusgrid_protocol::text::check_pattern`]. Files and links of this plan are left out.
     pub outputs: Vec<String>,
+    /// For a task that may be handed back and go on elsewhere.
+    pub checkpoints: Option<Checkpoints>,
     pub limits: Limits,
     /// Host directory, empty, made by the caller: logs and outputs are left here.
     pub results: PathBuf,
+}
+
+/// What a task goes on from, in [`crate::checkpoint::CHECKPOINT_DIR`], and how that is saved.
+#[derive(Debug, Clone)]
+pub struct Checkpoints {
+    /// What lies there from the beginning, for the task to read and change.
+    pub restore: Vec<Restored>,
+    /// How often what lies there is saved if it has changed; none for only when the task is handed
+    /// back.
+    pub every: Option<Duration>,
+}
+
+/// A file of the host whose content a task finds.
+#[derive(Debug, Clone)]
+pub struct Restored {
+    /// Relative, checked by [`campusgrid_protocol::text::check_path`].
+    pub path: String,
+    pub file: PathBuf,
+    pub size_bytes: u64,
 }
 
 /// What a task reaches beyond its own processes.
@@ -70,6 +91,8 @@ pub struct Step {
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     pub cpu_millis: u32,
+    /// Of each of its cores, 1 to 100.
+    pub core_percent: u8,
     pub ram_mib: u32,
     /// Task directory and `/tmp` together.
     pub scratch_mib: u32,
@@ -95,6 +118,11 @@ pub enum Progress {
     Step(usize),
     /// A stream grew by these bytes.
     Printed { stream: Stream, bytes: Vec<u8> },
+    /// The task stands still, as it was told.
+    Still,
+    /// What the task goes on from was copied while it stood still: to files in a directory of their
+    /// own beneath `results`, which is the listener's to remove. The task had run so long by then.
+    Saved { files: Vec<Collected>, directory: PathBuf, run_ms: u64 },
 }
 
 /// How the last step that ran came to its end.
@@ -121,7 +149,7 @@ pub struct Report {
     pub exit: Exit,
     /// The number of the step that `exit` speaks of, from 0.
     pub step: usize,
-    /// `run_ms` counts the steps, not the making of the sandbox.
+    /// `run_ms` counts the steps, not the making of the sandbox, and not what the task stood still.
     pub usage: Usage,
     pub stdout: Captured,
     pub stderr: Captured,
@@ -130,6 +158,8 @@ pub struct Report {
     pub outputs: Vec<Collected>,
     /// What was not collected and why, in words; empty if nothing.
     pub left_behind: String,
+    /// What a task that was handed back can go on from, copied to `results/checkpoint/`.
+    pub checkpoint: Vec<Collected>,
 }
 
 /// A stream as it was kept, in a file beneath `results`.
@@ -141,7 +171,7 @@ pub struct Captured {
 }
 
 /// An output file as it was collected.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Collected {
     pub path: String,
     pub file: PathBuf,

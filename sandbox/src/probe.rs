@@ -12,9 +12,9 @@ use campusgrid_protocol::resource::Isolation;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Uid;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use crate::cgroup::layout::Layout;
+use crate::control::Controls;
 use crate::cpus::Cpus;
 use crate::keeper::{Keeper, Kind, Recipe};
 use crate::plan::{Check, Exit, Holds, Limits, Network, Plan, SandboxError, Step, Strength};
@@ -158,8 +158,10 @@ async fn try_it(sandbox: &Sandbox, scratch: &Path) -> Result<(), SandboxError> {
         family: None,
         shared_tmp: false,
         outputs: Vec::new(),
+        checkpoints: None,
         limits: Limits {
             cpu_millis: 500,
+            core_percent: 100,
             ram_mib: 64,
             scratch_mib: 1,
             scratch_files: 16,
@@ -174,7 +176,7 @@ async fn try_it(sandbox: &Sandbox, scratch: &Path) -> Result<(), SandboxError> {
         results: results.clone(),
     };
     let (progress, _nobody) = mpsc::channel(1);
-    let ran = sandbox.run(plan, progress, CancellationToken::new()).await;
+    let ran = sandbox.run(plan, progress, Controls::none()).await;
     let said = fs::read_to_string(results.join("stderr")).unwrap_or_default();
     fs::remove_dir_all(&results).map_err(host("remove the directory of the trial"))?;
     let exit = ran?.exit;

@@ -10,16 +10,18 @@ use campusgrid_protocol::task::Usage;
 use campusgrid_protocol::text::{check_path, check_pattern};
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use crate::cgroup::{Cgroup, Counters};
+use crate::checkpoint::Place;
 use crate::collect::{Outputs, collect};
+use crate::control::Controls;
 use crate::cpus::{CpuShare, Cpus};
 use crate::keeper::{Family, Keeper, Occupied};
 use crate::order::{Ending, Full, ORDER_BYTES_MAX, Order};
 use crate::plan::{Exit, Limits, Plan, Progress, Report, SandboxError, Strength};
 use crate::probe;
-use crate::supervise::{Cause, Course, Supervision};
+use crate::stopper::Stopper;
+use crate::supervise::{Caller, Cause, Course, Supervision};
 
 const MIB: u64 = 1024 * 1024;
 /// Below this the helper itself would hardly fit.
@@ -78,7 +80,9 @@ impl Sandbox {
     /// To be polled together with the receiver of `progress`: while that is full, the task's
     /// streams are not read, but all limits hold; of a task that has ended, what is not taken
     /// within a second is not told any more. A receiver that is gone does not matter.
-    /// `stop` ends the task as its time limit would. Dropping the future kills the task.
+    /// What `controls` say is done at once: nothing of a task that stands still runs within some
+    /// milliseconds, and its time stops with it. Dropping the future kills the task.
+    /// What lies in [`crate::checkpoint::CHECKPOINT_DIR`] is saved at intervals, if the plan says so.
     /// Files in `plan.results` are not synced to the disk. Inside, the task's directory is `/job`,
     /// what it leaves in `/job/outputs` is collected. Files in scratch space count as memory, too.
     /// Tasks of one family run faster, since they find warm what an earlier one had made.
@@ -92,12 +96,13 @@ impl Sandbox {
         &self,
         plan: Plan,
         progress: mpsc::Sender<Progress>,
-        stop: CancellationToken,
+        controls: Controls,
     ) -> Result<Report, SandboxError> {
         check(&plan)?;
         // Only with namespaces is it certain that nothing is left of a task.
         let family = Family::of(&plan).filter(|_| self.isolation == Isolation::Full);
         let plan = Arc::new(plan);
+        let caller = Caller { progress, controls };
         loop {
             let mut occupied = self.keeper.take(family.as_ref(), plan.network).await?;
             let share = self.prepare(&plan, &mut occupied).await?;
@@ -110,8 +115,8 @@ impl Sandbox {
                 Err(_) if was_warm => continue, // It has just died of something.
                 opened => opened?,
             };
-            let (progress, stop) = (progress.clone(), stop.clone());
-            let course = Supervision::follow(&plan, streams, order, progress, stop).await?;
+            let place = (Place::of(&plan, lane.scratch()), Stopper::of(lane));
+            let course = Supervision::follow(&plan, streams, order, place, caller.clone()).await?;
             if was_warm && !course.has_begun && course.done.is_none() {
                 continue; // It died while it waited; nothing has happened.
             }
@@ -188,6 +193,14 @@ fn report(
             ..Outputs::default()
         },
     };
+    let checkpoint = match (course.cause, course.done, &plan.checkpoints) {
+        (Some(Cause::HandedBack), Some(_), Some(_)) => {
+            let place = Place::of(plan, scratch.to_owned());
+            let copied = place.copy(&plan.results.join("checkpoint"));
+            copied.map_err(failed("keep what the task goes on from"))?
+        }
+        (_, _, _) => Vec::new(),
+    };
     let helper_cpu_ms = course.done.map_or(0, |done| done.cpu_ms);
     let helper_peak_bytes = course.done.map_or(0, |done| done.ram_peak_kib * 1024);
     let peak_bytes = used.and_then(|used| used.ram_peak_bytes);
@@ -205,6 +218,7 @@ fn report(
         stderr: course.stderr.save(stderr).map_err(failed("write the task's errors"))?,
         outputs: outputs.files,
         left_behind: outputs.left_behind,
+        checkpoint,
     };
     Ok((report, counters.unwrap_or_default()))
 }
@@ -212,7 +226,7 @@ fn report(
 /// The one word for how a task ended: what its user or we did about it comes first, then what the
 /// kernel did, then what the task itself says.
 fn exit(course: &Course, used: Counters) -> Result<Exit, SandboxError> {
-    if course.cause == Some(Cause::Stopped) {
+    if let Some(Cause::Stopped | Cause::HandedBack) = course.cause {
         return Ok(Exit::Stopped);
     }
     // Whatever the exit code says: a parent may not mind that its children were killed.
@@ -225,7 +239,7 @@ fn exit(course: &Course, used: Counters) -> Result<Exit, SandboxError> {
     };
     let done = course.done.ok_or_else(|| lost(io::ErrorKind::UnexpectedEof))?;
     Ok(match (course.cause, course.ending) {
-        (Some(Cause::Stopped), _) => Exit::Stopped,
+        (Some(Cause::Stopped | Cause::HandedBack), _) => Exit::Stopped,
         (Some(Cause::TimeLimit), _) => Exit::TimeLimit,
         (Some(Cause::OutputFlood), _) => Exit::OutputFlood,
         (None, Some(Ending::Code(0))) => Exit::Code(0),
@@ -250,6 +264,10 @@ fn check(plan: &Plan) -> Result<(), SandboxError> {
     let refuse = |message: String| SandboxError::Start { message };
     let Limits { cpu_millis, ram_mib, scratch_mib, scratch_files, file_mib, processes, .. } =
         plan.limits;
+    if !(1..=100).contains(&plan.limits.core_percent) {
+        let percent = plan.limits.core_percent;
+        return Err(refuse(format!("{percent} per cent of a core cannot be granted")));
+    }
     if ram_mib < RAM_MIB_MIN {
         return Err(refuse(format!("{ram_mib} MiB of memory are less than {RAM_MIB_MIN}")));
     }
@@ -263,6 +281,10 @@ fn check(plan: &Plan) -> Result<(), SandboxError> {
     }
     if let Some((path, _)) = plan.files.iter().find(|(path, _)| check_path(path).is_err()) {
         return Err(refuse(format!("{path:?} cannot be a file of the task")));
+    }
+    let restored = plan.checkpoints.iter().flat_map(|checkpoints| &checkpoints.restore);
+    if let Some(file) = restored.into_iter().find(|file| check_path(&file.path).is_err()) {
+        return Err(refuse(format!("{:?} cannot be a file to go on from", file.path)));
     }
     for (name, target) in &plan.links {
         let is_name = check_path(name).is_ok() && !name.contains('/');

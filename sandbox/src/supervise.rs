@@ -1,5 +1,7 @@
 //! Follows one task from its order to its end: time, streams, commands to its helper.
 
+mod pausing;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -8,12 +10,17 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines, 
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf, pipe};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_util::sync::CancellationToken;
 
 use crate::capture::Capture;
+use crate::checkpoint::Place;
+use crate::control::Controls;
 use crate::lane::Streams;
 use crate::order::{Done, Ending, Event, KILL, TERMINATE, WARN};
 use crate::plan::{Plan, Progress, SandboxError};
+use crate::restore::restore;
+use crate::saving::Saving;
+use crate::stillness::Stillness;
+use crate::stopper::Stopper;
 
 /// What the helper does by itself (mounting, writing files, killing) is done within this.
 const HELPER_TIME: Duration = Duration::from_secs(30);
@@ -28,6 +35,8 @@ const READ_BYTES: usize = 64 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cause {
     Stopped,
+    /// As above, and what the task goes on from is kept.
+    HandedBack,
     TimeLimit,
     OutputFlood,
 }
@@ -62,6 +71,13 @@ enum Stage {
     Over,
 }
 
+/// Who wants a plan run: whom to tell of it, and what it says meanwhile.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub(crate) progress: mpsc::Sender<Progress>,
+    pub(crate) controls: Controls,
+}
+
 pub(crate) struct Supervision<'a> {
     plan: &'a Plan,
     events: Lines<BufReader<Take<OwnedReadHalf>>>,
@@ -70,6 +86,14 @@ pub(crate) struct Supervision<'a> {
     deadline: Instant,
     /// When the task is to hear that its time is soon over.
     warning: Option<Instant>,
+    controls: Controls,
+    still: Stillness,
+    stopper: Stopper,
+    /// Stops that the helper has not answered yet.
+    unanswered: u32,
+    saving: Saving,
+    /// When the step of the moment began.
+    began: Instant,
     course: Course,
     /// Bounded by the pipe's size and the number of steps: streams are read only when it is empty.
     untold: VecDeque<Progress>,
@@ -93,13 +117,15 @@ impl<'a> Supervision<'a> {
         plan: &'a Plan,
         streams: Streams,
         order: Vec<u8>,
-        progress: mpsc::Sender<Progress>,
-        stop: CancellationToken,
+        (place, stopper): (Place, Stopper),
+        caller: Caller,
     ) -> Result<Course, SandboxError> {
+        let Caller { progress, controls } = caller;
         let (events, mut commands) = streams.link.into_split();
         // A helper that is gone or does not read is noticed where its events are read.
         let _gone = timeout(HELPER_TIME, commands.write_all(&order)).await;
         drop(order);
+        restore(plan, &mut commands).await?;
         let keep = plan.limits.log_keep_bytes;
         let supervision = Supervision {
             plan,
@@ -108,6 +134,12 @@ impl<'a> Supervision<'a> {
             stage: Stage::Helper,
             deadline: Instant::now() + HELPER_TIME,
             warning: None,
+            controls,
+            still: Stillness::default(),
+            stopper,
+            unanswered: 0,
+            saving: Saving::new(plan, place),
+            began: Instant::now(),
             course: Course {
                 step: 0,
                 has_begun: false,
@@ -121,9 +153,7 @@ impl<'a> Supervision<'a> {
             untold: VecDeque::new(),
             is_heard: true,
         };
-        supervision
-            .run(Source::new(streams.stdout), Source::new(streams.stderr), progress, stop)
-            .await
+        supervision.run(Source::new(streams.stdout), Source::new(streams.stderr), progress).await
     }
 
     async fn run(
@@ -131,29 +161,33 @@ impl<'a> Supervision<'a> {
         mut stdout: Source,
         mut stderr: Source,
         progress: mpsc::Sender<Progress>,
-        stop: CancellationToken,
     ) -> Result<Course, SandboxError> {
         while self.stage != Stage::Over || stdout.open || stderr.open || !self.untold.is_empty() {
             let may_read = self.untold.is_empty();
             let alive = self.stage != Stage::Over;
+            let is_still = self.still.is_on();
             tokio::select! {
                 biased;
-                () = stop.cancelled(), if alive && self.course.cause.is_none() => {
-                    self.terminate(Cause::Stopped).await;
+                control = self.controls.next(), if alive && self.course.cause.is_none() => {
+                    self.obey(control).await;
                 }
-                () = sleep_until(self.deadline) => {
+                () = sleep_until(self.deadline), if !self.is_clock_stopped() => {
                     // Somebody out of our reach may hold a stream open for ever.
                     if !alive && !self.is_heard {
                         break;
                     }
                     self.on_deadline().await?;
                 }
-                () = due(self.warning), if self.stage == Stage::Step => {
+                () = due(self.warning), if self.stage == Stage::Step && !is_still => {
                     self.warning = None;
                     let _gone = self.commands.write_all(&[WARN]).await;
                 }
+                () = due(self.saving.due()), if self.stage == Stage::Step && !is_still => {
+                    self.saving.look();
+                }
+                step = self.saving.step(is_still), if alive => self.on_saving(step).await,
                 line = self.events.next_line(), if alive => {
-                    self.on_event(line.ok().flatten().as_deref())?;
+                    self.on_event(line.ok().flatten().as_deref()).await?;
                 }
                 permit = progress.reserve(), if !may_read => match permit {
                     Ok(permit) => {
@@ -176,13 +210,16 @@ impl<'a> Supervision<'a> {
         // Dropped otherwise it would shut the socket down, and the helper would leave with the
         // scratch space before it is collected from.
         self.commands.forget();
+        self.saving.finish().await;
         Ok(self.course)
     }
 
-    async fn terminate(&mut self, cause: Cause) {
+    async fn terminate(&mut self, cause: Cause, grace: Duration) {
         self.course.cause = Some(cause);
         self.stage = Stage::Terminating;
-        self.deadline = Instant::now() + self.plan.limits.grace;
+        self.deadline = Instant::now() + grace;
+        self.still.end(Instant::now());
+        self.saving.end();
         let _gone = self.commands.write_all(&[TERMINATE]).await;
     }
 
@@ -210,7 +247,7 @@ impl<'a> Supervision<'a> {
 
     async fn on_deadline(&mut self) -> Result<(), SandboxError> {
         match self.stage {
-            Stage::Step => self.terminate(Cause::TimeLimit).await,
+            Stage::Step => self.terminate(Cause::TimeLimit, self.plan.limits.grace).await,
             Stage::Terminating => self.kill().await,
             Stage::Over => {
                 // What the streams still hold is kept all the same.
@@ -228,7 +265,7 @@ impl<'a> Supervision<'a> {
     }
 
     /// Takes in one line of the helper's; `None` is the end of it.
-    fn on_event(&mut self, line: Option<&str>) -> Result<(), SandboxError> {
+    async fn on_event(&mut self, line: Option<&str>) -> Result<(), SandboxError> {
         let Some(line) = line else {
             self.end(); // It died; whoever asked looks for why.
             return Ok(());
@@ -251,22 +288,33 @@ impl<'a> Supervision<'a> {
                 self.course.step = step;
                 self.course.has_begun = true;
                 self.tell(Progress::Step(step));
+                self.began = Instant::now();
+                self.still.begin_step(self.began);
                 if !is_ending {
-                    self.stage = Stage::Step;
-                    let step = self.plan.steps.get(step);
-                    let wall = step.map_or(Duration::ZERO, |step| step.wall);
-                    self.deadline = Instant::now() + wall;
-                    let warn = step.and_then(|step| step.warn);
-                    self.warning = warn.map(|warn| Instant::now() + wall.saturating_sub(warn));
+                    self.begin_step(step);
                 }
             }
             Event::Ended { step, ending, run_ms } => {
                 self.course.step = step;
                 self.course.ending = Some(ending);
-                self.course.run_ms += run_ms;
+                let still = self.still.of_step(Instant::now()).as_millis();
+                self.course.run_ms +=
+                    run_ms.saturating_sub(u64::try_from(still).unwrap_or(u64::MAX));
+                self.saving.end();
                 if !is_ending {
                     self.stage = Stage::Helper;
                     self.deadline = Instant::now() + HELPER_TIME;
+                    self.turn(Stillness::copy, false).await;
+                }
+            }
+            Event::Frozen => {
+                self.unanswered = self.unanswered.saturating_sub(1);
+                // An answer to an earlier stop says nothing of this one.
+                if self.unanswered == 0 && self.saving.is_stopping() {
+                    self.saving.copy();
+                }
+                if self.unanswered == 0 && self.still.is_held() {
+                    self.tell(Progress::Still);
                 }
             }
             Event::Done(done) => {
@@ -278,6 +326,19 @@ impl<'a> Supervision<'a> {
             }
         }
         Ok(())
+    }
+
+    fn begin_step(&mut self, step: usize) {
+        self.stage = Stage::Step;
+        let is_last = step + 1 == self.plan.steps.len();
+        let step = self.plan.steps.get(step);
+        let wall = step.map_or(Duration::ZERO, |step| step.wall);
+        self.deadline = self.began + wall;
+        let warn = step.and_then(|step| step.warn);
+        self.warning = warn.map(|warn| self.began + wall.saturating_sub(warn));
+        if is_last {
+            self.saving.begin(self.began);
+        }
     }
 
     async fn on_printed(&mut self, stream: Stream, bytes: Vec<u8>) {

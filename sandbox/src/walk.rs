@@ -1,6 +1,6 @@
 //! Finds what a task leaves to be kept, trusting nothing that lies there.
 //!
-//! To be used only when nothing of the task is alive. Everything is opened beneath one directory
+//! What is taken is of one moment only when nothing of the task runs meanwhile. Everything is opened beneath one directory
 //! without following links, only regular files with a single name are taken, and their number, bytes
 //! and depth are bounded.
 
@@ -15,6 +15,7 @@ use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
+use crate::checkpoint::CHECKPOINT;
 use crate::pattern::{Patterns, Standing};
 use crate::plan::Plan;
 
@@ -61,7 +62,9 @@ pub struct Wanted<'a> {
 pub fn given(plan: &Plan) -> BTreeSet<String> {
     let paths = plan.files.iter().map(|(path, _)| path);
     let names = paths.map(|path| path.split('/').next().unwrap_or(path).to_owned());
-    names.chain(plan.links.iter().map(|(name, _)| name.clone())).collect()
+    let links = plan.links.iter().map(|(name, _)| name.clone());
+    let checkpoint = plan.checkpoints.as_ref().map(|_| CHECKPOINT.to_owned());
+    names.chain(links).chain(checkpoint).collect()
 }
 
 /// One walk as far as it has come.
@@ -119,6 +122,23 @@ pub fn walk<T: Taker>(
     let mut except = wanted.except.clone();
     except.insert(OUTPUTS.to_owned());
     walk.run(&patterns, Some(patterns.start()), &except)
+}
+
+/// Hands to `taker` all that lies beneath `directory` beneath `root`, by its path in there.
+///
+/// # Errors
+///
+/// As those of [`walk`].
+pub fn walk_all<T: Taker>(
+    root: OwnedFd,
+    directory: &str,
+    bounds: Bounds,
+    taker: &mut T,
+) -> io::Result<()> {
+    let (files, directories) = (BTreeSet::new(), BTreeSet::new());
+    let base = directory.to_owned();
+    let mut walk = Walk { root, base, bounds, bytes: 0, entries: 0, files, directories, taker };
+    walk.run(&Patterns::new(&[]), None, &BTreeSet::new())
 }
 
 impl<T: Taker> Walk<'_, T> {

@@ -1,11 +1,14 @@
 //! The manager's engine: takes what waits, applies it to the grid, commits, and lets the rest out. The
 //! disk may take its time, and so may the engine.
 
+use std::collections::BTreeSet;
+
 use campusgrid_core::effect::{Change, Effects};
 use campusgrid_core::input::{Input, Intake, Request, Shut, Ticket, WorkerEvent};
 use campusgrid_core::time::Timestamp;
 use campusgrid_core::voucher::Shown;
-use campusgrid_protocol::id::SessionId;
+use campusgrid_protocol::id::{SessionId, WorkerId};
+use campusgrid_protocol::rules::Phase;
 
 use crate::agenda::Agenda;
 use crate::event::AtManager;
@@ -44,6 +47,8 @@ pub(super) enum Asker {
 pub(super) struct Writing {
     effects: Effects,
     batch: Batch,
+    /// Machines that were not shared before and are not after it.
+    resting: BTreeSet<WorkerId>,
 }
 
 impl Manager {
@@ -108,7 +113,9 @@ impl Manager {
     pub(super) fn batch(&mut self, stage: &mut Stage<'_>) {
         stage.oracles.count("batch");
         let news = self.news(stage);
+        let rested = self.resting();
         let inputs = self.take_inputs(stage.agenda);
+        let resting = self.resting().intersection(&rested).copied().collect();
         let Some(life) = &mut self.life else { return };
         let tampered = stage.saboteur.inputs(inputs, &self.disk, &life.keys);
         let Tampered { inputs, mut effects } = tampered;
@@ -135,7 +142,7 @@ impl Manager {
         }
         let takes_ms = if effects.changes.is_empty() { 0 } else { self.writing_ms(stage) };
         if let Some(life) = &mut self.life {
-            life.writing = Some(Writing { effects, batch });
+            life.writing = Some(Writing { effects, batch, resting });
         }
         if takes_ms == 0 {
             self.on_written(stage);
@@ -179,7 +186,8 @@ impl Manager {
     /// The disk has taken the batch: commit, tell, as the engine does.
     pub(super) fn on_written(&mut self, stage: &mut Stage<'_>) {
         let writing = self.life.as_mut().and_then(|life| life.writing.take());
-        let Some(Writing { mut effects, batch }) = writing else { return };
+        let Some(Writing { mut effects, batch, resting }) = writing else { return };
+        stage.oracles.rests(&effects.changes, &resting);
         let doom = self.doom.take_if(|_| !effects.changes.is_empty());
         if doom == Some(Doom::BeforeCommit) {
             stage.oracles.count("manager died before commit");
@@ -214,6 +222,10 @@ impl Manager {
                     if let WorkerEvent::Gone = event {
                         life.outboxes.remove(&session);
                         life.keys.remove(&session);
+                        life.phases.remove(&session);
+                    }
+                    if let Some(phase) = phase_of(&event) {
+                        life.phases.insert(session, phase);
                     }
                     inputs.push(Input::FromWorker { session, event });
                 }
@@ -235,5 +247,19 @@ impl Manager {
         if let Some(life) = &self.life {
             stage.oracles.memory_is_disk(&life.grid.durable(), &self.disk);
         }
+    }
+}
+
+/// What a machine says of its sharing.
+fn phase_of(event: &WorkerEvent) -> Option<Phase> {
+    match event {
+        WorkerEvent::Joined(joined) => joined.shares.as_ref().map(|shares| shares.phase),
+        WorkerEvent::Shares(shares) => Some(shares.phase),
+        WorkerEvent::Heartbeat(_)
+        | WorkerEvent::Started { .. }
+        | WorkerEvent::Locked { .. }
+        | WorkerEvent::Checkpoint { .. }
+        | WorkerEvent::Ended(_)
+        | WorkerEvent::Gone => None,
     }
 }

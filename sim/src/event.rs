@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use campusgrid_core::effect::Reply;
 use campusgrid_protocol::id::AttemptId;
-use campusgrid_protocol::task::{BlobRef, Ended};
+use campusgrid_protocol::task::{BlobRef, Ended, Saved};
 
 use crate::fault::Fault;
 use crate::identity::Token;
 use crate::network::ConnectionId;
+use crate::owner::Visit;
 use crate::users::AskId;
 use crate::want::Want;
 
@@ -41,6 +42,18 @@ pub(crate) enum Event {
         boot: u32,
         attempt: AttemptId,
         blobs: Vec<BlobRef>,
+    },
+    /// So does what a task that runs has saved.
+    Save {
+        machine: usize,
+        boot: u32,
+        attempt: AttemptId,
+        saved: Saved,
+    },
+    /// A machine's owner comes, stays or goes.
+    Owner {
+        machine: usize,
+        visit: Visit,
     },
     /// A person begins to want something.
     Wants {
@@ -136,6 +149,17 @@ pub(crate) enum Inside {
     },
     UploadFailed {
         attempt: AttemptId,
+    },
+    /// The worker looks at its owner's rules.
+    Judged,
+    /// The task writes what it could go on from.
+    Writes {
+        attempt: AttemptId,
+    },
+    /// The manager has all of that.
+    Saved {
+        attempt: AttemptId,
+        saved: Saved,
     },
 }
 

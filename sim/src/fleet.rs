@@ -4,9 +4,10 @@ use bytes::Bytes;
 use campusgrid_core::input::{Heartbeat, Intake, Joined, WorkerEvent};
 use campusgrid_core::worker::KeyHash;
 use campusgrid_protocol::frame;
-use campusgrid_protocol::id::SessionId;
+use campusgrid_protocol::id::{AttemptId, SessionId};
+use campusgrid_protocol::input::InputFile;
 use campusgrid_protocol::message::{Join, ToManager, ToWorker};
-use campusgrid_protocol::task::{BlobRef, Ended};
+use campusgrid_protocol::task::{BlobRef, Ended, Saved};
 
 use crate::engine::Letter;
 use crate::event::{AtManager, Up};
@@ -105,10 +106,16 @@ impl Manager {
             ToManager::Heartbeat { sequence, attempts, load } => {
                 WorkerEvent::Heartbeat(Heartbeat { sequence, attempts, load })
             }
+            ToManager::Checkpoint { attempt, saved } => self.checkpoint(attempt, saved),
+            ToManager::Shares(shares) => WorkerEvent::Shares(shares),
             ToManager::Locked { attempt, lock } => WorkerEvent::Locked { attempt, lock },
             ToManager::Started { attempt } => WorkerEvent::Started { attempt },
             ToManager::Ended(ended) => {
                 assert!(self.has_blobs(&ended), "an agent sends blobs before the end");
+                if let Some(saved) = ended.checkpoint {
+                    let event = self.checkpoint(ended.attempt, saved);
+                    self.post(Letter::FromWorker { session: id, event }, stage.agenda);
+                }
                 WorkerEvent::Ended(ended)
             }
             ToManager::Preparing { .. }
@@ -142,6 +149,13 @@ impl Manager {
         self.post(Letter::FromWorker { session, event }, stage.agenda);
         let at_ms = stage.agenda.now_ms() + u64::from(self.policy.lease_ms);
         self.plan(at_ms, AtManager::SilenceOver { connection }, stage.agenda);
+    }
+
+    /// As the fleet makes it, once it has read the manifest.
+    fn checkpoint(&self, attempt: AttemptId, saved: Saved) -> WorkerEvent {
+        assert!(self.blobs.contains(&saved.manifest.hash), "an agent tells of what is there");
+        let file = InputFile { path: "state".to_owned(), blob: saved.manifest, executable: false };
+        WorkerEvent::Checkpoint { attempt, saved, files: vec![file] }
     }
 
     fn has_blobs(&self, ended: &Ended) -> bool {

@@ -4,11 +4,14 @@
 //! watch all the while, and [`saboteur::Bug`] plants mistakes that they must catch.
 
 mod agenda;
+mod bills;
 mod clock;
 mod disk;
+pub mod economy;
 mod engine;
 mod enrolment;
 mod event;
+mod fate;
 mod fault;
 mod fleet;
 mod identity;
@@ -18,8 +21,10 @@ mod manager;
 mod model;
 mod network;
 pub mod oracle;
+mod owner;
 mod plan;
 mod record;
+mod recorded;
 mod run;
 pub mod saboteur;
 mod story;

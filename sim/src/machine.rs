@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use campusgrid_protocol::id::AttemptId;
 use campusgrid_protocol::resource::{Gpu, Load};
-use campusgrid_worker::agent::effect::{AgentEffect, AgentEffects, AgentInput};
+use campusgrid_protocol::rules::{Limits, Phase};
+use campusgrid_worker::agent::effect::{AgentEffect, AgentEffects, AgentInput, Progress};
 use campusgrid_worker::agent::{Agent, AgentConfig};
 
 use crate::disk::Disk;
@@ -32,6 +33,12 @@ pub(crate) struct Machine {
     pub(crate) fails_at_write: bool,
     /// Until then its disk takes seconds to sync.
     pub(crate) slow_until_ms: u64,
+    /// What its owner wants now.
+    pub(super) phase: Phase,
+    /// By the rules that it was told.
+    pub(super) limits: Limits,
+    /// Now and then it makes results up.
+    pub(crate) lies: bool,
     /// Those that are in it, of which a boot may miss some.
     gpus: Vec<Gpu>,
     pub(super) boot: u32,
@@ -47,6 +54,8 @@ pub(super) struct Life {
     pub(super) outbox_open: bool,
     pub(super) runs: BTreeMap<AttemptId, Run>,
     pub(super) sleep: Option<Sleep>,
+    /// What the agent was last told of its owner.
+    pub(super) phase: Phase,
     pub(super) backoff_ms: u64,
     /// It has been told never to dial again.
     pub(super) dismissed: bool,
@@ -85,6 +94,9 @@ impl Machine {
             broken_until_ms: 0,
             fails_at_write: false,
             slow_until_ms: 0,
+            phase: Phase::Open,
+            limits: Limits::default(),
+            lies: false,
             gpus,
             boot: 0,
             disk: Disk::default(),
@@ -205,6 +217,12 @@ impl Machine {
             Inside::UploadFailed { attempt } => {
                 self.feed(AgentInput::UploadFailed { attempt }, stage);
             }
+            Inside::Judged => self.judge(stage),
+            Inside::Writes { attempt } => self.on_writes(attempt, stage),
+            Inside::Saved { attempt, saved } => {
+                let progress = Progress::Saved(saved);
+                self.feed(AgentInput::Progress { attempt, progress }, stage);
+            }
         }
     }
 
@@ -229,6 +247,8 @@ impl Machine {
             | AgentInput::UploadFailed { .. }
             | AgentInput::UploadRefused { .. }
             | AgentInput::Tick { .. }
+            | AgentInput::Verdict(_)
+            | AgentInput::StopHere { .. }
             | AgentInput::Leave => {}
         }
         let Some(life) = &mut self.life else { return };
@@ -249,7 +269,10 @@ impl Machine {
             AgentEffect::Stop { attempt, order } => self.stop(attempt, order, stage),
             AgentEffect::Spool(ended) => self.spool(ended, stage),
             AgentEffect::Unspool { attempt } => self.unspool(attempt, stage),
-            AgentEffect::Upload { attempt, blobs } => {
+            AgentEffect::Freeze => self.freeze(stage),
+            AgentEffect::Thaw => self.thaw(stage),
+            AgentEffect::Upload { attempt, mut blobs, checkpoint } => {
+                blobs.extend(checkpoint);
                 let (machine, boot) = (self.index, self.boot);
                 let upload = Event::Upload { machine, boot, attempt, blobs };
                 stage.agenda.within(5..3000, upload);
@@ -271,7 +294,12 @@ impl Machine {
                 let makes_a_key = stage.agenda.dice.bool();
                 self.identity.begin_anew(makes_a_key);
             }
-            AgentEffect::Welcomed { owner: _ } => {}
+            AgentEffect::Rules(rules) => {
+                self.limits = rules.limits;
+                let judged = self.inside(Inside::Judged);
+                stage.agenda.within(1..50, judged);
+            }
+            AgentEffect::Welcomed { owner: _ } | AgentEffect::Earned { micros: _ } => {}
             AgentEffect::Left => {
                 stage.oracles.count("worker left");
                 self.die(Death::Crash, stage);
@@ -288,12 +316,14 @@ impl Machine {
             let there = stage.agenda.dice.usize(0..=self.gpus.len());
             self.config.capacity.gpus = self.gpus[..there].to_vec();
         }
+        self.config.verdict = self.verdict();
         self.life = Some(Life {
             agent: Agent::new(self.config.clone()),
             connection: None,
             outbox_open: false,
             runs: BTreeMap::new(),
             sleep: None,
+            phase: self.phase,
             backoff_ms: BACKOFF_MS[0],
             dismissed: false,
             reminders: 0,

@@ -11,7 +11,8 @@ use campusgrid_core::policy::Policy;
 use campusgrid_core::time::Timestamp;
 use campusgrid_core::worker::KeyHash;
 use campusgrid_manager::store::Store;
-use campusgrid_protocol::id::{BlobHash, SessionId};
+use campusgrid_protocol::id::{BlobHash, SessionId, WorkerId};
+use campusgrid_protocol::rules::Phase;
 
 use crate::agenda::Agenda;
 use crate::clock::Clock;
@@ -61,6 +62,8 @@ pub(super) struct Life {
     pub(super) outboxes: BTreeMap<SessionId, ConnectionId>,
     pub(super) fleet: BTreeMap<ConnectionId, Session>,
     pub(super) keys: BTreeMap<SessionId, KeyHash>,
+    /// What the machines in session have last said of their sharing, in what the grid was given.
+    pub(super) phases: BTreeMap<SessionId, Phase>,
     pub(super) waiting: BTreeMap<Ticket, Asker>,
     pub(super) last_session: u64,
     pub(super) last_ticket: u64,
@@ -130,6 +133,7 @@ impl Manager {
             outboxes: BTreeMap::new(),
             fleet: BTreeMap::new(),
             keys: BTreeMap::new(),
+            phases: BTreeMap::new(),
             waiting: BTreeMap::new(),
             last_session: 0,
             last_ticket: 0,
@@ -188,6 +192,21 @@ impl Manager {
                 }
             }
         }
+    }
+
+    /// Machines in session that have said that they are not shared.
+    pub(super) fn resting(&self) -> BTreeSet<WorkerId> {
+        let Some(life) = &self.life else { return BTreeSet::new() };
+        let phases = life.phases.iter().filter(|(_, phase)| **phase != Phase::Open);
+        let newest = |key: &KeyHash| {
+            life.keys.iter().rev().find(|(_, other)| *other == key).map(|(session, _)| *session)
+        };
+        let keys = phases.filter_map(|(session, _)| {
+            life.keys.get(session).filter(|key| newest(key) == Some(*session))
+        });
+        let worker_of =
+            |key: &KeyHash| self.disk.workers.values().find(|worker| worker.key_hash == *key);
+        keys.filter_map(worker_of).map(|worker| worker.id).collect()
     }
 
     pub(super) fn plan(&self, at_ms: u64, what: AtManager, agenda: &mut Agenda) {

@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use campusgrid_core::effect::{TaskPause, Verdict};
 use campusgrid_core::ledger::{AccountId, Ledger, TransferKey};
-use campusgrid_core::policy::{Billing, Policy};
-use campusgrid_core::time::Timestamp;
+use campusgrid_core::policy::Policy;
 use campusgrid_protocol::id::{TaskId, UserId, WorkerId};
 use campusgrid_protocol::ranges::Ranges;
-use campusgrid_protocol::resource::Needs;
-use campusgrid_protocol::task::{Ended, Failure, Outcome, WorkerFault};
+use campusgrid_protocol::task::{Failure, Outcome, WorkerFault};
+use campusgrid_protocol::terms::Sale;
 
-use crate::record::{Record, RecordedAttempt, RecordedEnd, RecordedJob, RecordedTask};
+use crate::bills::{self, Bill, bills};
+use crate::record::Record;
+use crate::recorded::{RecordedAttempt, RecordedEnd, RecordedJob, RecordedTask};
 
 /// What one person's account must say, in micro-credits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,20 +23,14 @@ struct Sums {
     spent: i128,
 }
 
-/// What a run costs its submitter, and who gets it.
-#[derive(Debug, Clone, Copy)]
-struct Bill {
-    charge: i128,
-    fee: i128,
-    payee: Option<UserId>,
-}
-
 /// What moved for a task, as the transfers say.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Moved {
     payments: u32,
     paid: i128,
     refunded: i128,
+    /// For a job as a whole, under its first task.
+    held: i128,
 }
 
 pub(crate) fn every_task_ended_once(record: &Record) -> Result<(), String> {
@@ -62,35 +57,40 @@ pub(crate) fn money_is_right(
     let mut fees = 0;
     let moved = moved(record);
     for (&id, job) in &record.jobs {
-        let quote = price(policy, &job.spec.needs, limit_ms(job));
-        let held = quote * i128::from(job.wanted.terms.runs());
+        let quote = bills::quote(policy, job);
+        let is_sold = job.wanted.terms.sale != Sale::Formula;
         for (index, task) in (0..).zip(&job.tasks) {
             let id = TaskId { job: id, index };
-            tries_are_kept(task, policy).map_err(|words| format!("task {id}: {words}"))?;
-            retries_are_kept(job, task).map_err(|words| format!("task {id}: {words}"))?;
-            let bills = bills(record, policy, job, task);
-            let charged: i128 = bills.iter().map(|bill| bill.charge).sum();
-            let is_paid = |bill: &&Bill| bill.charge - bill.fee > 0;
-            let payments = bills.iter().filter(is_paid).count();
+            let said = |words| format!("task {id}: {words}");
+            tries_are_kept(task, policy).map_err(said)?;
+            retries_are_kept(job, task).map_err(said)?;
+            let bills = bills(record, policy, job, task).map_err(said)?;
+            let found = moved.get(&id).copied().unwrap_or_default();
+            // What is held for a job on the market is what its bids came to.
+            let held =
+                if is_sold { found.held } else { quote * i128::from(job.wanted.terms.runs()) };
+            let of = |by_grid: bool| bills.iter().filter(move |bill| bill.by_grid == by_grid);
+            let charged: i128 = of(false).map(|bill| bill.charge).sum();
+            let by_grid: i128 = of(true).map(|bill| bill.charge).sum();
+            let payments = bills.iter().filter(|bill| bill.charge - bill.fee > 0).count();
             let expected = Moved {
                 payments: u32::try_from(payments).expect("runs are few"),
-                paid: charged,
+                paid: charged + by_grid,
                 refunded: held - charged,
+                held: found.held,
             };
-            let found = moved.get(&id).copied().unwrap_or_default();
-            if bills.iter().any(|bill| bill.charge > quote) || found != expected {
+            if charged > held || found != expected {
                 return Err(format!("task {id} of quote {quote}: {found:?}, not {expected:?}"));
             }
             let submitter = people.entry(job.owner).or_default();
             submitter.balance -= charged;
             submitter.spent += charged;
-            for Bill { charge, fee, payee } in bills {
+            fees -= by_grid;
+            for Bill { charge, fee, payee, .. } in bills {
                 fees += fee;
-                if let Some(payee) = payee {
-                    let owner = people.entry(payee).or_default();
-                    owner.balance += charge - fee;
-                    owner.earned += charge - fee;
-                }
+                let owner = people.entry(payee).or_default();
+                owner.balance += charge - fee;
+                owner.earned += charge - fee;
             }
         }
     }
@@ -130,7 +130,13 @@ fn moved(record: &Record) -> BTreeMap<TaskId, Moved> {
     for transfer in &record.transfers {
         let amount = i128::from(transfer.amount.0);
         match transfer.key {
-            TransferKey::Grant(_) | TransferKey::Hold(_) => {}
+            TransferKey::Grant(_) | TransferKey::HoldAudit(_) | TransferKey::RefundAudit(_) => {}
+            TransferKey::Hold(job) | TransferKey::HoldRound { job, .. } => {
+                moved.entry(TaskId { job, index: 0 }).or_default().held += amount;
+            }
+            TransferKey::RefundRound { job, .. } => {
+                moved.entry(TaskId { job, index: 0 }).or_default().refunded += amount;
+            }
             TransferKey::Pay(attempt) => {
                 let task = moved.entry(attempt.task).or_default();
                 task.payments += 1;
@@ -153,60 +159,13 @@ fn moved(record: &Record) -> BTreeMap<TaskId, Moved> {
     moved
 }
 
-/// Of each run that has failed and was followed by another, and of the last.
-fn bills(record: &Record, policy: &Policy, job: &RecordedJob, task: &RecordedTask) -> Vec<Bill> {
-    let bill = |attempt, ended, at| bill((record, policy, job), attempt, ended, at);
-    let mut bills = Vec::new();
-    for attempt in &task.attempts {
-        if let Some(pause) = &attempt.paused {
-            bills.push(bill(attempt, &pause.ended, pause.at));
-        }
-    }
-    if let Some(RecordedEnd::Ended { end, at }) = task.ends.first()
-        && let (Some(result), Some(attempt)) = (&end.attempt, task.attempts.last())
-    {
-        bills.push(bill(attempt, &result.ended, *at));
-    }
-    bills
-}
-
-fn bill(
-    (record, policy, job): (&Record, &Policy, &RecordedJob),
-    attempt: &RecordedAttempt,
-    ended: &Ended,
-    at: Timestamp,
-) -> Bill {
-    let nothing = Bill { charge: 0, fee: 0, payee: None };
-    let is_billed = match ended.outcome {
-        // Nothing ran.
-        Outcome::Failed(
-            Failure::Requirements { .. } | Failure::Image { .. } | Failure::Inputs { .. },
-        ) => false,
-        Outcome::Succeeded | Outcome::Failed(_) => true,
-        Outcome::Cancelled => attempt.started,
-        Outcome::Returned(_) => false,
-    };
-    let owner = record.workers.get(&attempt.worker).map(|worker| worker.owner);
-    if !is_billed || owner == Some(job.owner) {
-        return nothing;
-    }
-    let ms = billed_ms(policy, job, ended.usage.run_ms, [attempt.leased_at, at]);
-    let charge = price(policy, &job.spec.needs, ms);
-    let fee = charge * i128::from(policy.fee_permille) / 1000;
-    Bill { charge, fee, payee: owner }
-}
-
-fn billed_ms(policy: &Policy, job: &RecordedJob, run_ms: u64, [from, to]: [Timestamp; 2]) -> u64 {
-    match policy.billing {
-        Billing::Quoted => limit_ms(job),
-        Billing::Actual => run_ms.min(to.since_ms(from)).min(limit_ms(job)),
-    }
-}
-
 /// A task that fails by its own doing is run as often as its submitter asked, unless it would fail
 /// again anyhow, was cancelled, or would be too late.
 fn retries_are_kept(job: &RecordedJob, task: &RecordedTask) -> Result<(), String> {
     let terms = &job.wanted.terms;
+    if task.attempts.iter().any(|attempt| attempt.checked.is_some()) || terms.verify {
+        return Ok(()); // Other machines run it again.
+    }
     let pauses: Vec<&TaskPause> =
         task.attempts.iter().filter_map(|attempt| attempt.paused.as_deref()).collect();
     if pauses.len() > usize::from(terms.retries) {
@@ -244,6 +203,9 @@ fn may_pass(outcome: &Outcome) -> bool {
 /// The grid gives a run up after as many costly returns as it has tries, or after the third machine
 /// that was lost while it ran the task, and not before.
 fn tries_are_kept(task: &RecordedTask, policy: &Policy) -> Result<(), String> {
+    if task.attempts.iter().any(|attempt| attempt.checked.is_some()) {
+        return Ok(()); // Its first result counts in the end.
+    }
     // No world is long enough for an engine or a GPU to fail as often as it may for nothing.
     let message = String::new;
     let free = [
@@ -253,6 +215,8 @@ fn tries_are_kept(task: &RecordedTask, policy: &Policy) -> Result<(), String> {
         "its start never reached the worker".to_owned(),
         "the worker was lost before it said a word of it".to_owned(),
         "lost over an outage of the manager".to_owned(),
+        "the machine has not started it in time".to_owned(),
+        "the machine was removed".to_owned(),
     ];
     let costly = |reason: &&str| !free.iter().any(|free| reason.starts_with(free));
     let returns_of = |run: &[RecordedAttempt]| {
@@ -299,25 +263,4 @@ fn given_up(end: &RecordedEnd) -> Option<&WorkerFault> {
     } else {
         None
     }
-}
-
-fn limit_ms(job: &RecordedJob) -> u64 {
-    u64::from(job.spec.time_limit_s) * 1000
-}
-
-/// `rate · (base + core·cores + ram·GiB + gpu·gpus + minute·minutes)` as one fraction, rounded up.
-fn price(policy: &Policy, needs: &Needs, run_ms: u64) -> i128 {
-    const MILLI: i128 = 1000;
-    const MIB_IN_GIB: i128 = 1024;
-    const MS_IN_MINUTE: i128 = 60_000;
-    let of = |amount: i64| i128::from(amount);
-    let prices = &policy.prices;
-    let sum = of(prices.base.0) * MILLI * MIB_IN_GIB * MS_IN_MINUTE
-        + of(prices.core.0) * i128::from(needs.cpu_millis) * MIB_IN_GIB * MS_IN_MINUTE
-        + of(prices.ram_gib.0) * i128::from(needs.ram_mib) * MILLI * MS_IN_MINUTE
-        + of(prices.gpu.0) * i128::from(needs.gpus) * MILLI * MIB_IN_GIB * MS_IN_MINUTE
-        + of(prices.minute.0) * i128::from(run_ms) * MILLI * MIB_IN_GIB;
-    let (numerator, denominator) =
-        (sum * i128::from(prices.rate_permille), MILLI * MILLI * MIB_IN_GIB * MS_IN_MINUTE);
-    (numerator + denominator - 1) / denominator
 }

@@ -2,6 +2,7 @@
 
 mod doors;
 mod machines;
+mod market;
 mod results;
 mod terms;
 mod told;
@@ -18,6 +19,7 @@ use campusgrid_protocol::id::{AttemptId, JobId, UserId, VoucherId, WorkerId};
 use campusgrid_protocol::ranges::Ranges;
 use campusgrid_protocol::task::{Ended, Outcome};
 
+use self::market::Claims;
 use crate::model;
 use crate::record::Record;
 
@@ -90,6 +92,21 @@ pub enum Oracle {
     StandstillIsForgiven,
     /// What a worker finds in its spool was written there.
     SpoolIsTrue,
+    /// What is saved of a task, and paid for, its machine has saved, and took the time for.
+    CheckpointIsTrue,
+    /// Of the bids on a job one is accepted, which its submitter asked for if they are to be asked, and
+    /// the job runs on no other machine.
+    OneWinner,
+    /// A machine is bid with by its owner, and not on their own job.
+    BidsHold,
+    /// A machine gets nothing that its owner's rules rule out, once they have been told that they hold.
+    RulesHold,
+    /// A machine that has said that it is not shared gets nothing.
+    ClosedRests,
+    /// While a machine's owner is at it, no task goes on there.
+    FrozenStands,
+    /// Nobody is paid for an attempt twice, or for one that gave nothing.
+    OnePayEach,
 }
 
 /// What an oracle found.
@@ -161,6 +178,7 @@ pub(crate) struct Oracles {
     last_number: JobId,
     revoked: BTreeSet<VoucherId>,
     releases: BTreeSet<WorkerId>,
+    claims: Claims,
     /// Workers that were set aside since somebody looked.
     pub(crate) set_aside: Vec<WorkerId>,
 }
@@ -189,6 +207,7 @@ impl Oracles {
             last_number: JobId(0),
             revoked: BTreeSet::new(),
             releases: BTreeSet::new(),
+            claims: Claims::default(),
             set_aside: Vec::new(),
         }
     }
@@ -228,6 +247,7 @@ impl Oracles {
                 }
                 Change::TaskLeased { attempt, worker, .. } => {
                     self.leased(*attempt, *worker);
+                    self.is_allowed(*attempt, *worker);
                     self.keeps_terms(*attempt, batch.at);
                 }
                 Change::TaskPausing(pause) => self.pauses(pause),
@@ -235,6 +255,18 @@ impl Oracles {
                     self.count("untouched cancelled");
                     self.can_never_start((*job, tasks), reason.as_ref(), batch.at);
                 }
+                Change::CheckpointSaved { attempt, saved, .. } => {
+                    self.checkpoint_is_true(*attempt, *saved, batch.at);
+                }
+                Change::CheckpointDropped { .. } => self.count("checkpoint dropped"),
+                Change::AttemptPaid { attempt, .. } => self.one_pay_each(*attempt),
+                Change::TaskChecking(check) => self.vote_is_true(check),
+                Change::BidPlaced { job, worker, bid } => self.bid_holds(*job, *worker, *bid),
+                Change::BidOver { job, fate, .. } => self.bid_over(*job, *fate),
+                Change::JobAwarded { job, award, .. } => self.one_winner(*job, *award),
+                Change::JobReopened { .. } => self.count("job opened again"),
+                Change::WorkerRulesSet { .. } => self.count("rules set"),
+                Change::WorkerAskSet { .. } => self.count("ask set"),
                 Change::Drafted { draft, .. } => self.draft_is_new(draft.id),
                 Change::DraftChanged { .. } => self.count("draft changed"),
                 Change::DraftDiscarded { .. } => self.count("draft discarded"),
@@ -289,6 +321,8 @@ impl Oracles {
                 | Change::JobEmptied { .. }
                 | Change::NoticeTried { .. }
                 | Change::WebhookSecretSet { .. }
+                | Change::WorkerRecord { .. }
+                | Change::UserVerified { .. }
                 | Change::WorkerApproved { .. } => {}
             }
         }

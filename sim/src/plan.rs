@@ -4,10 +4,10 @@ use campusgrid_core::job::After;
 use campusgrid_protocol::id::JobId;
 use campusgrid_protocol::resource::{Isolation, Needs};
 use campusgrid_protocol::task::{Packages, Program, TaskSpec, Work};
-use campusgrid_protocol::terms::{Notify, Terms, When};
+use campusgrid_protocol::terms::{Notify, Sale, Terms, When};
 
 use crate::agenda::Agenda;
-use crate::run::POISON;
+use crate::fate::{POISON, SAME};
 
 /// What jobs require by name.
 const REQUIRED: [&[&str]; 4] =
@@ -47,15 +47,45 @@ impl Plan {
         let told = agenda.chance(200);
         terms.notify =
             Notify { start: told, end: told, failure: told, mail: told, ..Notify::default() };
-        Self {
-            spec: spec(terms.indices.len(), agenda),
+        let spec = spec(terms.indices.len(), agenda);
+        let plan = Self {
+            spec,
             terms,
             deadline_in_ms: agenda.chance(120).then(|| agenda.dice.u64(20_000..400_000)),
             priority: if agenda.chance(300) { agenda.dice.i8(-3..4) } else { 0 },
             on_hold: agenda.chance(80),
             after: Vec::new(),
             links: 1,
+        };
+        match agenda.dice.u32(0..100) {
+            0..15 => plan.for_sale(agenda),
+            15..35 => plan.deterministic(agenda),
+            _ => plan,
         }
+    }
+
+    /// On the market, where one task is sold at a time.
+    fn for_sale(mut self, agenda: &mut Agenda) -> Self {
+        self.spec.tasks = 1;
+        self.terms = Terms { notify: self.terms.notify, ..Terms::plain(1) };
+        self.terms.sale = if agenda.dice.bool() {
+            Sale::Hand
+        } else {
+            let max_price_micros = agenda.dice.i64(1..40) * 1_000_000;
+            Sale::Rule { max_price_micros, close_after_s: agenda.dice.u32(5..150) }
+        };
+        Self { on_hold: false, ..self }
+    }
+
+    /// The same on every machine, which makes it possible to check; some are checked in any case.
+    fn deterministic(mut self, agenda: &mut Agenda) -> Self {
+        self.spec.work = Work::Shell { program: Program::Source(SAME.to_owned()) };
+        self.terms.deterministic = true;
+        self.terms.verify = agenda.chance(400);
+        if self.terms.verify {
+            (self.terms.retries, self.terms.backoff_s) = (0, 0);
+        }
+        self
     }
 
     /// A job that is to follow this one, which has got this number; none if the chain is long enough.
@@ -67,6 +97,9 @@ impl Plan {
         let when = whens[agenda.dice.usize(0..whens.len())];
         let each = agenda.dice.bool();
         let mut next = Self::draw(agenda);
+        if next.terms.sale != Sale::Formula {
+            return None; // What is for sale follows nothing.
+        }
         if each {
             next.terms.indices = self.terms.indices.clone();
             next.spec.tasks = self.spec.tasks;
@@ -113,5 +146,6 @@ fn spec(tasks: u32, agenda: &mut Agenda) -> TaskSpec {
         lines: None,
         outputs: Vec::new(),
         warn_s: 0,
+        checkpoint_s: if agenda.chance(600) { 300 } else { 0 },
     }
 }

@@ -4,18 +4,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use campusgrid_core::effect::{Change, NewJob, TaskEnd, TaskPause, Verdict};
+use campusgrid_core::ask::Ask;
+use campusgrid_core::effect::{Change, Verdict};
 use campusgrid_core::input::{FilesOf, Submission};
 use campusgrid_core::job::{After, EndedTasks};
 use campusgrid_core::ledger::Transfer;
+use campusgrid_core::market::BidFate;
 use campusgrid_core::time::Timestamp;
 use campusgrid_core::voucher::Voucher;
 use campusgrid_core::worker::KeyHash;
 use campusgrid_protocol::id::{AttemptId, JobId, TaskId, UserId, VoucherId, WorkerId};
 use campusgrid_protocol::input::InputFile;
-use campusgrid_protocol::ranges::Ranges;
-use campusgrid_protocol::task::TaskSpec;
+use campusgrid_protocol::rules::Rules;
 use campusgrid_protocol::terms::{Terms, When};
+
+use crate::recorded::{RecordedAttempt, RecordedEnd, RecordedJob, RecordedTask, index_of};
 
 #[derive(Debug, Default)]
 pub(crate) struct Record {
@@ -70,58 +73,8 @@ pub(crate) struct RecordedWorker {
     pub(crate) owner: UserId,
     pub(crate) removed: bool,
     pub(crate) set_aside: bool,
-}
-
-#[derive(Debug)]
-pub(crate) struct RecordedJob {
-    pub(crate) owner: UserId,
-    pub(crate) name: String,
-    pub(crate) spec: Arc<TaskSpec>,
-    pub(crate) wanted: Wanted,
-    /// Those that were cancelled at once before they ever started, under the lowest of them.
-    pub(crate) cancelled: BTreeMap<u32, Ranges>,
-    pub(crate) tasks: Vec<RecordedTask>,
-    pub(crate) lock: Option<Arc<str>>,
-    pub(crate) on_hold: bool,
-    pub(crate) ended: bool,
-}
-
-#[derive(Debug, Clone, Default)]
-pub(crate) struct RecordedTask {
-    /// The attempt of number `n` is at index `n - 1`.
-    pub(crate) attempts: Vec<RecordedAttempt>,
-    /// One, if all is well.
-    pub(crate) ends: Vec<RecordedEnd>,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct RecordedAttempt {
-    pub(crate) worker: WorkerId,
-    pub(crate) leased_at: Timestamp,
-    pub(crate) started: bool,
-    /// Its submitter wants it no more.
-    pub(crate) cancelling: bool,
-    /// Why it was taken back, in words.
-    pub(crate) requeued: Option<String>,
-    /// It has failed and is to be followed by another run.
-    pub(crate) paused: Option<Box<TaskPause>>,
-}
-
-impl RecordedAttempt {
-    /// Whether it is over, and its task is not.
-    pub(crate) fn is_followed(&self) -> bool {
-        self.requeued.is_some() || self.paused.is_some()
-    }
-}
-
-#[derive(Debug, Clone)]
-pub(crate) enum RecordedEnd {
-    /// Cancelled before it ever started.
-    Untouched,
-    Ended {
-        end: Box<TaskEnd>,
-        at: Timestamp,
-    },
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) ask: Ask,
 }
 
 impl Record {
@@ -165,7 +118,8 @@ impl Record {
                     draft.over = true;
                 }
             }
-            Change::TaskLeased { attempt, worker, .. } => {
+            Change::TaskLeased { attempt, worker, deal, .. } => {
+                let ask = self.workers.get(worker).map(|worker| worker.ask).unwrap_or_default();
                 self.change_task(attempt.task, |task| {
                     task.attempts.push(RecordedAttempt {
                         worker: *worker,
@@ -174,6 +128,13 @@ impl Record {
                         cancelling: false,
                         requeued: None,
                         paused: None,
+                        checked: None,
+                        deal: *deal,
+                        ask,
+                        started_at: None,
+                        saved_ms: None,
+                        anew: std::mem::take(&mut task.anew),
+                        failed_award: false,
                     });
                 });
             }
@@ -183,10 +144,57 @@ impl Record {
                 }
             }
             Change::AttemptStarted { attempt, .. } => {
-                self.change_attempt(*attempt, |known| known.started = true);
+                self.change_attempt(*attempt, |known| {
+                    (known.started, known.started_at) = (true, Some(now));
+                });
             }
             Change::TaskCancelling { attempt } => {
                 self.change_attempt(*attempt, |known| known.cancelling = true);
+            }
+            Change::CheckpointSaved { attempt, saved, .. } => {
+                self.change_attempt(*attempt, |known| known.saved_ms = Some(saved.run_ms));
+            }
+            Change::CheckpointDropped { task } => {
+                self.change_task(*task, |task| task.anew = true);
+            }
+            Change::TaskChecking(check) => {
+                self.change_attempt(check.attempt, |known| known.checked = Some(check.clone()));
+            }
+            Change::BidPlaced { job, worker, bid } => {
+                if let Some(job) = self.jobs.get_mut(job) {
+                    job.bids.insert(*worker, *bid);
+                }
+            }
+            Change::BidOver { job, worker, fate, .. } => {
+                if let Some(job) = self.jobs.get_mut(job) {
+                    job.bids.remove(worker);
+                    job.winners += u32::from(*fate == BidFate::Accepted);
+                }
+            }
+            Change::JobAwarded { job, award, .. } => {
+                if let Some(job) = self.jobs.get_mut(job) {
+                    job.award = Some(*award);
+                }
+            }
+            Change::JobReopened { job, .. } => {
+                if let Some(job) = self.jobs.get_mut(job) {
+                    (job.award, job.winners) = (None, 0);
+                    job.failed_awards += 1;
+                    let last = job.tasks.first_mut().and_then(|task| task.attempts.last_mut());
+                    if let Some(attempt) = last {
+                        attempt.failed_award = true;
+                    }
+                }
+            }
+            Change::WorkerRulesSet { worker, rules, .. } => {
+                if let Some(worker) = self.workers.get_mut(worker) {
+                    worker.rules = Arc::clone(rules);
+                }
+            }
+            Change::WorkerAskSet { worker, ask, .. } => {
+                if let Some(worker) = self.workers.get_mut(worker) {
+                    worker.ask = *ask;
+                }
             }
             Change::TaskPausing(pause) => {
                 self.change_attempt(pause.attempt, |known| known.paused = Some(pause.clone()));
@@ -215,7 +223,14 @@ impl Record {
             }
             Change::WorkerApproved { worker, .. } => {
                 let (key_hash, owner) = (worker.key_hash, worker.owner);
-                let known = RecordedWorker { key_hash, owner, removed: false, set_aside: false };
+                let known = RecordedWorker {
+                    key_hash,
+                    owner,
+                    removed: false,
+                    set_aside: false,
+                    rules: Arc::clone(&worker.rules),
+                    ask: worker.ask,
+                };
                 self.workers.insert(worker.id, known);
             }
             Change::WorkerRemoved { worker, .. } => {
@@ -256,6 +271,9 @@ impl Record {
             | Change::NoticeDue { .. }
             | Change::NoticeTried { .. }
             | Change::WebhookSecretSet { .. }
+            | Change::AttemptPaid { .. }
+            | Change::WorkerRecord { .. }
+            | Change::UserVerified { .. }
             | Change::WorkerRenamed { .. } => {}
         }
     }
@@ -333,6 +351,17 @@ impl Record {
         workers.find(|(_, worker)| owned(worker)).map(|(&id, _)| id)
     }
 
+    pub(crate) fn owner_of(&self, worker: WorkerId) -> Option<UserId> {
+        self.workers.get(&worker).map(|worker| worker.owner)
+    }
+
+    /// One of a user's machines.
+    pub(crate) fn machine_of(&self, user: UserId, pick: usize) -> Option<WorkerId> {
+        let own = self.workers.iter().filter(|(_, known)| known.owner == user && !known.removed);
+        let own: Vec<WorkerId> = own.map(|(&id, _)| id).collect();
+        own.get(pick.checked_rem(own.len())?).copied()
+    }
+
     pub(crate) fn user_of_name(&self, name: &str) -> Option<UserId> {
         self.users.iter().find(|(_, known)| *known == name).map(|(&id, _)| id)
     }
@@ -352,40 +381,4 @@ impl Record {
             }
         });
     }
-}
-
-impl RecordedTask {
-    fn verdict(&self) -> Option<Verdict> {
-        Some(match self.ends.first()? {
-            RecordedEnd::Untouched => Verdict::Cancelled,
-            RecordedEnd::Ended { end, .. } => end.verdict.clone(),
-        })
-    }
-
-    /// Whether an attempt of it has not ended.
-    pub(crate) fn is_running(&self) -> bool {
-        let last = self.attempts.last();
-        self.ends.is_empty() && last.is_some_and(|attempt| !attempt.is_followed())
-    }
-}
-
-impl RecordedJob {
-    fn new(job: &NewJob, wanted: Option<Wanted>) -> Self {
-        let as_made = || Wanted { terms: Terms::clone(&job.terms), after: job.after.clone() };
-        Self {
-            wanted: wanted.unwrap_or_else(as_made),
-            cancelled: BTreeMap::new(),
-            owner: job.owner,
-            name: job.name.clone(),
-            spec: Arc::clone(&job.spec),
-            tasks: vec![RecordedTask::default(); index_of(job.spec.tasks)],
-            lock: None,
-            on_hold: job.on_hold,
-            ended: false,
-        }
-    }
-}
-
-fn index_of(number: u32) -> usize {
-    usize::try_from(number).expect("a usize holds every u32")
 }

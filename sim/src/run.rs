@@ -6,20 +6,16 @@ use std::collections::BTreeSet;
 use campusgrid_protocol::id::{AttemptId, BlobHash};
 use campusgrid_protocol::resource::{Capacity, Needs};
 use campusgrid_protocol::task::{
-    BlobRef, Content, Ended, Failure, Log, Outcome, Output, Packages, Program, TaskSpec, Usage,
-    Work, WorkerFault,
+    BlobRef, Content, Ended, Log, Outcome, Output, Packages, Saved, Usage, Work, WorkerFault,
 };
 use campusgrid_worker::agent::effect::{AgentInput, Order, Progress, StopOrder};
 
-use crate::agenda::Agenda;
-use crate::event::Inside;
+use crate::event::{Event, Inside};
+use crate::fate::Fate;
 use crate::machine::{Death, Machine};
 use crate::oracle::Believer;
 use crate::saboteur::Bug;
 use crate::world::Stage;
-
-/// What a task runs that takes its machine down.
-pub(crate) const POISON: &str = "poison";
 
 pub(super) struct Run {
     needs: Needs,
@@ -27,17 +23,16 @@ pub(super) struct Run {
     /// What it does if it is left alone.
     fate: Fate,
     started_ms: Option<u64>,
+    /// Since when it stands still.
+    frozen_ms: Option<u64>,
+    /// Its environment is ready and it stands still.
+    ready: bool,
+    /// How far it had come before it came here.
+    base_ms: u64,
+    /// How often it has written what it could go on from.
+    written: u32,
     order: Option<StopOrder>,
     alive: bool,
-}
-
-struct Fate {
-    outcome: Outcome,
-    /// None if it comes back before it begins.
-    run_ms: Option<u64>,
-    /// It takes its machine down before it ends.
-    is_poison: bool,
-    leaves_output: bool,
 }
 
 impl Run {
@@ -54,22 +49,79 @@ impl Run {
     /// A task's own time does not pass while its machine is suspended.
     pub(super) fn stood_still(&mut self, ms: u64) {
         self.started_ms = self.started_ms.map(|started_ms| started_ms + ms);
+        self.frozen_ms = self.frozen_ms.map(|frozen_ms| frozen_ms + ms);
+    }
+
+    pub(super) fn freeze(&mut self, now_ms: u64) {
+        if self.goes_on() && self.frozen_ms.is_none() {
+            self.frozen_ms = Some(now_ms);
+        }
+    }
+
+    /// Whether it stood still.
+    pub(super) fn thaw(&mut self, now_ms: u64) -> bool {
+        let Some(since_ms) = self.frozen_ms.take() else { return false };
+        // Nor while it is frozen.
+        self.started_ms = self.started_ms.map(|started_ms| started_ms + (now_ms - since_ms));
+        self.started_ms.is_some() || self.ready
+    }
+
+    /// When it ends if it is left alone.
+    pub(super) fn exits_at_ms(&self) -> Option<u64> {
+        Some(self.started_ms? + self.fate.run_ms.unwrap_or(0))
+    }
+
+    /// Whether its processes compute, and nobody has told it to stop.
+    pub(super) fn moves(&self) -> bool {
+        self.goes_on() && self.started_ms.is_some() && self.frozen_ms.is_none()
+    }
+
+    /// How long it has run here.
+    fn ran_ms(&self, now_ms: u64) -> u64 {
+        let until_ms = self.frozen_ms.unwrap_or(now_ms);
+        self.started_ms.map_or(0, |started_ms| until_ms - started_ms)
+    }
+}
+
+impl Run {
+    /// What it could go on from after so many milliseconds here.
+    fn write(&mut self, attempt: AttemptId, ran_ms: u64) -> Saved {
+        self.written += 1;
+        let words = format!("{attempt} could go on from {} after {ran_ms} ms", self.written);
+        let hash = BlobHash(*blake3::hash(words.as_bytes()).as_bytes());
+        let run_ms = self.base_ms + ran_ms;
+        Saved { manifest: BlobRef { hash, size_bytes: 100 }, run_ms }
     }
 }
 
 impl Machine {
     pub(super) fn start(&mut self, attempt: AttemptId, order: Order, stage: &mut Stage<'_>) {
         let Some(life) = &mut self.life else { return };
-        let Order { spec, gpus, lock, .. } = order;
+        let Order { spec, gpus, lock, checkpoint, .. } = order;
+        let base_ms = checkpoint.map_or(0, |saved| saved.run_ms);
+        if base_ms > 0 {
+            stage.oracles.count("went on from a checkpoint");
+        }
         let is_broken = stage.agenda.now_ms() < self.broken_until_ms;
         let fate = if is_broken {
             stage.oracles.count("returned by a broken machine");
             Fate::of_a_broken_machine(stage.agenda)
         } else {
-            Fate::draw(&spec, stage.agenda)
+            Fate::draw((&spec, base_ms), (attempt, self.lies), stage.agenda)
         };
         let (needs, fails) = (spec.needs, fate.run_ms.is_none());
-        let run = Run { needs, gpus, fate, started_ms: None, order: None, alive: true };
+        let run = Run {
+            needs,
+            gpus,
+            fate,
+            started_ms: None,
+            frozen_ms: None,
+            ready: false,
+            base_ms,
+            written: 0,
+            order: None,
+            alive: true,
+        };
         life.runs.insert(attempt, run);
         let alive = life.runs.values().filter(|run| run.alive);
         let too_much = too_much(alive, &self.config.capacity);
@@ -113,12 +165,17 @@ impl Machine {
         let Some(run) = self.life.as_mut().and_then(|life| life.runs.get_mut(&attempt)) else {
             return;
         };
+        let (grace_ms, now_ms) = match order {
+            StopOrder::HandBack { grace_s } => (u64::from(grace_s) * 1000, stage.agenda.now_ms()),
+            StopOrder::Report(_) | StopOrder::Forget => (5000, stage.agenda.now_ms()),
+        };
+        run.thaw(now_ms);
         run.order(order);
         if stage.saboteur.has(Bug::FreesRoomEarly) {
             self.says_finished(attempt, stage);
         }
         let killed = self.inside(Inside::Killed { attempt });
-        stage.agenda.within(10..5000, killed);
+        stage.agenda.within(10..grace_ms.max(20), killed);
     }
 
     pub(super) fn on_prepared(&mut self, attempt: AttemptId, stage: &mut Stage<'_>) {
@@ -128,22 +185,34 @@ impl Machine {
         if !run.goes_on() {
             return;
         }
+        if run.frozen_ms.is_some() {
+            run.ready = true;
+            return;
+        }
+        if run.started_ms.is_some() {
+            return;
+        }
         let Some(run_ms) = run.fate.run_ms else { return self.on_exit(attempt, stage) };
         let now_ms = stage.agenda.now_ms();
         run.started_ms = Some(now_ms);
-        if run.fate.is_poison {
+        let (is_poison, writes) = (run.fate.is_poison, run.fate.writes);
+        if is_poison {
             let poisoned = self.inside(Inside::Poisoned { attempt });
             stage.agenda.within(0..run_ms.max(1), poisoned);
         }
         let exits = self.inside(Inside::Exits { attempt });
         stage.agenda.at(now_ms + run_ms, exits);
+        if writes {
+            let writes = self.inside(Inside::Writes { attempt });
+            stage.agenda.within(1000..30_000, writes);
+        }
         self.feed(AgentInput::Progress { attempt, progress: Progress::Started }, stage);
     }
 
     /// It takes its machine down, unless it has been stopped before.
     pub(super) fn on_poisoned(&mut self, attempt: AttemptId, stage: &mut Stage<'_>) {
         let run = self.life.as_ref().and_then(|life| life.runs.get(&attempt));
-        if run.is_some_and(Run::goes_on) {
+        if run.is_some_and(Run::moves) {
             stage.oracles.count("worker taken down by a task");
             let death = if stage.agenda.dice.bool() { Death::Crash } else { Death::PowerLoss };
             self.die(death, stage);
@@ -153,9 +222,9 @@ impl Machine {
     /// It ends by itself: then its own outcome stands.
     pub(super) fn on_exit(&mut self, attempt: AttemptId, stage: &mut Stage<'_>) {
         let run = self.life.as_mut().and_then(|life| life.runs.get_mut(&attempt));
-        let Some(run) = run.filter(|run| run.alive) else { return };
+        let Some(run) = run.filter(|run| run.alive && run.frozen_ms.is_none()) else { return };
         let run_ms = run.fate.run_ms.unwrap_or(0);
-        let exit_ms = run.started_ms.map_or(0, |started_ms| started_ms + run_ms);
+        let exit_ms = run.exits_at_ms().unwrap_or(0);
         if exit_ms > stage.agenda.now_ms() {
             let exits = self.inside(Inside::Exits { attempt });
             return stage.agenda.at(exit_ms, exits);
@@ -167,9 +236,10 @@ impl Machine {
     pub(super) fn on_killed(&mut self, attempt: AttemptId, stage: &mut Stage<'_>) {
         let run = self.life.as_mut().and_then(|life| life.runs.get_mut(&attempt));
         let Some(run) = run.filter(|run| run.alive) else { return };
-        let run_ms = run.started_ms.map_or(0, |started_ms| stage.agenda.now_ms() - started_ms);
+        let run_ms = run.ran_ms(stage.agenda.now_ms());
         let outcome = match run.order.clone() {
             Some(StopOrder::Report(outcome)) => outcome,
+            Some(StopOrder::HandBack { .. }) => Outcome::Returned(WorkerFault::Leaving),
             Some(StopOrder::Forget) | None => Outcome::Cancelled,
         };
         self.end(attempt, outcome, run_ms, stage);
@@ -182,6 +252,7 @@ impl Machine {
         let Some(run) = life.runs.get_mut(&attempt) else { return };
         run.alive = false;
         let reported = matches!(run.order, Some(StopOrder::Report(_)));
+        let handed_back = matches!(run.order, Some(StopOrder::HandBack { .. }));
         if reported && stage.saboteur.has(Bug::FreesRoomEarly) {
             life.runs.remove(&attempt);
             return;
@@ -190,9 +261,17 @@ impl Machine {
             life.runs.remove(&attempt);
             return self.feed(AgentInput::Gone { attempt }, stage);
         }
+        let is_back = outcome == Outcome::Returned(WorkerFault::Leaving);
         let mut ended = Ended::empty(attempt, outcome);
+        if handed_back && is_back && run.fate.writes && run.started_ms.is_some() {
+            let saved = run.write(attempt, run_ms);
+            stage.oracles.saves(attempt, saved);
+            ended.checkpoint = Some(saved);
+        }
         ended.usage = Usage { run_ms, cpu_ms: run_ms, ram_peak_mib: 1 };
-        let words = format!("{attempt} ran on laptop {index} in its boot {boot}");
+        let words = run.fate.prints.clone();
+        let words =
+            words.unwrap_or_else(|| format!("{attempt} ran on laptop {index} in its boot {boot}"));
         let hash = BlobHash(*blake3::hash(words.as_bytes()).as_bytes());
         ended.stdout = Log { content: Content::Inline(words.into_bytes()), cut_bytes: 0 };
         if run.fate.leaves_output {
@@ -235,6 +314,22 @@ impl Machine {
         self.disk.remove(attempt);
     }
 
+    /// It writes what it could go on from, and the worker brings that to the manager.
+    pub(super) fn on_writes(&mut self, attempt: AttemptId, stage: &mut Stage<'_>) {
+        let now_ms = stage.agenda.now_ms();
+        let Some(run) = self.life.as_mut().and_then(|life| life.runs.get_mut(&attempt)) else {
+            return;
+        };
+        if run.moves() {
+            let saved = run.write(attempt, run.ran_ms(now_ms));
+            stage.oracles.saves(attempt, saved);
+            let (machine, boot) = (self.index, self.boot);
+            stage.agenda.within(5..3000, Event::Save { machine, boot, attempt, saved });
+        }
+        let writes = self.inside(Inside::Writes { attempt });
+        stage.agenda.within(5000..40_000, writes);
+    }
+
     /// A mistake to plant: the order to stop is taken for the end.
     pub(super) fn says_finished(&mut self, attempt: AttemptId, stage: &mut Stage<'_>) {
         let run = self.life.as_mut().and_then(|life| life.runs.get(&attempt));
@@ -246,60 +341,6 @@ impl Machine {
         let synced = self.inside(Inside::Synced { ended });
         let now_ms = stage.agenda.now_ms();
         stage.agenda.at(now_ms, synced);
-    }
-}
-
-impl Fate {
-    fn draw(spec: &TaskSpec, agenda: &mut Agenda) -> Self {
-        let limit_ms = u64::from(spec.time_limit_s) * 1000;
-        let leaves_output = agenda.chance(150);
-        let is_poison = *spec.work.program() == Program::Source(POISON.to_owned());
-        if agenda.chance(90) {
-            let outcome = if agenda.chance(333) {
-                let message = "there is no such package".to_owned();
-                Outcome::Failed(Failure::Requirements { message })
-            } else {
-                let message = "the package index is out of reach".to_owned();
-                Outcome::Returned(WorkerFault::Environment { message })
-            };
-            return Self { outcome, run_ms: None, is_poison, leaves_output: false };
-        }
-        let run_ms = agenda.dice.u64(100..limit_ms * 5 / 4);
-        if run_ms >= limit_ms {
-            let failure = Failure::TimeLimit { limit_s: spec.time_limit_s };
-            let outcome = Outcome::Failed(failure);
-            return Self { outcome, run_ms: Some(limit_ms), is_poison, leaves_output };
-        }
-        let outcome = match agenda.dice.u32(0..100) {
-            0..70 => Outcome::Succeeded,
-            70..85 => Outcome::Failed(Failure::ExitCode(1)),
-            85..94 => Outcome::Failed(Failure::OutOfMemory { limit_mib: spec.needs.ram_mib }),
-            94..97 => {
-                let message = "a limit could not be set".to_owned();
-                Outcome::Returned(WorkerFault::Sandbox { message })
-            }
-            _ if spec.needs.gpus > 0 => {
-                let message = "its owner uses it".to_owned();
-                Outcome::Returned(WorkerFault::Gpu { message })
-            }
-            _ => {
-                let message = "it went away".to_owned();
-                Outcome::Returned(WorkerFault::Engine { message })
-            }
-        };
-        Self { outcome, run_ms: Some(run_ms), is_poison, leaves_output }
-    }
-
-    /// Comes back at once, and says why in one way or another.
-    fn of_a_broken_machine(agenda: &mut Agenda) -> Self {
-        let message = "it lacks something".to_owned();
-        let fault = match agenda.dice.u32(0..3) {
-            0 => WorkerFault::Sandbox { message },
-            1 => WorkerFault::Environment { message },
-            _ => WorkerFault::Disk { message },
-        };
-        let outcome = Outcome::Returned(fault);
-        Self { outcome, run_ms: None, is_poison: false, leaves_output: false }
     }
 }
 

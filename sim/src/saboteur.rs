@@ -17,8 +17,10 @@ use campusgrid_core::policy::{Billing, Policy};
 use campusgrid_core::user::LOCAL;
 use campusgrid_core::voucher::{Purpose, Shown, Voucher};
 use campusgrid_core::worker::{KeyHash, Worker};
-use campusgrid_protocol::id::{AttemptId, SessionId, WorkerId};
+use campusgrid_protocol::id::{AttemptId, BlobHash, JobId, SessionId, WorkerId};
 use campusgrid_protocol::message::{ToManager, ToWorker};
+use campusgrid_protocol::rules::Phase;
+use campusgrid_protocol::task::{BlobRef, Ended, Outcome, Saved, WorkerFault};
 
 use self::kinds::kind;
 
@@ -119,6 +121,38 @@ pub enum Bug {
     RecoveryForgetsDrafts,
     /// After recovery the numbers of drafts that are over are given out again.
     RecoveryForgetsNumbers,
+    /// After recovery no task has anything to go on from.
+    RecoveryForgetsCheckpoints,
+    /// After recovery nobody knows what was paid of a run that goes on.
+    RecoveryForgetsPaid,
+    /// After recovery no bid stands.
+    RecoveryForgetsBids,
+    /// After recovery no bid has been accepted.
+    RecoveryForgetsAwards,
+    /// After recovery no attempt has a price of its own.
+    RecoveryForgetsDeals,
+    /// After recovery there are no results that wait for others.
+    RecoveryForgetsVotes,
+    /// After recovery no owner has any rules.
+    RecoveryForgetsRules,
+    /// After recovery nobody asks for anything but the formula.
+    RecoveryForgetsAsks,
+    /// After recovery all machines are new.
+    RecoveryForgetsRecords,
+    /// Another bid is accepted than the submitter asked for.
+    AcceptsAnother,
+    /// What is given back has saved something, whether it has or not.
+    InventsCheckpoints,
+    /// The rest of a hold is given back twice.
+    RefundsTwice,
+    /// More is paid than is held.
+    PaysAboveTheHold,
+    /// A worker whose owner is back lets its tasks go on.
+    LosesFreezes,
+    /// The grid is never told that a machine is not shared.
+    IgnoresShares,
+    /// Owners are told that their rules hold, and they do not.
+    IgnoresRules,
 }
 
 /// Does nothing unless there is a bug to plant.
@@ -151,15 +185,25 @@ impl Saboteur {
             if !self.has(Bug::WritesNoCharge) {
                 break;
             }
-            if let Change::TaskEnded(end) = change {
-                end.charged = Micros::ZERO;
-            }
-            if let Change::TaskPausing(pause) = change {
-                pause.charged = Micros::ZERO;
+            if let Change::AttemptPaid { charged, .. } = change {
+                *charged = Micros::ZERO;
             }
         }
         if self.has(Bug::PaysTwice) {
-            pay_again(&mut changes);
+            again(&mut changes, |key| matches!(key, TransferKey::Pay(_)));
+        }
+        if self.has(Bug::RefundsTwice) {
+            again(&mut changes, |key| {
+                matches!(key, TransferKey::Refund(_) | TransferKey::RefundRound { .. })
+            });
+        }
+        for change in &mut changes {
+            if let Change::Transferred(transfer) = change
+                && matches!(transfer.key, TransferKey::Pay(_))
+                && self.has(Bug::PaysAboveTheHold)
+            {
+                transfer.amount += Micros::from_credits(1000);
+            }
         }
         changes
     }
@@ -203,6 +247,17 @@ impl Saboteur {
                 Input::Request { request: Request::Submit(submission), .. } => {
                     self.submits(submission);
                 }
+                Input::Request { ticket, request: Request::SetRules { .. } }
+                    if self.has(Bug::IgnoresRules) =>
+                {
+                    tampered.effects.replies.push((*ticket, Reply::Done));
+                    continue;
+                }
+                Input::Request { request: Request::Accept { job, worker, price, .. }, .. } => {
+                    if let Some((other, bid)) = self.another_bid(*job, *worker, disk) {
+                        (*worker, *price) = (other, bid);
+                    }
+                }
                 Input::Request { request: Request::Enrol(enrolment), .. } => {
                     self.accept(enrolment, disk);
                 }
@@ -219,6 +274,14 @@ impl Saboteur {
                     {
                         let all = ["R", "image:*", "octave", "python3.11"];
                         joined.labels = all.map(str::to_owned).to_vec();
+                    }
+                    if let WorkerEvent::Shares(shares) = event
+                        && self.has(Bug::IgnoresShares)
+                    {
+                        shares.phase = Phase::Open;
+                    }
+                    if let WorkerEvent::Ended(ended) = event {
+                        tampered.inputs.extend(self.invents(*session, ended));
                     }
                     self.admit(event, disk);
                     self.renew_all(*session, event, disk, keys);
@@ -298,6 +361,23 @@ impl Saboteur {
         }
     }
 
+    /// A bid that stands beside the one of this machine.
+    fn another_bid(&self, job: JobId, but: WorkerId, disk: &Durable) -> Option<(WorkerId, Micros)> {
+        let market = disk.jobs.get(&job).and_then(|job| job.market.as_ref());
+        let bids = &market.filter(|_| self.has(Bug::AcceptsAnother))?.bids;
+        bids.iter().find(|(worker, _)| **worker != but).map(|(worker, bid)| (*worker, bid.price))
+    }
+
+    fn invents(&self, session: SessionId, ended: &Ended) -> Option<Input> {
+        let is_back = ended.outcome == Outcome::Returned(WorkerFault::Leaving);
+        let is_it = self.has(Bug::InventsCheckpoints) && is_back;
+        let manifest = BlobRef { hash: BlobHash([7; 32]), size_bytes: 1 };
+        let saved = Saved { manifest, run_ms: u64::MAX };
+        let (attempt, files) = (ended.attempt, Vec::new());
+        let event = WorkerEvent::Checkpoint { attempt, saved, files };
+        is_it.then_some(Input::FromWorker { session, event })
+    }
+
     fn confirms(&self, event: &WorkerEvent) -> Option<AttemptId> {
         let WorkerEvent::Ended(ended) = event else { return None };
         self.has(Bug::ConfirmsUnstored).then_some(ended.attempt)
@@ -318,6 +398,8 @@ impl Saboteur {
             WorkerEvent::Heartbeat(heartbeat) => &mut heartbeat.attempts,
             WorkerEvent::Started { .. }
             | WorkerEvent::Locked { .. }
+            | WorkerEvent::Checkpoint { .. }
+            | WorkerEvent::Shares(_)
             | WorkerEvent::Ended(_)
             | WorkerEvent::Gone => return,
         };
@@ -359,13 +441,13 @@ fn worker_of(key: &KeyHash, disk: &Durable) -> Option<WorkerId> {
     disk.workers.values().find(|worker| worker.key_hash == *key).map(|worker| worker.id)
 }
 
-/// Repeats the last payment of a batch as a row of its own.
-fn pay_again(changes: &mut Vec<Change>) {
+/// Repeats the last of these transfers of a batch as a row of its own.
+fn again(changes: &mut Vec<Change>, is_it: impl Fn(&TransferKey) -> bool) {
     let mut transfers = changes.iter().rev().filter_map(|change| {
         if let Change::Transferred(transfer) = change { Some(transfer) } else { None }
     });
     let Some(last) = transfers.clone().next() else { return };
-    let payment = transfers.find(|transfer| matches!(transfer.key, TransferKey::Pay(_)));
+    let payment = transfers.find(|transfer| is_it(&transfer.key));
     if let Some(payment) = payment {
         let again = Transfer { id: last.id + 1, ..payment.clone() };
         changes.push(Change::Transferred(again));

@@ -3,11 +3,14 @@
 
 use std::sync::Arc;
 
+use campusgrid_core::ask::Ask;
 use campusgrid_core::money::Micros;
 use campusgrid_core::policy::{Admission, Billing, Policy};
 use campusgrid_core::pricing::Prices;
 use campusgrid_core::user::Role;
-use campusgrid_protocol::resource::{Capacity, Gpu, Isolation};
+use campusgrid_protocol::resource::{Capacity, Gpu, Isolation, Speed};
+use campusgrid_protocol::rules::{Kind, Limits, Phase, Rules, Shares, Whose};
+use campusgrid_sharing::verdict::Verdict;
 use campusgrid_worker::agent::AgentConfig;
 
 use crate::agenda::Agenda;
@@ -15,6 +18,7 @@ use crate::event::{Event, Inside};
 use crate::fault::{Fault, SET_FORTH_MAX_MS};
 use crate::identity::Identity;
 use crate::machine::Machine;
+use crate::owner::Visit;
 use crate::plan::Plan;
 use crate::users::{PATIENCE_MS, Users};
 use crate::want::{Want, secret};
@@ -47,8 +51,11 @@ pub(crate) fn policy(agenda: &mut Agenda) -> Policy {
             ram_gib: Micros::from_credits(1),
             gpu: Micros::from_credits(10),
             minute: Micros::from_credits(1),
-            rate_permille: if agenda.dice.bool() { 1000 } else { agenda.dice.u32(1..3000) },
+            ..Prices::default()
         },
+        rate_permille: if agenda.dice.bool() { 1000 } else { agenda.dice.u32(1..3000) },
+        premium: agenda.chance(300),
+        verified_grants: false,
         billing: if agenda.chance(750) { Billing::Actual } else { Billing::Quoted },
         fee_permille: if agenda.dice.bool() { 0 } else { agenda.dice.u32(1..300) },
         tries: agenda.dice.u32(2..5),
@@ -79,13 +86,22 @@ pub(crate) fn machines(users: &Users, agenda: &mut Agenda) -> Vec<Machine> {
             isolation: if weak { Isolation::None } else { Isolation::Full },
             isolation_notes: Vec::new(),
             labels,
+            speed: Speed { core_permille: 1000, all_permille: 1000 },
+            verdict: unlimited(),
         };
-        let machine = Machine::new(person, Identity::new(index, claim), config);
+        let mut machine = Machine::new(person, Identity::new(index, claim), config);
+        machine.lies = index > 0 && agenda.chance(250);
         let on = machine.inside(Inside::PowerOn);
         agenda.within(0..60_000, on);
         machine
     };
     (0..=users.people.len()).map(machine).collect()
+}
+
+/// Of a machine that is shared whatever happens.
+fn unlimited() -> Verdict {
+    let (why, limits) = (String::new(), Limits::default());
+    Verdict { shares: Shares { phase: Phase::Open, why, since_ms: 0, limits }, checkpoint_s: 10 }
 }
 
 fn gpu(memory_mib: u32) -> Gpu {
@@ -132,6 +148,12 @@ pub(crate) fn plan(policy: &Policy, machines: &[Machine], users: &Users, agenda:
             agenda.within(60_000..STORM_MS, Event::Wants { person, want });
         }
     }
+    for machine in machines {
+        visits(machine.index, agenda);
+        if machine.index > 0 {
+            wishes(policy, machine, agenda);
+        }
+    }
     let most = if agenda.chance(150) { FAULTS_MAX } else { 24 };
     for _ in 0..agenda.dice.u32(0..most) {
         let fault = Fault::draw(machines.len(), agenda);
@@ -142,6 +164,55 @@ pub(crate) fn plan(policy: &Policy, machines: &[Machine], users: &Users, agenda:
     }
     agenda.at(STORM_MS, Event::StormOver);
     agenda.at(LOOKED_THROUGH_MS, Event::LookedThrough);
+}
+
+/// When a machine's owner is at it. Whatever they do, they leave in the end.
+fn visits(machine: usize, agenda: &mut Agenda) {
+    for _ in 0..agenda.dice.u32(0..5) {
+        let mut at_ms = agenda.dice.u64(20_000..STORM_MS);
+        let shares = |phase| Event::Owner { machine, visit: Visit::Shares(phase) };
+        if agenda.chance(800) {
+            agenda.at(at_ms, shares(Phase::Frozen));
+            at_ms += agenda.dice.u64(1000..60_000);
+        }
+        if agenda.chance(600) {
+            agenda.at(at_ms, shares(Phase::Closed));
+            at_ms += agenda.dice.u64(1000..300_000);
+        }
+        agenda.at(at_ms, shares(Phase::Open));
+    }
+    if agenda.chance(200) {
+        let visit = Visit::StopsOne;
+        agenda.within(20_000..STORM_MS, Event::Owner { machine, visit });
+    }
+}
+
+/// What an owner wants of those who use a machine.
+fn wishes(policy: &Policy, machine: &Machine, agenda: &mut Agenda) {
+    let (person, key_hash) = (machine.person, machine.identity.key_hash());
+    if agenda.chance(300) {
+        let limits = Limits {
+            cores: agenda.dice.bool().then(|| agenda.dice.u32(1..5)),
+            at_once: agenda.dice.bool().then(|| agenda.dice.u32(1..3)),
+            longest_s: agenda.chance(300).then(|| agenda.dice.u32(60..150)),
+            whose: if agenda.chance(200) { Whose::Mine } else { Whose::Everyone },
+            kinds: if agenda.chance(200) { vec![Kind::Shell] } else { Vec::new() },
+            ..Limits::default()
+        };
+        let rules = Box::new(Rules { limits, ..Rules::default() });
+        let want = Want::SetRules { key_hash, rules };
+        agenda.within(60_000..STORM_MS, Event::Wants { person, want });
+    }
+    if agenda.chance(400) {
+        let formula = policy.prices;
+        let base = Micros::from_credits(agenda.dice.u32(0..10));
+        let core_minute = Micros::from_credits(agenda.dice.u32(0..2));
+        let prices = Prices { base, core_minute, ..formula };
+        let prices = agenda.chance(700).then_some(prices);
+        let ask = Ask { prices, automatic: agenda.chance(600) };
+        let want = Want::SetAsk { key_hash, ask };
+        agenda.within(60_000..STORM_MS, Event::Wants { person, want });
+    }
 }
 
 /// Tokens for a person's machines, some for fewer of them than they are handed to.

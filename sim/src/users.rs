@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use campusgrid_core::effect::{Refusal, Reply};
 use campusgrid_core::input::Request;
+use campusgrid_core::money::Micros;
 use campusgrid_core::voucher::Shown;
 use campusgrid_protocol::id::{JobId, UserId, VoucherId, VoucherSecret, WorkerId};
 use campusgrid_protocol::ranges::Ranges;
+use campusgrid_protocol::terms::Sale;
 
 use crate::agenda::Agenda;
 use crate::event::Event;
@@ -144,6 +146,9 @@ impl Users {
                 ask.jobs.iter().flatten().for_each(|job| oracles.cancelled(*job));
             }
             (Want::Hold { job }, Reply::Done) => oracles.held(*job),
+            (Want::SetRules { key_hash, rules }, Reply::Done) => {
+                oracles.rules_told(key_hash, rules);
+            }
             (Want::Submit { plan, .. }, Reply::Submitted { job, .. }) if plan.on_hold => {
                 oracles.held(*job);
             }
@@ -172,6 +177,9 @@ impl Users {
             Reply::Submitted { job, .. } => {
                 if let Want::Submit { name, plan, .. } = want {
                     submitted(person, (name, plan), *job, agenda);
+                    if plan.terms.sale != Sale::Formula {
+                        offered(person, self.people.len(), *job, agenda);
+                    }
                 }
             }
             Reply::Drafted { job } => {
@@ -228,6 +236,11 @@ impl Users {
             | Want::Approve { .. }
             | Want::Remove { .. }
             | Want::Release { .. }
+            | Want::SetRules { .. }
+            | Want::SetAsk { .. }
+            | Want::Bid { .. }
+            | Want::WithdrawBid { .. }
+            | Want::Accept { .. }
             | Want::SetRole { .. } => {}
         }
     }
@@ -282,6 +295,31 @@ fn submitted(person: usize, (name, plan): (&str, &Plan), job: JobId, agenda: &mu
             let name = format!("{name}, then {follower}");
             wants(100..60_000, Want::Submit { name, plan, draft: None }, agenda);
         }
+    }
+}
+
+/// What people do about a job that one of them has put on the market.
+fn offered(person: usize, people: usize, job: JobId, agenda: &mut Agenda) {
+    for other in (0..people).filter(|other| *other != person) {
+        for _ in 0..agenda.dice.u32(1..5) {
+            let price = Micros(agenda.dice.i64(0..30_000_000));
+            let start_within_s = agenda.dice.u32(3..60);
+            let pick = agenda.dice.usize(0..10);
+            let want = Want::Bid { job, pick, price, start_within_s };
+            agenda.within(100..40_000, Event::Wants { person: other, want });
+        }
+        if agenda.chance(150) {
+            let want = Want::WithdrawBid { job };
+            agenda.within(5000..90_000, Event::Wants { person: other, want });
+        }
+    }
+    // Nobody bids on their own.
+    if agenda.chance(100) {
+        let want = Want::Bid { job, pick: 0, price: Micros(1), start_within_s: 60 };
+        agenda.within(100..90_000, Event::Wants { person, want });
+    }
+    for _ in 0..agenda.dice.u32(2..6) {
+        agenda.within(10_000..200_000, Event::Wants { person, want: Want::Accept { job } });
     }
 }
 

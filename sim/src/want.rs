@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use campusgrid_core::ask::Ask;
 use campusgrid_core::input::{FilesOf, NewDraft, Registration, Request, Submission, VoucherWish};
+use campusgrid_core::money::Micros;
 use campusgrid_core::time::Timestamp;
 use campusgrid_core::user::Role;
 use campusgrid_core::voucher::Purpose;
@@ -11,6 +13,7 @@ use campusgrid_core::worker::KeyHash;
 use campusgrid_protocol::id::{BlobHash, JobId, UserId, VoucherId, VoucherSecret, WorkerId};
 use campusgrid_protocol::input::{InputFile, Manifest};
 use campusgrid_protocol::ranges::Ranges;
+use campusgrid_protocol::rules::Rules;
 use campusgrid_protocol::task::BlobRef;
 use campusgrid_protocol::terms::Terms;
 
@@ -88,6 +91,30 @@ pub(crate) enum Want {
     Release {
         worker: WorkerId,
     },
+    /// The rules of a machine of theirs.
+    SetRules {
+        key_hash: KeyHash,
+        rules: Box<Rules>,
+    },
+    SetAsk {
+        key_hash: KeyHash,
+        ask: Ask,
+    },
+    /// With some machine of theirs.
+    Bid {
+        job: JobId,
+        /// Which one.
+        pick: usize,
+        price: Micros,
+        start_within_s: u32,
+    },
+    WithdrawBid {
+        job: JobId,
+    },
+    /// The cheapest bid that stands.
+    Accept {
+        job: JobId,
+    },
     /// An operator makes somebody else one, or no longer.
     SetRole {
         name: String,
@@ -122,6 +149,11 @@ impl Want {
             | Self::Revoke { .. }
             | Self::Approve { .. }
             | Self::Remove { .. }
+            | Self::SetRules { .. }
+            | Self::SetAsk { .. }
+            | Self::Bid { .. }
+            | Self::WithdrawBid { .. }
+            | Self::Accept { .. }
             | Self::SetRole { .. } => false,
         }
     }
@@ -187,6 +219,30 @@ impl Want {
             Self::Approve { code } => Request::ApproveWorker { user, code: code.clone() },
             Self::Remove { key_hash } => {
                 Request::RemoveWorker { user, worker: record.worker_of(key_hash)? }
+            }
+            Self::SetRules { key_hash, rules } => {
+                let worker = record.worker_of(key_hash)?;
+                Request::SetRules { user, worker, rules: rules.clone() }
+            }
+            Self::SetAsk { key_hash, ask } => {
+                Request::SetAsk { user, worker: record.worker_of(key_hash)?, ask: *ask }
+            }
+            Self::Bid { job, pick, price, start_within_s } => Request::Bid {
+                user,
+                job: *job,
+                worker: record.machine_of(user, *pick)?,
+                price: *price,
+                start_within_s: *start_within_s,
+            },
+            Self::WithdrawBid { job } => {
+                let bids = &record.jobs.get(job)?.bids;
+                let own = |worker: &&WorkerId| record.owner_of(**worker) == Some(user);
+                Request::WithdrawBid { user, job: *job, worker: *bids.keys().find(own)? }
+            }
+            Self::Accept { job } => {
+                let bids = record.jobs.get(job)?.bids.iter();
+                let (&worker, bid) = bids.min_by_key(|(_, bid)| bid.price)?;
+                Request::Accept { user, job: *job, worker, price: bid.price }
             }
             Self::SetRole { name, role } => {
                 let other = record.user_of_name(name)?;

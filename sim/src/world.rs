@@ -14,6 +14,9 @@ use crate::story;
 use crate::users::{AskId, Users};
 use crate::want::Want;
 
+/// How long people who have looked through what they have wait before they do so again.
+const LOOKS_AGAIN_MS: u64 = 10 * 60_000;
+
 /// After the storm everything must have ended within this time.
 const CALM_MS: u64 = 4 * 3_600_000;
 
@@ -148,6 +151,17 @@ impl World {
                 };
                 self.agenda.within(1..50, Event::Inside { machine, boot, what });
             }
+            Event::Save { machine, boot, attempt, saved } => {
+                let lost = self.storm && self.agenda.chance(50);
+                if !lost && self.manager.take_blobs(&[saved.manifest]) {
+                    let what = Inside::Saved { attempt, saved };
+                    self.agenda.within(1..50, Event::Inside { machine, boot, what });
+                }
+            }
+            Event::Owner { machine, visit } => {
+                let (_, machines, mut stage) = self.stage();
+                machines[machine].visited(visit, &mut stage);
+            }
             Event::Wants { person, want } => self.users.want(person, want, &mut self.agenda),
             Event::Asked { ask } => self.on_asked(ask),
             Event::Answered { ask, reply } => {
@@ -160,19 +174,33 @@ impl World {
                 self.users.on_unanswered(ask, tries, &mut self.agenda);
             }
             Event::Handed { machine, token } => self.machines[machine].identity.token = Some(token),
-            Event::LookedThrough => self.release_all(),
+            Event::LookedThrough => self.look_through(),
             Event::Fault(fault) => self.strike(fault),
             Event::StormOver => self.storm = false,
         }
     }
 
-    fn release_all(&mut self) {
+    /// People release what they have on hold, and give up what nobody may ever run: what is for sale, and
+    /// what a second owner's machine is to check.
+    fn look_through(&mut self) {
         let record = &self.oracles.record;
         let on_hold = record.jobs.iter().filter(|(_, job)| job.on_hold && !job.ended);
         for (&job, known) in on_hold {
             if let Some(person) = self.users.person_of(known.owner, record) {
                 self.users.want(person, Want::Unhold { job }, &mut self.agenda);
             }
+        }
+        let mut goes_on = false;
+        for (&job, known) in record.jobs.iter().filter(|(_, job)| !job.ended) {
+            if known.may_wait_for_ever()
+                && let Some(person) = self.users.person_of(known.owner, record)
+            {
+                self.users.want(person, Want::Cancel { job }, &mut self.agenda);
+                goes_on = true;
+            }
+        }
+        if goes_on {
+            self.agenda.within(LOOKS_AGAIN_MS..LOOKS_AGAIN_MS + 1, Event::LookedThrough);
         }
     }
 
@@ -183,6 +211,12 @@ impl World {
             }
             if let Request::SetHold { job, on_hold: false, .. } = &request {
                 self.oracles.unhold_asked(*job);
+            }
+            if let Request::SetRules { worker, .. } = &request {
+                self.oracles.rules_asked(*worker);
+            }
+            if let Request::Accept { job, worker, price, .. } = &request {
+                self.oracles.accept_asked(*job, (*worker, *price));
             }
             if let Request::Submit(new) = &request {
                 self.oracles.record.want(new);
@@ -205,6 +239,11 @@ impl World {
         } else if let Event::Inside { what, .. } = event {
             machines[index].on_inside(what, &mut stage);
         }
+        for machine in machines.iter() {
+            if let Some(attempt) = machine.moves_though_frozen() {
+                stage.oracles.moves_though_frozen(machine.index, attempt);
+            }
+        }
         let believers = machines.iter().flat_map(|machine| machine.believers(now_ms));
         let believers: Vec<_> = believers.collect();
         stage.oracles.never_twice(&believers);
@@ -214,12 +253,15 @@ impl World {
 /// Whether it waits when the manager stands still.
 fn is_for_the_manager(event: &Event) -> bool {
     match event {
-        Event::Up { .. } | Event::AtManager { .. } | Event::Upload { .. } | Event::Asked { .. } => {
-            true
-        }
+        Event::Up { .. }
+        | Event::AtManager { .. }
+        | Event::Upload { .. }
+        | Event::Save { .. }
+        | Event::Asked { .. } => true,
         Event::Down { .. }
         | Event::Inside { .. }
         | Event::ManagerStarts
+        | Event::Owner { .. }
         | Event::Wants { .. }
         | Event::Answered { .. }
         | Event::Unanswered { .. }

@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 
 import { jobSteps } from './jobs.mjs';
+import { marketSteps } from './market.mjs';
 import {
   approveWorker, expect, logIn, openBrowser, openContext, openPart, owner, pictures, register, runSteps, send, sendJob,
   submitJob, textOf, url,
@@ -308,6 +309,9 @@ const steps = [
   }],
 
   ...jobSteps({ browser, context, page, complaints, made: (...paths) => more.push(...paths) }),
+  ...marketSteps({
+    browser, context, page, complaints, watch, overflow: sidewaysOverflow, made: (...paths) => more.push(...paths),
+  }),
 
   ['an unknown job is a page, not a stack trace', async () => {
     const answer = await page.goto('/jobs/999999');
@@ -335,8 +339,8 @@ const steps = [
     const stranger = await openContext(browser, { viewport: PHONE });
     const visitor = await stranger.newPage();
     watch(visitor);
-    await checkPages(visitor, ['/login', '/register'], sidewaysOverflow);
-    await checkPages(visitor, ['/login', '/register'], accessibilityFaults);
+    await checkPages(visitor, ['/login', '/register', '/verify'], sidewaysOverflow);
+    await checkPages(visitor, ['/login', '/register', '/verify'], accessibilityFaults);
     await visitor.goto(`/jobs/${job}`);
     expect(visitor.url().includes('/login'), `a stranger is at ${visitor.url()}`);
     await stranger.close();

@@ -19,8 +19,11 @@ pub mod effect;
 mod ends;
 mod held;
 mod pause;
+mod progress;
+mod refusal;
 pub mod room;
 mod session;
+mod sharing;
 #[cfg(test)]
 mod tests;
 
@@ -29,11 +32,13 @@ use std::sync::Arc;
 
 use campusgrid_protocol::id::AttemptId;
 use campusgrid_protocol::message::{Comeback, Join, ToManager, ToWorker};
-use campusgrid_protocol::resource::{Capacity, Isolation};
+use campusgrid_protocol::resource::{Capacity, Isolation, Speed};
 use campusgrid_protocol::task::{Outcome, WorkerFault};
+use campusgrid_sharing::verdict::Verdict;
 
-use self::effect::{AgentEffect, AgentEffects, AgentInput, Order, Progress, StopOrder};
-use self::held::{Held, Phase, Resolved};
+use self::effect::{AgentEffect, AgentEffects, AgentInput, Order, StopOrder};
+use self::held::{Held, Phase};
+use self::refusal::lent;
 use self::room::Room;
 use self::session::Session;
 
@@ -49,6 +54,9 @@ pub struct AgentConfig {
     pub isolation_notes: Vec<String>,
     /// What jobs may require by name; see [`Join::labels`].
     pub labels: Vec<String>,
+    pub speed: Speed,
+    /// What holds until the first [`AgentInput::Verdict`].
+    pub verdict: Verdict,
 }
 
 /// The worker's state: its session, and every attempt that it holds.
@@ -61,6 +69,11 @@ pub struct Agent {
     arrivals: u64,
     /// When to end at the latest, once the worker is leaving.
     leaving: Option<Leaving>,
+    verdict: Verdict,
+    /// Since when the verdict's limits hold.
+    limits_since_ms: u64,
+    /// For whom this machine works, once a manager has said so.
+    owner: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +85,16 @@ enum Leaving {
 impl Agent {
     /// A worker that holds nothing and is not connected.
     pub fn new(config: AgentConfig) -> Self {
-        Self { config, session: Session::new(), held: BTreeMap::new(), arrivals: 0, leaving: None }
+        Self {
+            verdict: config.verdict.clone(),
+            config,
+            session: Session::new(),
+            held: BTreeMap::new(),
+            arrivals: 0,
+            leaving: None,
+            limits_since_ms: 0,
+            owner: None,
+        }
     }
 
     /// Applies one input and appends what is to be done about it.
@@ -107,6 +129,10 @@ impl Agent {
                     effects.send(ToManager::Heartbeat { sequence, attempts, load });
                 }
                 self.on_silence(now_ms, effects);
+            }
+            AgentInput::Verdict(verdict) => self.on_verdict(now_ms, *verdict, effects),
+            AgentInput::StopHere { attempt } => {
+                self.hand_back(attempt, self.verdict.checkpoint_s, effects);
             }
             AgentInput::Leave => self.on_leave(now_ms, effects),
         }
@@ -151,6 +177,8 @@ impl Agent {
             isolation_notes: self.config.isolation_notes.clone(),
             labels: self.config.labels.clone(),
             attempts: self.attempts(),
+            speed: self.config.speed,
+            shares: self.verdict.shares.clone(),
         })));
     }
 
@@ -164,13 +192,29 @@ impl Agent {
     fn on_message(&mut self, now_ms: u64, message: ToWorker, effects: &mut AgentEffects) {
         self.session.heard(now_ms);
         match message {
-            ToWorker::Welcome { worker: _, heartbeat_ms, lease_ms, owner } => {
+            ToWorker::Welcome {
+                worker: _,
+                heartbeat_ms,
+                lease_ms,
+                owner,
+                rules,
+                earned_micros,
+            } => {
                 self.session.welcomed(now_ms, heartbeat_ms, lease_ms);
+                self.owner = Some(owner.clone());
                 effects.push(AgentEffect::Welcomed { owner });
+                effects.push(AgentEffect::Rules(rules));
+                effects.push(AgentEffect::Earned { micros: earned_micros });
                 self.repeat_progress(effects);
             }
-            ToWorker::Start { attempt, index, spec, gpus, lock } => {
-                self.on_start(attempt, Order { index, spec, gpus, lock }, effects);
+            ToWorker::Rules(rules) => effects.push(AgentEffect::Rules(rules)),
+            ToWorker::Earned { micros } => effects.push(AgentEffect::Earned { micros }),
+            ToWorker::Start { attempt, index, spec, gpus, lock, checkpoint, whose, name } => {
+                // Filled in when it starts: the owner may change it while it waits.
+                let core_percent = 100;
+                let order =
+                    Order { index, spec, gpus, lock, checkpoint, whose, name, core_percent };
+                self.on_start(now_ms, attempt, order, effects);
             }
             ToWorker::Locked { attempt, lock } => self.on_locked(attempt, lock, effects),
             ToWorker::Cancel { attempt } => self.stop(attempt, Outcome::Cancelled, effects),
@@ -201,11 +245,17 @@ impl Agent {
         }
     }
 
-    fn on_start(&mut self, attempt: AttemptId, order: Order, effects: &mut AgentEffects) {
+    fn on_start(
+        &mut self,
+        now_ms: u64,
+        attempt: AttemptId,
+        order: Order,
+        effects: &mut AgentEffects,
+    ) {
         if self.held.contains_key(&attempt) || self.held.len() >= ATTEMPTS_MAX {
             return;
         }
-        if let Some(fault) = self.refusal(&order) {
+        if let Some(fault) = self.refusal(now_ms, &order) {
             self.spool_empty(attempt, Outcome::Returned(fault), effects);
             return;
         }
@@ -213,29 +263,6 @@ impl Agent {
         let lease_until_ms = self.session.start_lease_until_ms();
         let waiting = Held::Waiting { order, lease_until_ms, arrival: self.arrivals };
         self.held.insert(attempt, waiting);
-    }
-
-    /// Why this machine cannot do what it is told to, if so.
-    fn refusal(&self, order: &Order) -> Option<WorkerFault> {
-        let spec = &order.spec;
-        let sandbox = |message: String| Some(WorkerFault::Sandbox { message });
-        if self.leaving.is_some() {
-            return Some(WorkerFault::Leaving);
-        }
-        if let Some(message) = wrong_gpus(order, &self.config.capacity) {
-            return Some(WorkerFault::Gpu { message });
-        }
-        if !Room::default().takes(&order.grant(), &self.config.capacity) {
-            return sandbox("the task needs more than this machine offers".to_owned());
-        }
-        if spec.isolation > self.config.isolation {
-            return sandbox(
-                "the task asks for a stronger sandbox than this machine has".to_owned(),
-            );
-        }
-        let lacks = |label: &&String| !self.config.labels.iter().any(|own| stands_for(own, label));
-        let missing = spec.labels.iter().find(lacks)?;
-        sandbox(format!("the task requires {missing}, which this machine does not offer"))
     }
 
     /// Only what waits for an answer takes one: the first, whatever is repeated later.
@@ -285,75 +312,6 @@ impl Agent {
         }
     }
 
-    fn on_progress(
-        &mut self,
-        now_ms: u64,
-        attempt: AttemptId,
-        progress: Progress,
-        effects: &mut AgentEffects,
-    ) {
-        let Some(Held::Running { phase, resolved, .. }) = self.held.get_mut(&attempt) else {
-            return;
-        };
-        let message = match progress {
-            Progress::Preparing { step } => {
-                *phase = Phase::Preparing { step: step.clone() };
-                ToManager::Preparing { attempt, step }
-            }
-            Progress::Resolved { lock } => {
-                // Told at the end of this input, and again until it is answered.
-                *resolved = Some(Resolved::new(lock, now_ms));
-                return;
-            }
-            Progress::Started => {
-                *phase = Phase::Started;
-                ToManager::Started { attempt }
-            }
-            Progress::Printed { stream, offset_bytes, bytes } => {
-                ToManager::LogPiece { attempt, stream, offset_bytes, bytes }
-            }
-        };
-        if self.session.is_welcomed() {
-            effects.send(message);
-        }
-    }
-
-    /// Tells again what packages came to where the manager has not answered: in a new session, which
-    /// knows nothing of what the last one may have lost, and after a while in this one, since a
-    /// manager whose disk is full answers later or not at all.
-    fn ask_again_for_locks(&mut self, now_ms: u64, effects: &mut AgentEffects) {
-        if !self.session.is_welcomed() {
-            return;
-        }
-        for (&attempt, held) in &mut self.held {
-            if let Held::Running { resolved: Some(resolved), .. } = held
-                && resolved.is_due(now_ms)
-            {
-                effects.send(ToManager::Locked { attempt, lock: resolved.lock.clone() });
-            }
-        }
-    }
-
-    /// A new session knows nothing of what the last one may have lost.
-    fn repeat_progress(&self, effects: &mut AgentEffects) {
-        for (&attempt, held) in &self.held {
-            match held {
-                Held::Running { phase: Phase::Preparing { step }, .. } => {
-                    effects.send(ToManager::Preparing { attempt, step: step.clone() });
-                }
-                Held::Running { phase: Phase::Started, .. } => {
-                    effects.send(ToManager::Started { attempt });
-                }
-                Held::Running { phase: Phase::New, .. }
-                | Held::Waiting { .. }
-                | Held::Stopping { .. }
-                | Held::Forgotten { .. }
-                | Held::Spooling
-                | Held::Spooled { .. } => {}
-            }
-        }
-    }
-
     fn on_silence(&mut self, now_ms: u64, effects: &mut AgentEffects) {
         if let Some(silent_ms) = self.session.too_silent(now_ms) {
             let reason = format!("no word from the manager for {silent_ms} ms");
@@ -383,38 +341,34 @@ impl Agent {
     fn start_what_fits(&mut self, effects: &mut AgentEffects) {
         let mut waiting: Vec<(u64, AttemptId)> =
             self.held.iter().filter_map(|(&id, held)| Some((held.arrival()?, id))).collect();
-        if waiting.is_empty() {
+        if waiting.is_empty() || !self.is_open() {
             return;
         }
         waiting.sort_unstable();
+        let limits = &self.verdict.shares.limits;
+        let lent = lent(&self.config.capacity, limits);
+        let most = limits.at_once.map_or(usize::MAX, |most| most as usize);
+        let gpus = limits.gpus.map_or(usize::MAX, usize::from);
         let mut room = self.room_in_use();
+        let mut running = self.held.values().filter_map(Held::room).count();
         for (_, attempt) in waiting {
             let Some(held) = self.held.get_mut(&attempt) else { continue };
             let Held::Waiting { order, lease_until_ms, .. } = held else { continue };
             let (grant, lease_until_ms) = (order.grant(), *lease_until_ms);
-            if room.takes(&grant, &self.config.capacity) {
+            let is_lent = running < most && room.gpus.len() + grant.gpus.len() <= gpus;
+            if is_lent && room.takes(&grant, &lent) {
                 room.add(&grant);
-                effects.push(AgentEffect::Run { attempt, order: order.clone() });
-                *held = Held::Running { grant, lease_until_ms, phase: Phase::New, resolved: None };
+                running += 1;
+                let order = Order { core_percent: limits.core_percent, ..order.clone() };
+                effects.push(AgentEffect::Run { attempt, order });
+                *held = Held::Running {
+                    grant,
+                    lease_until_ms,
+                    phase: Phase::New,
+                    resolved: None,
+                    saved: None,
+                };
             }
         }
-    }
-}
-
-/// What is wrong with the GPUs that the manager grants, if anything is.
-fn wrong_gpus(order: &Order, capacity: &Capacity) -> Option<String> {
-    let (granted, needed) = (order.gpus.len(), usize::from(order.spec.needs.gpus));
-    if granted != needed {
-        return Some(format!("{granted} are granted to a task that needs {needed}"));
-    }
-    let missing = order.gpus.iter().find(|&&gpu| usize::from(gpu) >= capacity.gpus.len())?;
-    Some(format!("number {missing} is granted, which this machine does not have"))
-}
-
-/// Whether an offered label is the required one, or stands for all that begin as it does.
-fn stands_for(offered: &str, required: &str) -> bool {
-    match offered.strip_suffix('*') {
-        Some(begin) => required.starts_with(begin),
-        None => offered == required,
     }
 }

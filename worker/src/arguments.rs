@@ -37,6 +37,41 @@ pub(crate) enum Command {
         /// Only say what would be done
         #[arg(long)]
         dry_run: bool,
+        /// As a service of this user alone, without root: it then sees how long the desktop is idle
+        #[arg(long)]
+        user_unit: bool,
+    },
+    /// Stop the service and remove what install has put in place; settings, key and results stay
+    Uninstall {
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+        /// The service of this user
+        #[arg(long)]
+        user_unit: bool,
+    },
+    /// Share nothing for now: tasks get time to save their work and are given back
+    Pause {
+        /// For how long (90m, 8h, 2d) or until when (18:00, until-tomorrow) [default: until resume]
+        time: Option<String>,
+    },
+    /// Take back what was said by pause or share: the rules count again
+    Resume,
+    /// Share now, whatever the rules of the dashboard say; those of the policy file hold
+    Share {
+        /// As for pause [default: until resume]
+        time: Option<String>,
+    },
+    /// Say whose work runs here and since when, whether this machine is shared and why, and what it earned
+    Status {
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give one task back, named as status names it
+    Stop {
+        /// An attempt, a task or a job: 12.0#1, 12.0 or 12
+        task: String,
     },
 }
 

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use crate::error::WorkerError;
 use crate::hello::{Door, Frames, ManagerAddress, dial};
+use crate::pacing::Pacing;
 
 /// For each answer and each chunk.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -49,11 +50,11 @@ impl From<WorkerError> for UploadError {
 /// `Failed` with those of the connection, `UploadPutOff`, `UploadAnswer` and `ReadBlob`; `Refused`.
 /// Blobs before the one that failed stay with the manager.
 pub(crate) async fn upload(
-    door: &Door,
+    way: Way<'_>,
     attempt: AttemptId,
     blobs: &[LocalBlob],
 ) -> Result<(), UploadError> {
-    let mut bulk = Bulk::open(door, attempt).await?;
+    let mut bulk = Bulk::open(way, attempt).await?;
     for local in blobs {
         let refused = |reason| UploadError::Refused { blob: Some(local.blob.hash), reason };
         bulk.send(&BulkToManager::Blob(local.blob)).await?;
@@ -81,6 +82,14 @@ enum Answer {
 pub(crate) struct Bulk<'a> {
     frames: Frames,
     manager: &'a ManagerAddress,
+    pacing: &'a Pacing,
+}
+
+/// The way to the manager, and how fast files may go there and come from there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Way<'a> {
+    pub(crate) door: &'a Door,
+    pub(crate) pacing: &'a Pacing,
 }
 
 impl<'a> Bulk<'a> {
@@ -89,9 +98,9 @@ impl<'a> Bulk<'a> {
     /// # Errors
     ///
     /// `Failed` with those of the connection, `UploadPutOff` and `UploadAnswer`; `Refused`.
-    pub(crate) async fn open(door: &'a Door, attempt: AttemptId) -> Result<Self, UploadError> {
-        let (frames, _) = dial(door, ConnectionKind::Bulk).await?;
-        let mut bulk = Self { frames, manager: &door.manager };
+    pub(crate) async fn open(way: Way<'a>, attempt: AttemptId) -> Result<Self, UploadError> {
+        let (frames, _) = dial(way.door, ConnectionKind::Bulk).await?;
+        let mut bulk = Self { frames, manager: &way.door.manager, pacing: way.pacing };
         bulk.send(&BulkToManager::Open { attempt }).await?;
         match bulk.answer().await? {
             Answer::Ready => Ok(bulk),
@@ -125,6 +134,7 @@ impl<'a> Bulk<'a> {
         let next = timeout(LIMIT, self.frames.next()).await.map_err(|_| self.silence())?;
         let payload = next.ok_or(WorkerError::Closed)?;
         let payload = payload.map_err(|source| WorkerError::Receive { source })?;
+        self.pacing.receive(payload.len()).await;
         frame::decode(&payload).map_err(|source| WorkerError::Frame { source })
     }
 
@@ -136,6 +146,7 @@ impl<'a> Bulk<'a> {
             let length = CHUNK_MAX_BYTES.min(usize::try_from(left).unwrap_or(usize::MAX));
             let mut chunk = vec![0; length];
             file.read_exact(&mut chunk).await.map_err(failed)?;
+            self.pacing.send(length).await;
             self.send(&BulkToManager::Chunk(chunk)).await?;
             left -= length as u64;
         }

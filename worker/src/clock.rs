@@ -26,6 +26,12 @@ pub fn unix_s() -> u64 {
     now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
+/// [`now`] in milliseconds since 1970, for people to read.
+pub fn unix_ms() -> u64 {
+    let since = now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};

@@ -11,6 +11,8 @@ use campusgrid_settings::file::ConfigFile;
 use campusgrid_settings::problem::Problems;
 use campusgrid_settings::reader::{Flag, Reader};
 
+use crate::policy;
+
 /// Where the data go when neither a setting nor a home directory says so.
 const SYSTEM_DATA_DIR: &str = "/var/lib/campusgrid/worker";
 
@@ -27,6 +29,8 @@ pub struct Config {
     /// A file that holds such a token.
     pub token_file: Option<PathBuf>,
     pub data_dir: PathBuf,
+    /// Rules that nobody can lift who may not write this file; it need not be there.
+    pub policy: PathBuf,
     pub caps: Caps,
     pub without_sandbox: WithoutSandbox,
     pub weaker: Weaker,
@@ -171,6 +175,7 @@ impl Config {
             token: token(&mut reader),
             token_file: reader.optional_path("worker.token_file"),
             data_dir: absolute(reader.path("worker.data_dir", &data_dir)),
+            policy: absolute(reader.path("worker.policy", Path::new(policy::DEFAULT_FILE))),
             caps: Caps {
                 cores: reader.optional_integer("worker.cores", 1..=4096),
                 ram_mib: reader.optional_integer("worker.ram_mib", 64..=64 << 20),
@@ -256,7 +261,7 @@ fn share_for(reader: &mut Reader) -> Option<Duration> {
 }
 
 /// A number and its unit: `90m`, `8h`, `2d`.
-fn period(text: &str) -> Result<Duration, &'static str> {
+pub(crate) fn period(text: &str) -> Result<Duration, &'static str> {
     let split = text.len() - text.chars().next_back().map_or(0, char::len_utf8);
     let (number, unit) = text.split_at(split);
     let seconds = match unit {

@@ -281,7 +281,9 @@ impl Reading<'_> {
                     self.renewed(certificate.clone()).await?;
                     renewal = Renewal::of(&self.link.identity);
                 }
-                ToWorker::Start { .. }
+                ToWorker::Rules(_)
+                | ToWorker::Earned { .. }
+                | ToWorker::Start { .. }
                 | ToWorker::Locked { .. }
                 | ToWorker::Cancel { .. }
                 | ToWorker::Drop { .. }

@@ -1,6 +1,7 @@
 //! The worker as it lives: carries inputs to the agent and the agent's effects out into the world.
 
 mod live;
+mod works;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File};
@@ -13,6 +14,7 @@ use campusgrid_identity::token::JoinToken;
 use campusgrid_protocol::message::LABELS_MAX;
 use campusgrid_protocol::resource::{Capacity, Isolation};
 use campusgrid_protocol::task::LABEL_4;
+use campusgrid_sandbox::control::Controls;
 use campusgrid_sandbox::plan::{Check, Holds};
 use nix::fcntl::{Flock, FlockArg};
 use tokio::sync::{mpsc, watch};
@@ -33,15 +35,21 @@ use crate::features::{self, Version};
 use crate::gpu::Gpus;
 use crate::identity::Identity;
 use crate::inputs::Inputs;
+use crate::pacing::Pacing;
 use crate::probe::{LoadMeter, Machine};
 use crate::run::Runner;
 use crate::run::backend::Backends;
+use crate::senses::{self, SensesConfig};
+use crate::speed;
 use crate::spool::Spool;
 use crate::stop::Stop;
 use crate::walls::{Walls, instance};
 
 /// Inputs of runs on their way to the agent, which takes them as fast as they come.
 const INPUTS: usize = 1024;
+
+/// Where systemd lets a service be reached, if it runs as one.
+const RUNTIME_DIR: &str = "RUNTIME_DIRECTORY";
 
 /// Messages of the manager on their way to the agent.
 const EVENTS: usize = 256;
@@ -91,6 +99,10 @@ pub async fn run(
     if let Some(wrong) = identity.take_foreign_token().await {
         return Ok(Exit::Stopped(Stop::OtherToken { wrong }));
     }
+    let (owner, orders, keeper) =
+        senses::open(SensesConfig::of(&config, variables.get(RUNTIME_DIR).map(String::as_str)))
+            .await
+            .map_err(|source| WorkerError::Sense { source })?;
     let (gpus, gpu_checks) = Gpus::find().await;
     let walls = Walls::probe(&config, &config.data_dir, instance(&config.data_dir));
     let (walls, tools) = tokio::join!(walls, features::probe(features::SYSTEM.as_ref()));
@@ -116,20 +128,31 @@ pub async fn run(
         variables,
     })
     .map_err(|source| WorkerError::MakeDirectory { path: config.data_dir.clone(), source })?;
+    let mut verdicts = owner.verdict();
+    let verdict = verdicts.borrow_and_update().clone();
+    let pacing = Pacing::default();
+    pacing.limit(verdict.shares.limits.network_kib_s);
     let (door, way) = watch::channel(None);
-    let inputs = Inputs::open(&config.data_dir, config.inputs_mib, config.without_sandbox, way)
+    let (max_mib, without) = (config.inputs_mib, config.without_sandbox);
+    let inputs = Inputs::open(&config.data_dir, max_mib, without, way, pacing)
         .map_err(|source| WorkerError::MakeDirectory { path: config.data_dir.clone(), source })?;
-    let name = config.name.unwrap_or(machine.name);
+    let cores = machine.cores;
+    let speed = tokio::task::spawn_blocking(move || speed::measure(cores));
+    let speed = speed.await.map_err(|source| WorkerError::BlockingWork { source })?;
+    let name = config.name.clone().unwrap_or(machine.name);
     let agent = Agent::new(AgentConfig {
         name: name.clone(),
         capacity: offer.capacity,
         isolation: offer.isolation,
         isolation_notes: offer.notes,
         labels: offer.labels,
+        speed,
+        verdict,
     });
     let load = LoadMeter::start(&gpus)?;
+    let (tools, heard) = Controls::channel();
     let runner = Runner {
-        backends: Backends::new(walls.sandbox, walls.engine.clone()),
+        backends: Backends::new(walls.sandbox, walls.engine.clone()).with_tools(heard),
         gpus,
         environments,
         inputs,
@@ -152,8 +175,12 @@ pub async fn run(
         outbox: None,
         door,
         runs: BTreeMap::new(),
+        frozen: watch::Sender::new(false),
+        tools,
+        untold: None,
         uploads: JoinSet::new(),
         load,
+        told: owner,
         notice: None,
         owner: config.owner,
         show,
@@ -161,7 +188,12 @@ pub async fn run(
         stop: None,
     };
     let end = config.share_for.map(|time| boot_ms().saturating_add(time.as_millis() as u64));
-    let stop = daemon.live(recovered, Incoming { input, event, end_ms: end }, link, shutdown).await;
+    let sensing = CancellationToken::new();
+    let keeping = tokio::spawn(keeper.run(sensing.clone()));
+    let incoming = Incoming { input, event, verdicts, orders, end_ms: end };
+    let stop = daemon.live(recovered, incoming, link, shutdown).await;
+    sensing.cancel();
+    let _ended = keeping.await;
     if let Some(engine) = walls.engine {
         engine.close().await;
     }

@@ -1,6 +1,7 @@
 //! `campusgrid-worker doctor`: what this machine has for tasks, what is missing, what mends it.
 
 mod machine;
+mod owner;
 mod report;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use crate::config::Config;
 use crate::connection::ManagerAddress;
 use crate::features;
 use crate::gpu::Gpus;
+use crate::senses::Places;
 use crate::trial::Trial;
 use crate::walls::Walls;
 
@@ -63,6 +65,9 @@ pub async fn examine(config: &Config, variables: BTreeMap<String, String>) -> io
     }
     checks.push(machine::uv(config, &variables));
     checks.extend(machine::service());
+    checks.extend(owner::sources(&Places::default()).await);
+    checks.extend(owner::time());
+    checks.push(owner::policy(&config.policy));
     if !config.manager_host.is_empty() {
         let manager =
             ManagerAddress { host: config.manager_host.clone(), port: config.manager_port };

@@ -6,6 +6,9 @@ use campusgrid_identity::IdentityError;
 use campusgrid_identity::token::TokenError;
 use campusgrid_protocol::frame::FrameError;
 use campusgrid_protocol::hello::HelloError;
+use campusgrid_protocol::input::ManifestError;
+
+use crate::senses::SensesError;
 
 /// Everything that can fail in a worker but for tasks and their environments.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +46,10 @@ pub enum WorkerError {
     Spool { path: PathBuf, source: std::io::Error },
     #[error("a result is too long to be kept")]
     EncodeResult { source: FrameError },
+    #[error("a task's checkpoint has paths that cannot be")]
+    NameCheckpoint { source: ManifestError },
+    #[error("failed to keep a task's checkpoint in {path}")]
+    KeepCheckpoint { path: PathBuf, source: std::io::Error },
     #[error("failed to read what the task printed from {path}")]
     ReadLog { path: PathBuf, source: std::io::Error },
     #[error("failed to connect to {manager}")]
@@ -75,6 +82,8 @@ pub enum WorkerError {
     FetchAnswer,
     #[error("failed to read the blob {path}")]
     ReadBlob { path: PathBuf, source: std::io::Error },
+    #[error("failed to find out when this machine is shared")]
+    Sense { source: SensesError },
     #[error("the system tells nothing of its memory")]
     Probe { source: sysinfo::Error },
     #[error("failed to ask how much is free on the disk of {path}")]

@@ -37,10 +37,12 @@ use self::fetch::FetchError;
 use self::telling::Telling;
 pub(crate) use self::tree::Tree;
 use crate::backoff::{Backoff, random};
+use crate::bulk::Way;
 use crate::clock::boot_ms;
 use crate::config::WithoutSandbox;
 use crate::connection::Door;
 use crate::flights::{Flights, Steps};
+use crate::pacing::Pacing;
 
 /// How long to go on trying while no byte comes. The lease may be over before.
 const PATIENCE_MS: u64 = 180_000;
@@ -77,6 +79,7 @@ pub(crate) struct Inputs {
     cache: Arc<Cache>,
     trees: Flights<Arc<Tree>, InputsError>,
     door: watch::Receiver<Option<Door>>,
+    pacing: Pacing,
 }
 
 impl Inputs {
@@ -91,9 +94,20 @@ impl Inputs {
         max_mib: u64,
         without_sandbox: WithoutSandbox,
         door: watch::Receiver<Option<Door>>,
+        pacing: Pacing,
     ) -> io::Result<Self> {
         let cache = Cache::open(data_dir.join("inputs"), max_mib << 20, without_sandbox)?;
-        Ok(Self { cache: Arc::new(cache), trees: Flights::new(), door })
+        Ok(Self { cache: Arc::new(cache), trees: Flights::new(), door, pacing })
+    }
+
+    /// The way to the manager, as long as there is one.
+    pub(crate) fn door(&self) -> Option<Door> {
+        self.door.borrow().clone()
+    }
+
+    /// How fast files may travel.
+    pub(crate) fn pacing(&self) -> &Pacing {
+        &self.pacing
     }
 
     /// The files of this manifest, laid out.
@@ -225,7 +239,10 @@ impl Inputs {
             let before = telling.here_bytes();
             let door = self.door.borrow().clone();
             let fetched = match &door {
-                Some(door) => fetch::fetch(door, attempt, claims, &mut telling).await,
+                Some(door) => {
+                    let way = Way { door, pacing: &self.pacing };
+                    fetch::fetch(way, attempt, claims, &mut telling).await
+                }
                 None => Err((FetchError::NoSession, claims)),
             };
             let (error, left) = match fetched {

@@ -2,6 +2,9 @@
 //!
 //! Run again it changes nothing that is already so. With [`Mode::Say`] it only says what it would do.
 
+mod away;
+pub mod user_unit;
+
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -15,6 +18,8 @@ use nix::unistd::{User, chown};
 use crate::config::Config;
 use crate::error::WorkerError;
 use crate::identity;
+
+pub use self::away::uninstall;
 
 /// Where the program must lie for its AppArmor profile, and so that nobody but root can change it.
 pub const PROGRAM: &str = "/usr/lib/campusgrid/campusgrid-worker";
@@ -41,8 +46,18 @@ pub enum Mode {
 /// Why something could not be put in its place.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
-    #[error("only root can install: sudo {program} install")]
+    #[error("only root can install: sudo {program} install, or without root: install --user-unit")]
     NotRoot { program: String },
+    #[error(
+        "only root can uninstall: sudo {program} uninstall, or a user's own: uninstall --user-unit"
+    )]
+    NotRootAway { program: String },
+    #[error("a service of root is one of the system: install it without --user-unit")]
+    RootsOwn,
+    #[error("there is no home to install into: HOME is not set")]
+    Homeless,
+    #[error("failed to remove {path}")]
+    Remove { path: PathBuf, source: io::Error },
     #[error("failed to find this program's own file")]
     OwnProgram { source: io::Error },
     #[error("failed to read {path}")]

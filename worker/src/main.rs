@@ -8,18 +8,25 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use campusgrid_container::helper as container_helper;
+use campusgrid_protocol::rules::{ByHand, Wish};
 use campusgrid_sandbox::helper as sandbox_helper;
 use campusgrid_sandbox::scope::enter_own_scope;
 use campusgrid_settings::file;
+use campusgrid_worker::clock;
 use campusgrid_worker::config::{Config, WithoutSandbox};
+use campusgrid_worker::control::{self, Question};
 use campusgrid_worker::daemon::{self, Exit, Notice};
 use campusgrid_worker::doctor::{self, Format};
 use campusgrid_worker::error::WorkerError;
 use campusgrid_worker::identity::{self, Forgotten};
 use campusgrid_worker::image::{self, Wishes};
-use campusgrid_worker::install::{self, Mode};
+use campusgrid_worker::install::{self, Mode, user_unit};
+use campusgrid_worker::policy;
+use campusgrid_worker::status::{self, Status};
 use campusgrid_worker::token;
+use campusgrid_worker::until::until_ms;
 use clap::Parser;
+use jiff::tz::TimeZone;
 use nix::sys::stat::{Mode as FileMode, umask};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -83,9 +90,20 @@ fn main() -> ExitCode {
         }
         Some(Command::BuildImage { recipe }) => build_image(&config, recipe.into()),
         Some(Command::Forget) => forget(&config),
-        Some(Command::Install { dry_run }) => {
-            put_in_place(&config, if dry_run { Mode::Say } else { Mode::Do })
+        Some(Command::Install { dry_run, user_unit }) => {
+            put_in_place(&config, &variables, place(user_unit), mode(dry_run))
         }
+        Some(Command::Uninstall { dry_run, user_unit }) => {
+            take_away(&variables, place(user_unit), mode(dry_run))
+        }
+        Some(Command::Pause { time }) => say_by_hand(&config, Wish::Pause, time.as_deref()),
+        Some(Command::Share { time }) => say_by_hand(&config, Wish::Share, time.as_deref()),
+        Some(Command::Resume) => ask(&config, &Question::ByHand { by_hand: None }, headline),
+        Some(Command::Status { json }) => {
+            let print = if json { status::json } else { in_words };
+            ask(&config, &Question::Status, print)
+        }
+        Some(Command::Stop { task }) => ask(&config, &Question::Stop { attempt: task }, headline),
     };
     done.unwrap_or_else(|error| {
         error!("{error:#}");
@@ -105,6 +123,9 @@ fn work(config: Config, variables: Variables) -> anyhow::Result<ExitCode> {
             return Ok(complain(&format!("{:#}", anyhow::Error::new(problem)), EX_USAGE));
         }
     };
+    if let Err(problem) = policy::read(&config.policy) {
+        return Ok(complain(&format!("{:#}", anyhow::Error::new(problem)), EX_USAGE));
+    }
     seek_own_scope(&config);
     let data_dir = config.data_dir.clone();
     let shutdown = CancellationToken::new();
@@ -145,17 +166,89 @@ fn build_image(config: &Config, wishes: Wishes) -> anyhow::Result<ExitCode> {
 }
 
 #[expect(clippy::print_stdout, reason = "whoever installs sees what is done")]
-fn put_in_place(config: &Config, mode: Mode) -> anyhow::Result<ExitCode> {
+fn put_in_place(
+    config: &Config,
+    variables: &Variables,
+    place: Place,
+    mode: Mode,
+) -> anyhow::Result<ExitCode> {
     let token = match token::given(config) {
         Ok(token) => token,
         Err(problem) => {
             return Ok(complain(&format!("{:#}", anyhow::Error::new(problem)), EX_USAGE));
         }
     };
-    for line in install::install(config, token, mode)? {
+    let said = match place {
+        Place::System => install::install(config, token, mode)?,
+        Place::User => user_unit::install(config, variables, token, mode)?,
+    };
+    for line in said {
         println!("{line}");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::print_stdout, reason = "whoever uninstalls sees what is gone")]
+fn take_away(variables: &Variables, place: Place, mode: Mode) -> anyhow::Result<ExitCode> {
+    let said = match place {
+        Place::System => install::uninstall(mode)?,
+        Place::User => user_unit::uninstall(variables, mode)?,
+    };
+    for line in said {
+        println!("{line}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whose service.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    System,
+    User,
+}
+
+fn place(user_unit: bool) -> Place {
+    if user_unit { Place::User } else { Place::System }
+}
+
+fn mode(dry_run: bool) -> Mode {
+    if dry_run { Mode::Say } else { Mode::Do }
+}
+
+fn say_by_hand(config: &Config, wish: Wish, time: Option<&str>) -> anyhow::Result<ExitCode> {
+    let now_ms = clock::unix_s().saturating_mul(1000);
+    let until_ms = match time.map(|time| until_ms(time, now_ms, &TimeZone::system())) {
+        None => None,
+        Some(Ok(until_ms)) => Some(until_ms),
+        Some(Err(error)) => return Ok(complain(&error.to_string(), EX_USAGE)),
+    };
+    ask(config, &Question::ByHand { by_hand: Some(ByHand { wish, until_ms }) }, headline)
+}
+
+/// Asks the worker that runs here, and prints what it says.
+#[expect(clippy::print_stdout, reason = "the answer is what was asked for")]
+fn ask(
+    config: &Config,
+    question: &Question,
+    print: fn(&Status) -> String,
+) -> anyhow::Result<ExitCode> {
+    let answer =
+        run(async { Ok::<_, anyhow::Error>(control::ask(&config.data_dir, question).await) })?;
+    Ok(match answer {
+        Ok(status) => {
+            print!("{}", print(&status));
+            ExitCode::SUCCESS
+        }
+        Err(error) => complain(&format!("{:#}", anyhow::Error::new(error)), EX_UNAVAILABLE),
+    })
+}
+
+fn in_words(answer: &Status) -> String {
+    status::print(answer, &TimeZone::system())
+}
+
+fn headline(answer: &Status) -> String {
+    status::headline(answer, &TimeZone::system())
 }
 
 /// An ordinary user's worker limits its tasks from a scope of its own.

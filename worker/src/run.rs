@@ -1,6 +1,7 @@
 //! Runs one attempt from its start to its end in the spool: environment, sandbox, live log, result.
 
 pub mod backend;
+mod checkpoint;
 mod course;
 mod equip;
 mod live_log;
@@ -8,6 +9,7 @@ mod outcome;
 mod plan;
 mod program;
 mod settle;
+mod steering;
 pub(crate) mod words;
 
 use std::path::{Path, PathBuf};
@@ -75,11 +77,12 @@ impl Runner {
                 // Nothing in there is wanted any more, and the end may need the room.
                 sweep(&results).await;
             }
+            let begun_ms = order.checkpoint.map_or(0, |saved| saved.run_ms);
             let last = if words.is_forgotten() {
                 info!("dropped");
                 AgentInput::Gone { attempt }
             } else {
-                let ended = self.settle(attempt, came).await;
+                let ended = self.settle(attempt, came, begun_ms).await;
                 info!(
                     outcome = outcome::word(&ended.outcome),
                     duration_ms = ended.usage.run_ms,
@@ -105,14 +108,22 @@ impl Runner {
         let _ = inputs.send(AgentInput::Finished(Box::new(ended))).await;
     }
 
-    /// Turns what came of an attempt into its end and spools that.
-    async fn settle(&self, attempt: AttemptId, came: Result<(Report, Outcome), Outcome>) -> Ended {
+    /// Turns what came of an attempt, which went on from `begun_ms` of its task's time, into its end
+    /// and spools that.
+    async fn settle(
+        &self,
+        attempt: AttemptId,
+        came: Result<(Report, Outcome), Outcome>,
+        begun_ms: u64,
+    ) -> Ended {
         let settled = match came {
             Err(outcome) => {
                 Ok(Settled { ended: Ended::empty(attempt, outcome), blobs: Vec::new() })
             }
             Ok((report, outcome)) => {
-                blocking(move || settle::settle(attempt, report, outcome)).await
+                let results = self.runs_dir.join(attempt.to_string());
+                blocking(move || settle::settle(attempt, report, outcome, (&results, begun_ms)))
+                    .await
             }
         };
         let settled = settled.unwrap_or_else(|error| self.lost(attempt, error));

@@ -3,7 +3,8 @@
 //! ```text
 //! spool/12.0#1.ended         the end: magic, BLAKE3 of the rest, encoded `Ended`; its rename into
 //!                            place is what makes the result durable
-//! spool/12.0#1.blobs/HASH    its logs and outputs, if they are too long to travel with it
+//! spool/12.0#1.blobs/HASH    its logs and outputs, if they are too long to travel with it, and what its
+//!                            task goes on from
 //! spool/reserve              room for short ends when the disk is full
 //! spool/*.new                not finished when the worker died: removed
 //! spool/*.damaged            set aside, for a person to look at
@@ -19,7 +20,9 @@ use std::path::{Path, PathBuf};
 
 use campusgrid_protocol::frame;
 use campusgrid_protocol::id::{AttemptId, BlobHash};
+use campusgrid_protocol::input::Manifest;
 use campusgrid_protocol::task::{BlobRef, Ended};
+use campusgrid_protocol::v4;
 use tracing::warn;
 
 use self::reserve::Reserve;
@@ -29,7 +32,9 @@ use crate::disk::{free_bytes, is_full, make_private};
 use crate::error::WorkerError;
 
 /// Opens every file; its number rises with any change of what follows.
-const MAGIC: &[u8; 8] = b"CGEND\0\0\x01";
+const MAGIC: &[u8; 8] = b"CGEND\0\0\x02";
+/// Of ends that a worker of version 4 has written.
+const MAGIC_4: &[u8; 8] = b"CGEND\0\0\x01";
 
 const HASH_BYTES: usize = 32;
 
@@ -140,11 +145,31 @@ impl Spool {
         self.reserve().fill();
     }
 
-    /// Where blobs of a spooled end lie.
-    pub(crate) fn local(&self, attempt: AttemptId, blobs: Vec<BlobRef>) -> Vec<LocalBlob> {
+    /// Where blobs of a spooled end lie; with this manifest also the files that it names.
+    ///
+    /// # Errors
+    ///
+    /// In words, if the manifest cannot be read.
+    pub(crate) fn local(
+        &self,
+        attempt: AttemptId,
+        mut blobs: Vec<BlobRef>,
+        checkpoint: Option<BlobRef>,
+    ) -> Result<Vec<LocalBlob>, String> {
         let dir = self.blobs_path(attempt);
+        if let Some(manifest) = checkpoint {
+            let unreadable = |error: &dyn std::fmt::Display| {
+                format!("has a checkpoint that cannot be read: {error}")
+            };
+            let bytes = fs::read(dir.join(manifest.hash.to_string()));
+            let bytes = bytes.map_err(|error| unreadable(&error))?;
+            let manifest = Manifest::decode(&bytes).map_err(|error| unreadable(&error))?;
+            blobs.extend(manifest.files.into_iter().map(|file| file.blob));
+            blobs.sort_unstable_by_key(|blob| blob.hash);
+            blobs.dedup();
+        }
         let local = |blob: BlobRef| LocalBlob { blob, file: dir.join(blob.hash.to_string()) };
-        blobs.into_iter().map(local).collect()
+        Ok(blobs.into_iter().map(local).collect())
     }
 
     fn take_blobs(&self, attempt: AttemptId, blobs: &[NewBlob]) -> io::Result<()> {
@@ -187,16 +212,22 @@ impl Spool {
 
     fn read_end(&self, stem: &str, path: &Path) -> Result<Ended, String> {
         let bytes = fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
-        let rest = bytes.strip_prefix(MAGIC).ok_or("is of another version")?;
+        let (magic, rest) = bytes.split_at_checked(MAGIC.len()).ok_or("is cut short")?;
         let (hash, payload) = rest.split_at_checked(HASH_BYTES).ok_or("is cut short")?;
         if blake3::hash(payload).as_bytes() != hash {
             return Err("has damaged bytes".to_owned());
         }
-        let ended: Ended = frame::decode(payload).map_err(|error| error.to_string())?;
+        let ended: Ended = match magic {
+            magic if magic == MAGIC => frame::decode(payload),
+            magic if magic == MAGIC_4 => frame::decode::<v4::Ended>(payload).map(Ended::from),
+            _ => return Err("is of another version".to_owned()),
+        }
+        .map_err(|error| error.to_string())?;
         if ended.attempt.to_string() != stem {
             return Err(format!("speaks of attempt {}", ended.attempt));
         }
-        for local in self.local(ended.attempt, blobs_of(&ended)) {
+        let checkpoint = ended.checkpoint.map(|saved| saved.manifest);
+        for local in self.local(ended.attempt, blobs_of(&ended), checkpoint)? {
             let found = fs::metadata(&local.file).map(|file| file.len());
             if found.ok() != Some(local.blob.size_bytes) {
                 return Err(format!("misses its blob {}", local.blob.hash));

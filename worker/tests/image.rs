@@ -17,6 +17,7 @@ use std::time::Duration;
 use campusgrid_container::engine::{Engine, EngineConfig};
 use campusgrid_container::image::ImagePolicy;
 use campusgrid_protocol::task::{Packages, Stream};
+use campusgrid_sandbox::control::Controls;
 use campusgrid_sandbox::plan::{Exit, Limits, Network, Plan, Progress, Step};
 use campusgrid_worker::environment::asked::Asked;
 use campusgrid_worker::environment::interpreter::Wanted;
@@ -29,7 +30,6 @@ use nix::unistd::Uid;
 use nix::unistd::{Pid, geteuid};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 /// Where `cargo xtask` installs uv, beneath the home directory.
 const UV_OF_XTASK: &str = ".cache/campusgrid/tools/uv/bin/uv";
@@ -185,8 +185,10 @@ async fn print_of(backends: &Backends, image: &str, environment: &Path, program:
         family: None,
         shared_tmp: false,
         outputs: Vec::new(),
+        checkpoints: None,
         limits: Limits {
             cpu_millis: 1000,
+            core_percent: 100,
             ram_mib: 128,
             scratch_mib: 16,
             scratch_files: 500,
@@ -210,7 +212,7 @@ async fn print_of(backends: &Backends, image: &str, environment: &Path, program:
         }
         String::from_utf8(said).unwrap()
     };
-    let run = backends.run(Surroundings::Image(image), plan, progress, CancellationToken::new());
+    let run = backends.run(Surroundings::Image(image), plan, progress, Controls::none());
     let (report, said) = tokio::join!(run, listen);
     assert_eq!(report.unwrap().exit, Exit::Code(0), "{said}");
     said

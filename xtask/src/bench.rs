@@ -1,8 +1,10 @@
 //! `cargo xtask bench`: what the system reaches on this machine, measured on release binaries.
 
 mod array;
+mod takeback;
 
 pub(crate) use array::array;
+pub(crate) use takeback::takeback;
 
 use std::collections::BTreeMap;
 use std::fs;

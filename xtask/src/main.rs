@@ -42,6 +42,7 @@ Usage: cargo xtask COMMAND
   chaos [--kills N] [--seed S]    kill and cut off a whole grid N times, check what was acknowledged
   flood [--workers N]             let N workers return at once to a manager that was killed
   sim [--seeds N] [--from S]      play N made-up worlds from seed S on, with faults, on all cores
+  sim market [--seed S]           let 200 owners bid on 2,000 jobs, print what that comes to
   browser                         run the browser test alone
   schemathesis                    try the API against its description alone
   tidy                            check the rules of style that no other tool knows
@@ -50,6 +51,7 @@ Usage: cargo xtask COMMAND
   bench latency                   time from submitting a job to seeing its result
   bench sandbox                   what a sandboxed task costs over a plain process
   bench array                     100,000 tasks by the command, cancelled on the way, to the micro-credit
+  bench takeback                  work lost on a machine that its owner takes back again and again
   bench idle                      processor and memory that idle daemons use
   images                          build container images of the manager and the worker
   screenshot                      take docs/pictures/dashboard.png anew";
@@ -85,6 +87,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["bench", "latency"] => bench::latency(&places).map(|()| ExitCode::SUCCESS),
         ["bench", "sandbox"] => bench::sandbox(&places).map(|()| ExitCode::SUCCESS),
         ["bench", "array"] => bench::array(&places).map(|()| ExitCode::SUCCESS),
+        ["bench", "takeback"] => bench::takeback(&places).map(|()| ExitCode::SUCCESS),
         ["bench", "idle"] => bench::idle(&places).map(|()| ExitCode::SUCCESS),
         ["images"] => images::build(&places).map(|()| ExitCode::SUCCESS),
         ["screenshot"] => browser::screenshot(&places).map(|()| ExitCode::SUCCESS),

@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use crate::places::Places;
 use crate::program;
 
-/// Hands all options on: `--seeds N` and `--from S`.
+/// Hands all options on: `--seeds N` and `--from S`; or `market` and `--seed S`, which plays a season of
+/// the market and prints it.
 ///
 /// # Errors
 ///

@@ -54,6 +54,7 @@ fn attempt(number: u32, charged_micros: i64) -> Attempt {
         run_ms: 1,
         cpu_ms: 1,
         ram_peak_mib: 1,
+        price_micros: CHARGED,
         charged_micros,
     }
 }
@@ -82,6 +83,8 @@ impl Story {
             attempts: vec![attempt(1, 0), attempt(2, CHARGED)],
             outputs: expected.outputs.iter().map(output).collect(),
             left_behind: String::new(),
+            saved_ms: 0,
+            checking: 0,
         };
         let job = Self::job(state);
         let mut events = vec![
@@ -147,6 +150,7 @@ impl Story {
             held_micros: HELD,
             charged_micros: CHARGED,
             refunded_micros: HELD - CHARGED,
+            takes_bids: false,
         }
     }
 

@@ -12,7 +12,8 @@ use campusgrid_protocol::hello::{self, ConnectionKind, HELLO_BYTES};
 use campusgrid_protocol::message::{
     Enrol, EnrolAnswer, Join, MESSAGE_MAX_BYTES, Proof, ToManager, ToWorker,
 };
-use campusgrid_protocol::resource::{Capacity, Isolation, Load};
+use campusgrid_protocol::resource::{Capacity, Isolation, Load, Speed};
+use campusgrid_protocol::rules::{Limits, Phase, Shares};
 use campusgrid_worker::backoff::{Backoff, random};
 use futures_util::{SinkExt, StreamExt};
 use rustls::ClientConfig;
@@ -195,6 +196,13 @@ impl Machine {
             isolation_notes: vec!["a machine that is not there".to_owned()],
             labels: ["python3", "python3.12", "gcc"].map(str::to_owned).into(),
             attempts: Vec::new(),
+            speed: Speed { core_permille: 1000, all_permille: 4000 },
+            shares: Shares {
+                phase: Phase::Open,
+                why: String::new(),
+                since_ms: 0,
+                limits: Limits::default(),
+            },
         }
     }
 }

@@ -46,6 +46,12 @@ pub struct Register {
 }
 
 #[derive(Debug, Args)]
+pub struct Verify {
+    /// What stands in the link of the mail [default: have a mail sent]
+    pub token: Option<String>,
+}
+
+#[derive(Debug, Args)]
 pub struct Credits {
     /// Also the last rows of the ledger
     #[arg(long, short, value_name = "COUNT", num_args = 0..=1, default_missing_value = "20")]

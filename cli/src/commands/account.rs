@@ -1,13 +1,13 @@
 //! Accounts: opening one, the secret of webhooks, and where the API is told of.
 
-use campusgrid_protocol::rest::accounts::{self, LoggedIn};
+use campusgrid_protocol::rest::accounts::{self, LoggedIn, Verified};
 use campusgrid_protocol::rest::notify::WebhookSecret;
 use serde_json::json;
 use ureq::http::Method;
 
 use super::login::Door;
 use crate::arguments::Global;
-use crate::arguments::account::Register;
+use crate::arguments::account::{Register, Verify};
 use crate::error::CliError;
 use crate::prompt;
 use crate::session::Session;
@@ -45,6 +45,22 @@ pub(super) fn webhook_secret(session: &Session) -> Result<(), CliError> {
         made.secret
     ));
     session.screen.object(&made);
+    Ok(())
+}
+
+pub(super) fn verify(session: &Session, wanted: &Verify) -> Result<(), CliError> {
+    let Some(token) = &wanted.token else {
+        session.client.tell(Method::POST, "verify/resend", &json!({}))?;
+        session.screen.say("A mail is on its way: open its link, or campusgrid verify TOKEN.");
+        session.screen.object(&json!({ "sent": true }));
+        return Ok(());
+    };
+    // Who has copied the whole link has what stands in it.
+    let token = token.rsplit_once("token=").map_or(token.as_str(), |(_, token)| token).to_owned();
+    let body = accounts::Verify { token };
+    let verified: Verified = session.client.send(Method::POST, "verify", &body, None)?;
+    session.screen.say("The address is yours.");
+    session.screen.object(&verified);
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use crate::arguments::account::Credits as Wanted;
 use crate::error::CliError;
 use crate::screen::Cell;
 use crate::session::Session;
-use crate::units::{credits, moment};
+use crate::units::{credits, moment, rate};
 
 /// Rows of one request.
 const PAGE: u32 = 200;
@@ -17,13 +17,12 @@ pub(super) fn show(session: &Session, wanted: &Wanted) -> Result<(), CliError> {
     }
     let found: Credits = session.client.get("credits")?;
     session.screen.object(&found);
-    let rate = format!("{}.{:03}", found.rate_permille / 1000, found.rate_permille % 1000);
     session.screen.pairs(&[
         ("balance", credits(found.balance_micros).into()),
         ("held", credits(found.held_micros).into()),
         ("earned", credits(found.sharing_credit_micros).into()),
         ("spent", credits(found.using_credit_micros).into()),
-        ("rate", rate.into()),
+        ("rate", rate(found.rate_permille).into()),
     ]);
     Ok(())
 }

@@ -60,6 +60,8 @@ fn show(session: &Session, wanted: &Jobs, jobs: &[Job]) {
             }
             let state = if job.on_hold && job.state == JobState::Queued {
                 "held".to_owned()
+            } else if job.takes_bids {
+                "takes bids".to_owned()
             } else {
                 word(&job.state)
             };

@@ -1,5 +1,6 @@
 //! Shows one job: what it is, how it stands, why it waits.
 
+use campusgrid_protocol::rest::market::{JobMarket, SoldBy};
 use campusgrid_protocol::rest::{After, Job, JobDetail, JobState};
 use serde_json::json;
 
@@ -71,6 +72,14 @@ fn about(detail: &JobDetail) -> Vec<(&'static str, Cell)> {
     if !detail.after.is_empty() {
         pairs.push(("waits for", edges(&detail.after).into()));
     }
+    pairs.extend(detail.market.as_ref().map(|market| ("sold", Cell::from(sold(market)))));
+    if detail.verify {
+        pairs.push(("verified", "on two owners' machines".into()));
+    }
+    let saved = detail.task_list.iter().map(|task| task.saved_ms).max().unwrap_or(0);
+    if job.tasks == 1 && saved > 0 && job.ended_at_ms.is_none() {
+        pairs.push(("saved", format!("the first {}", span(saved)).into()));
+    }
     if let Some(at) = detail.deadline_at_ms {
         pairs.push(("deadline", moment(at).into()));
     }
@@ -82,6 +91,25 @@ fn about(detail: &JobDetail) -> Vec<(&'static str, Cell)> {
         pairs.push(("note", detail.note.as_str().into()));
     }
     pairs
+}
+
+/// How its price comes about, and how far that has come.
+fn sold(market: &JobMarket) -> String {
+    let by = match market.sold_by {
+        SoldBy::Hand => "by hand",
+        SoldBy::Rule => "by rule",
+    };
+    match (&market.award, market.open, market.closes_at_ms) {
+        (Some(award), _, _) => format!(
+            "{by} to {} of {} for {} credits",
+            award.worker_name,
+            award.owner,
+            credits(award.price_micros)
+        ),
+        (None, true, Some(at)) => format!("{by}, {} bids, open until {}", market.bids, moment(at)),
+        (None, true, None) => format!("{by}, {} bids: campusgrid bids", market.bids),
+        (None, false, _) => by.to_owned(),
+    }
 }
 
 /// A million indices may take as many words.

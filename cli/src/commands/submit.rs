@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use campusgrid_protocol::rest::market::SoldBy;
 use campusgrid_protocol::rest::{JobDetail, JobState, Quote, Submitted};
 use serde_json::json;
 use ureq::http::Method;
@@ -17,7 +18,7 @@ use crate::screen::{Format, note};
 use crate::session::Session;
 use crate::transfer::bar;
 use crate::transfer::upload::{Kind, Stopped, Uploader};
-use crate::units::credits;
+use crate::units::{credits, rate};
 
 /// What follows once a job is submitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,12 +46,16 @@ pub(super) fn submit(session: &Session, wanted: Submit) -> Result<ExitCode, CliE
     }
     let then = Then::of(wanted.wait, wanted.follow);
     let mut plan = plan(wanted.what)?;
+    let by_hand = plan.body.market == Some(SoldBy::Hand);
     plan.body.draft |= wanted.draft;
     let key = wanted.key.as_deref().map_or_else(Key::fresh, |key| Ok(Key::given(key)))?;
     let submitted: Submitted = session.client.send(Method::POST, "jobs", &plan.body, Some(&key))?;
     let job = submitted.job;
     if !plan.body.draft {
         tell(session, &submitted, then);
+        if by_hand {
+            note(&format!("It takes bids: campusgrid bids {job}, campusgrid accept {job} MACHINE"));
+        }
         return finish(session, job, then);
     }
     if wanted.key.is_some() {
@@ -81,12 +86,21 @@ pub(super) fn quote(session: &Session, what: What) -> Result<(), CliError> {
     session.screen.pairs(&[
         ("one task", format!("at most {} credits", credits(quote.task_micros)).into()),
         ("in all", format!("at most {} credits are held", credits(quote.total_micros)).into()),
+        (
+            "formula",
+            format!(
+                "{} credits at factor {}",
+                credits(quote.formula_micros),
+                rate(quote.rate_permille)
+            )
+            .into(),
+        ),
         ("balance", format!("{} credits", credits(quote.balance_micros)).into()),
         (
             "machines",
             format!(
-                "{} could run it, {} of them now, of {} online",
-                quote.workers_fit, quote.workers_free, quote.workers_online
+                "{} could run it, {} of them now, {} ask for more, of {} online",
+                quote.workers_fit, quote.workers_free, quote.workers_dearer, quote.workers_online
             )
             .into(),
         ),

@@ -7,7 +7,8 @@ use campusgrid_protocol::rest::After;
 use campusgrid_protocol::terms::When;
 use clap::{Args, ValueEnum};
 
-use crate::units::{parse_mib, parse_seconds};
+use crate::arguments::owner::Market;
+use crate::units::{parse_credits, parse_mib, parse_seconds};
 
 /// The options of a job. Those that may be given several times add up; of all others those on the
 /// command line outweigh those in the script.
@@ -85,6 +86,25 @@ pub struct Flags {
     /// Send SIGUSR1 so long before the time limit
     #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
     pub warn: Option<u32>,
+    /// Save what a task has written into $CHECKPOINT_DIR so often; 0 for only when it is handed back
+    /// [default: 5m]
+    #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
+    pub checkpoint_every: Option<u32>,
+    /// Owners bid for it, instead of the grid's formula
+    #[arg(long, value_name = "BY")]
+    pub market: Option<Market>,
+    /// Credits, at most, of one that goes to the best bid by rule
+    #[arg(long, value_name = "CREDITS", value_parser = parse_credits)]
+    pub max_price: Option<i64>,
+    /// How long such a one takes bids
+    #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
+    pub close_after: Option<u32>,
+    /// It leaves the same wherever it runs: some of its results are checked, at no cost
+    #[arg(long)]
+    pub deterministic: bool,
+    /// Run it on two owners' machines, both paid, until their results agree
+    #[arg(long)]
+    pub verify: bool,
     /// Cancel and refund what has not started by then: +2h, "2026-11-24 18:00", RFC 3339
     #[arg(long, value_name = "MOMENT")]
     pub deadline: Option<String>,
@@ -207,6 +227,12 @@ impl Flags {
             retries: self.retries.or(script.retries),
             backoff: self.backoff.or(script.backoff),
             warn: self.warn.or(script.warn),
+            checkpoint_every: self.checkpoint_every.or(script.checkpoint_every),
+            market: self.market.or(script.market),
+            max_price: self.max_price.or(script.max_price),
+            close_after: self.close_after.or(script.close_after),
+            deterministic: self.deterministic || script.deterministic,
+            verify: self.verify || script.verify,
             deadline: self.deadline.or(script.deadline),
             priority: self.priority.or(script.priority),
             hold: self.hold || script.hold,

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use campusgrid_protocol::rest::market::SoldBy;
 use campusgrid_protocol::rest::{self, SOURCE_MAX_BYTES, WorkKind};
 use campusgrid_protocol::terms::Notify;
 use campusgrid_protocol::text::is_hidden;
@@ -12,6 +13,7 @@ use serde_json::json;
 use super::directives;
 use super::files::{Gathered, LocalFile, own_dest, parted};
 use super::flags::{Event, Flags};
+use crate::arguments::owner::Market;
 use crate::clock::now_ms;
 use crate::error::CliError;
 use crate::units::parse_moment;
@@ -143,6 +145,13 @@ fn take_terms(body: &mut rest::Submit, flags: &Flags) -> Result<(), CliError> {
     let deadline = flags.deadline.as_deref().map(|text| parse_moment(text, now_ms()));
     body.deadline_at_ms =
         deadline.transpose().map_err(|what| CliError::Usage(format!("--deadline: {what}")))?;
+    set(&mut body.checkpoint_s, flags.checkpoint_every);
+    body.market = flags.market.map(|market| match market {
+        Market::Hand => SoldBy::Hand,
+        Market::Rule => SoldBy::Rule,
+    });
+    (body.max_price_micros, body.close_after_s) = (flags.max_price, flags.close_after);
+    (body.deterministic, body.verify) = (flags.deterministic, flags.verify);
     body.priority = flags.priority.unwrap_or(0);
     body.hold = flags.hold;
     body.notify = notify(flags);
@@ -283,6 +292,7 @@ mod tests {
     use std::fs;
 
     use campusgrid_protocol::rest::WorkKind;
+    use campusgrid_protocol::rest::market::SoldBy;
 
     use super::{Plan, Program};
     use crate::error::CliError;
@@ -319,6 +329,16 @@ mod tests {
         let command = Program::Command("echo\u{7} hello\nexit".to_owned());
         let body = Plan::make(&command, Flags::default(), vec!["x".to_owned()]).unwrap().body;
         assert_eq!((body.name.as_deref(), body.arguments), (Some("echo  hello"), vec!["x".into()]));
+    }
+
+    #[test]
+    fn a_job_is_sold_as_its_script_says() {
+        let text = "#CG --market rule --max-price 12.5 --close-after 10m --checkpoint-every 60\n";
+        let body = script("a.py", text, Flags::default()).unwrap().body;
+        assert_eq!((body.market, body.max_price_micros), (Some(SoldBy::Rule), Some(12_500_000)));
+        assert_eq!((body.close_after_s, body.checkpoint_s), (Some(600), 60));
+        let body = script("a.py", "#CG --verify\n", Flags::default()).unwrap().body;
+        assert_eq!((body.market, body.verify, body.checkpoint_s), (None, true, 300));
     }
 
     #[test]

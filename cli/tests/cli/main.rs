@@ -6,4 +6,5 @@ mod accounts;
 mod arrays;
 mod files;
 mod jobs;
+mod market;
 mod rig;

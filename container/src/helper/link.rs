@@ -14,6 +14,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::step::Source;
 use crate::event::Event;
 use crate::wire::{Decoder, Frame, Kind, encode};
+use campusgrid_sandbox::checkpoint::Print;
 use campusgrid_sandbox::clock::Stopwatch;
 
 /// A worker that says nothing for this long is gone, or its engine is.
@@ -33,6 +34,10 @@ pub(super) struct Link {
     out: VecDeque<u8>,
     heard: Stopwatch,
     stopped: bool,
+    handed_back: bool,
+    frozen: bool,
+    /// What the task goes on from, as it was when it was sent last.
+    saved: Print,
 }
 
 impl Link {
@@ -58,6 +63,9 @@ impl Link {
             out: VecDeque::new(),
             heard: Stopwatch::start(),
             stopped: false,
+            handed_back: false,
+            frozen: false,
+            saved: Print::default(),
         })
     }
 
@@ -76,14 +84,32 @@ impl Link {
         self.commands.pop_front()
     }
 
-    /// Forgets that the task before was stopped.
+    /// Forgets what the task before was told.
     pub(super) fn begin_task(&mut self) {
-        self.stopped = false;
+        (self.stopped, self.handed_back, self.frozen) = (false, false, false);
+        self.saved = Print::default();
     }
 
     /// Whether the task is to end: no further step may begin.
     pub(super) fn is_stopped(&self) -> bool {
         self.stopped
+    }
+
+    /// Whether what the task goes on from is wanted when it has ended.
+    pub(super) fn is_handed_back(&self) -> bool {
+        self.handed_back
+    }
+
+    /// Whether this is another than the last; it is the last then.
+    pub(super) fn is_news(&mut self, print: Print) -> bool {
+        let is_news = self.saved != print;
+        self.saved = print;
+        is_news
+    }
+
+    /// Whether the machine's owner wants the task to stand still.
+    pub(super) fn is_frozen(&self) -> bool {
+        self.frozen
     }
 
     pub(super) fn tell(&mut self, event: &Event) -> io::Result<()> {
@@ -161,12 +187,31 @@ impl Link {
         }
         self.heard = Stopwatch::start();
         while let Some(frame) = self.decoder.next_frame()? {
-            self.stopped |= matches!(frame.kind, Kind::Terminate | Kind::Kill);
+            self.note(frame.kind);
             if frame.kind != Kind::Ping {
                 self.commands.push_back(frame);
             }
         }
         Ok(())
+    }
+
+    /// Keeps in mind what holds beyond the step of the moment.
+    fn note(&mut self, kind: Kind) {
+        match kind {
+            Kind::HandBack => (self.stopped, self.handed_back) = (true, true),
+            Kind::Terminate | Kind::Kill => self.stopped = true,
+            Kind::Freeze => self.frozen = true,
+            Kind::Thaw => self.frozen = false,
+            Kind::Order
+            | Kind::Content
+            | Kind::Ping
+            | Kind::Warn
+            | Kind::Save
+            | Kind::Event
+            | Kind::Stdout
+            | Kind::Stderr
+            | Kind::Data => {}
+        }
     }
 
     fn write(&mut self) -> io::Result<()> {

@@ -14,7 +14,8 @@ use crate::wire::{Kind, PIECE_BYTES};
 /// Names looked at in all, which must not take the memory that the task has left either.
 const ENTRIES_MAX: usize = 20_000;
 
-struct Sending<'a> {
+/// Sends what a walk finds.
+pub(super) struct Sending<'a> {
     link: &'a mut Link,
     left: usize,
 }
@@ -26,11 +27,17 @@ struct Sending<'a> {
 /// Those of the link, and of files that cannot be read though they can be opened.
 pub(super) fn send(link: &mut Link, order: &Order) -> io::Result<()> {
     let bounds = Bounds { files: order.outputs, bytes: order.outputs_bytes, entries: ENTRIES_MAX };
-    let mut sending = Sending { link, left: 0 };
+    let mut sending = Sending::new(link);
     let wanted = Wanted { patterns: &order.patterns, except: &order.given };
     walk(File::open(JOB)?.into(), "", wanted, bounds, &mut sending)?;
     let unnamed = sending.left.saturating_sub(NAMED_MAX);
     link.tell(&Event::Collected { unnamed: u32::try_from(unnamed).unwrap_or(u32::MAX) })
+}
+
+impl<'a> Sending<'a> {
+    pub(super) fn new(link: &'a mut Link) -> Self {
+        Self { link, left: 0 }
+    }
 }
 
 impl Taker for Sending<'_> {

@@ -12,12 +12,11 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::cgroup;
+use super::checkpoint;
 use super::link::{Link, do_not_block, is_for_later};
+use super::processes::{EVERYBODY, freeze, signal_all};
 use crate::event::{Ending, Event, JOB, Order};
 use crate::wire::{Kind, PIECE_BYTES};
-
-/// All processes that this one may signal, itself excepted: all others of the container.
-const EVERYBODY: Pid = Pid::from_raw(-1);
 
 /// One of a step's streams.
 pub(super) struct Source {
@@ -49,7 +48,7 @@ impl Steps {
         link.tell(&Event::Began { step })?;
         let watch = Stopwatch::start();
         let ending = match self.spawn(order, &order.steps[step]) {
-            Ok(child) => self.follow(link, child)?,
+            Ok(child) => self.follow(link, child, order)?,
             Err(error) => {
                 let message = format!("{}: {error}\n", order.steps[step][0]);
                 link.send(Kind::Stderr, message.as_bytes())?;
@@ -75,7 +74,7 @@ impl Steps {
         child
     }
 
-    fn follow(&mut self, link: &mut Link, mut child: Child) -> io::Result<Ending> {
+    fn follow(&mut self, link: &mut Link, mut child: Child, order: &Order) -> io::Result<Ending> {
         let pid = Pid::from_raw(child.id().cast_signed());
         let mut stdout = Source::new(Kind::Stdout, child.stdout.take().map(OwnedFd::from))?;
         let mut stderr = Source::new(Kind::Stderr, child.stderr.take().map(OwnedFd::from))?;
@@ -87,7 +86,7 @@ impl Steps {
             self.look();
             stdout.forward(link)?;
             stderr.forward(link)?;
-            obey(link);
+            obey(link, order)?;
         };
         while !is_alone()? {
             link.pump(&mut [&mut stdout, &mut stderr])?;
@@ -101,7 +100,7 @@ impl Steps {
             stderr.forward(link)?;
         }
         self.look();
-        obey(link);
+        drop_commands(link);
         Ok(ending)
     }
 
@@ -139,22 +138,37 @@ impl Source {
 }
 
 /// Does what the worker has commanded meanwhile.
-fn obey(link: &mut Link) {
+fn obey(link: &mut Link, order: &Order) -> io::Result<()> {
     while let Some(frame) = link.waiting_command() {
-        let signal = match frame.kind {
-            Kind::Terminate => Signal::SIGTERM,
-            Kind::Kill => Signal::SIGKILL,
-            Kind::Warn => Signal::SIGUSR1,
+        match frame.kind {
+            Kind::Terminate | Kind::HandBack => {
+                signal_all(Signal::SIGTERM);
+                // Whoever stands still hears it when it goes on.
+                signal_all(Signal::SIGCONT);
+            }
+            Kind::Kill => signal_all(Signal::SIGKILL),
+            Kind::Warn => signal_all(Signal::SIGUSR1),
+            Kind::Freeze => {
+                freeze();
+                link.tell(&Event::Frozen)?;
+            }
+            Kind::Thaw => signal_all(Signal::SIGCONT),
+            Kind::Save => checkpoint::save(link, order)?,
             Kind::Order
             | Kind::Content
             | Kind::Ping
             | Kind::Event
             | Kind::Stdout
             | Kind::Stderr
-            | Kind::Data => continue,
-        };
-        let _nobody = kill(EVERYBODY, signal);
+            | Kind::Data => {}
+        }
     }
+    Ok(())
+}
+
+/// They came too late for the step.
+fn drop_commands(link: &mut Link) {
+    while link.waiting_command().is_some() {}
 }
 
 /// Kills all other processes of the container; returns whether there are none left.

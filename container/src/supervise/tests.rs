@@ -33,9 +33,9 @@ async fn follow(told: &[(Kind, &str)]) -> Result<(), String> {
     });
     let directory = tempfile::tempdir().unwrap();
     let unpacker = Unpacker::start(directory.path().join("outputs"), &plan.limits);
-    let supervision = Supervision::new(&plan, &mut channel, &unpacker);
+    let supervision = Supervision::new(&plan, &mut channel, &unpacker, Controls::none());
     let (progress, _nobody) = mpsc::channel(8);
-    let (_, followed) = supervision.follow(progress, CancellationToken::new()).await;
+    let (_, followed) = supervision.follow(progress).await;
     unpacker.finish().await.unwrap();
     followed.map_err(|lost| lost.why)
 }

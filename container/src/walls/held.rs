@@ -29,7 +29,7 @@ impl Walls {
         if !swap_holds {
             return fail("memory and swap", format!("{:?} bytes", held.memory_swap_bytes));
         }
-        if !holds(held.cpu_millis, u64::from(self.cpu_millis)) {
+        if !holds(held.cpu_millis, u64::from(self.time_millis())) {
             return fail("processor time", format!("{:?} thousandths", held.cpu_millis));
         }
         if !holds(held.processes, self.processes) {

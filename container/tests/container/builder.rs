@@ -7,9 +7,9 @@ use std::path::Path;
 
 use campusgrid_container::error::EngineError;
 use campusgrid_container::image::ImagePolicy;
+use campusgrid_sandbox::control::Controls;
 use campusgrid_sandbox::plan::{Exit, Network};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use crate::rig::{Kind, Rig, Task};
 
@@ -92,7 +92,7 @@ async fn what_one_tool_leaves_the_next_can_use(rig: &Rig) {
 async fn a_family_is_refused(rig: &Rig) {
     let directory = tempfile::tempdir().unwrap();
     let task = tool(Task::sh("true").family("one"), directory.path());
-    let refused = rig.try_run(task, CancellationToken::new(), |_| {}).await.unwrap_err();
+    let refused = rig.try_run(task, Controls::none(), |_| {}).await.unwrap_err();
     assert!(matches!(refused, EngineError::Plan { .. }), "{refused}");
 }
 
@@ -102,7 +102,7 @@ async fn a_link_is_not_handed_over(rig: &Rig) {
     fs::create_dir(&real).unwrap();
     std::os::unix::fs::symlink(&real, &link).unwrap();
     let task = tool(Task::sh("true"), &link);
-    let refused = rig.try_run(task, CancellationToken::new(), |_| {}).await.unwrap_err();
+    let refused = rig.try_run(task, Controls::none(), |_| {}).await.unwrap_err();
     assert!(matches!(refused, EngineError::Host { .. }), "{refused}");
     assert_eq!(fs::metadata(&real).unwrap().uid(), 0);
 }
@@ -117,7 +117,7 @@ async fn an_image_that_the_owner_has_not_named_has_no_network(rig: &Rig) {
             let mut plan = Task::sh("true").plan;
             (plan.network, plan.results) = (network, results.path().to_owned());
             let (progress, _unheard) = mpsc::channel(4);
-            engine.run(plan, &id, progress, CancellationToken::new()).await
+            engine.run(plan, &id, progress, Controls::none()).await
         };
         assert_eq!(run(Network::None).await.unwrap().exit, Exit::Code(0));
         match run(Network::Host).await {

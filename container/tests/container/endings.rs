@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use campusgrid_protocol::task::Stream;
+use campusgrid_sandbox::control::{Control, Controls};
 use campusgrid_sandbox::plan::{Exit, Progress};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use crate::rig::{Rig, Task};
 
@@ -92,16 +92,17 @@ time.sleep(1000)";
 }
 
 async fn the_caller_can_stop_a_task(rig: &Rig) {
-    let stop = CancellationToken::new();
+    let (say, controls) = Controls::channel();
     let on_print = |progress: &Progress| {
         if matches!(progress, Progress::Printed { .. }) {
-            stop.cancel();
+            say.send_replace(Control::Stop);
         }
     };
-    let ran = rig.try_run(Task::sh("echo on; sleep 1000"), stop.clone(), on_print).await.unwrap();
+    let ran =
+        rig.try_run(Task::sh("echo on; sleep 1000"), controls.clone(), on_print).await.unwrap();
     assert_eq!(ran.report.exit, Exit::Stopped);
     // Already stopped before it begins: it need not begin at all.
-    let ran = rig.try_run(Task::sh("sleep 1000"), stop.clone(), |_| {}).await.unwrap();
+    let ran = rig.try_run(Task::sh("sleep 1000"), controls, |_| {}).await.unwrap();
     assert_eq!(ran.report.exit, Exit::Stopped);
 }
 
@@ -110,7 +111,7 @@ async fn a_dropped_run_leaves_nothing(rig: &Rig) {
     let (sender, mut receiver) = mpsc::channel(4);
     let mut task = Task::sh("trap '' TERM; echo on; sleep 1000 & sleep 1000");
     task.plan.results = results.path().to_path_buf();
-    let run = rig.engine.run(task.plan, "default", sender, CancellationToken::new());
+    let run = rig.engine.run(task.plan, "default", sender, Controls::none());
     let first_print =
         async { while !matches!(receiver.recv().await, Some(Progress::Printed { .. }) | None) {} };
     tokio::select! {
@@ -127,7 +128,7 @@ async fn a_listener_that_is_gone_or_asleep_does_not_hold_a_task_up(rig: &Rig) {
     drop(receiver);
     let mut task = Task::sh("seq 1000");
     task.plan.results = results.path().to_path_buf();
-    let run = rig.engine.run(task.plan, "default", sender, CancellationToken::new());
+    let run = rig.engine.run(task.plan, "default", sender, Controls::none());
     let report = run.await.unwrap();
     assert_eq!((report.exit, report.stdout.size_bytes), (Exit::Code(0), 3893));
 
@@ -135,7 +136,7 @@ async fn a_listener_that_is_gone_or_asleep_does_not_hold_a_task_up(rig: &Rig) {
     let (sender, _receiver) = mpsc::channel(1);
     let mut task = Task::sh("while :; do echo x; done").wall(Duration::from_millis(300));
     task.plan.results = results.path().to_path_buf();
-    let run = rig.engine.run(task.plan, "default", sender, CancellationToken::new());
+    let run = rig.engine.run(task.plan, "default", sender, Controls::none());
     let report = run.await.unwrap();
     assert!(matches!(report.exit, Exit::TimeLimit | Exit::OutputFlood), "{:?}", report.exit);
 }
@@ -150,7 +151,7 @@ async fn plans_that_cannot_be_run_are_refused(rig: &Rig) {
     let mut writable = Task::sh("true");
     writable.plan.read_write.push(("/tmp".into(), "/data".into()));
     for task in [bad_file, bad_name, no_source, writable, Task::sh("\0")] {
-        let ran = rig.try_run(task.clone(), CancellationToken::new(), |_| {}).await;
+        let ran = rig.try_run(task.clone(), Controls::none(), |_| {}).await;
         assert!(ran.is_err(), "{:?}: {ran:?}", task.plan.steps);
     }
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use campusgrid_container::error::{Blame, EngineError};
 use campusgrid_container::image::ImagePolicy;
+use campusgrid_sandbox::control::Controls;
 use campusgrid_sandbox::plan::{Exit, Holds, Progress};
-use tokio_util::sync::CancellationToken;
 
 use crate::rig::{Kind, Rig, Server, Task};
 
@@ -44,7 +44,7 @@ async fn images_are_found_by_content_and_only_if_allowed() {
 async fn run(rig: &Rig, image: &str) -> Result<Exit, EngineError> {
     let mut task = Task::sh("true");
     task.image = image.to_owned();
-    let ran = rig.try_run(task, CancellationToken::new(), |_| {}).await;
+    let ran = rig.try_run(task, Controls::none(), |_| {}).await;
     ran.map(|ran| ran.report.exit)
 }
 
@@ -82,7 +82,7 @@ async fn an_engine_that_dies_costs_the_task_nothing_and_leaves_nothing() {
         server.kill();
         server.restart();
     };
-    let running = engine.run(task.plan, "default", sender, CancellationToken::new());
+    let running = engine.run(task.plan, "default", sender, Controls::none());
     let (ran, ()) = tokio::join!(running, dying);
     let error = ran.unwrap_err();
     assert!(matches!(error, EngineError::Gone { .. }), "{error}");
@@ -108,7 +108,7 @@ async fn a_container_that_is_removed_by_somebody_else_is_noticed() {
         }
     };
     let task = Task::sh("echo on; sleep 1000");
-    let ran = rig.try_run(task, CancellationToken::new(), on_print).await;
+    let ran = rig.try_run(task, Controls::none(), on_print).await;
     assert!(matches!(ran, Err(EngineError::Gone { .. })), "{ran:?}");
 }
 
@@ -126,7 +126,7 @@ async fn a_worker_that_dies_takes_its_containers_with_it() {
         runtime.block_on(async {
             let (sender, mut progress) = tokio::sync::mpsc::channel(4);
             let run = tokio::spawn(async move {
-                engine.run(task.plan, "default", sender, CancellationToken::new()).await
+                engine.run(task.plan, "default", sender, Controls::none()).await
             });
             while !matches!(progress.recv().await, Some(Progress::Printed { .. })) {}
             drop(run);

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
 
+use campusgrid_sandbox::control::Controls;
 use campusgrid_sandbox::plan::{Exit, Step};
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
 
 use crate::rig::{Kind, Rig, Task};
 
@@ -116,7 +116,7 @@ async fn no_hostile_program_breaks_out_of(kind: Kind) {
     });
     let mut rows: Vec<(String, Vec<String>)> = stream::iter(tasks)
         .map(async |(name, task)| {
-            let ran = match rig.try_run(task, CancellationToken::new(), |_| {}).await {
+            let ran = match rig.try_run(task, Controls::none(), |_| {}).await {
                 Ok(ran) => ran,
                 Err(error) => return (format!("{name}  LOST"), vec![format!("{name}: {error}")]),
             };

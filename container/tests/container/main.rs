@@ -4,6 +4,7 @@
 mod builder;
 mod endings;
 mod engine;
+mod freezing;
 mod hostile;
 mod inputs;
 mod limits;

@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use campusgrid_container::engine::{Engine, EngineConfig};
 use campusgrid_container::error::EngineError;
 use campusgrid_container::image::ImagePolicy;
+use campusgrid_sandbox::control::Controls;
 use campusgrid_sandbox::plan::{Check, Limits, Network, Plan, Progress, Report, Step};
 use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 /// An engine of our own, with everything in one directory.
 pub(crate) struct Server {
@@ -222,14 +222,14 @@ impl Rig {
     }
 
     pub(crate) async fn run(&self, task: Task) -> Ran {
-        self.try_run(task, CancellationToken::new(), |_| {}).await.unwrap()
+        self.try_run(task, Controls::none(), |_| {}).await.unwrap()
     }
 
     /// Calls `listen` with all progress as it comes.
     pub(crate) async fn try_run(
         &self,
         mut task: Task,
-        stop: CancellationToken,
+        controls: Controls,
         mut listen: impl FnMut(&Progress),
     ) -> Result<Ran, EngineError> {
         let results = tempfile::tempdir().unwrap();
@@ -243,7 +243,7 @@ impl Rig {
             }
             all
         };
-        let running = self.engine.run(task.plan, &task.image, sender, stop);
+        let running = self.engine.run(task.plan, &task.image, sender, controls);
         let (report, progress) = tokio::join!(running, listening);
         let report = report?;
         let text = |file: &Path| String::from_utf8_lossy(&fs::read(file).unwrap()).into_owned();
@@ -284,8 +284,10 @@ impl Task {
             family: None,
             shared_tmp: false,
             outputs: Vec::new(),
+            checkpoints: None,
             limits: Limits {
                 cpu_millis: 1000,
+                core_percent: 100,
                 ram_mib: 128,
                 scratch_mib: 16,
                 scratch_files: 500,

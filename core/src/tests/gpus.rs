@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use crate::gpus::GpuSet;
 use crate::input::{Input, WorkerEvent};
+use crate::sharing::Cap;
 use crate::tests::world::{World, attempts, job, join, worker};
 use crate::worker::{Free, Grant, Occupancy};
 
@@ -165,7 +166,7 @@ proptest! {
             if number == returns_at {
                 sizes.clone_from(&others);
             }
-            let free = Free::beside(&capacity(&sizes), &occupancy);
+            let free = Free::beside(&capacity(&sizes), (&occupancy, GpuSet::NONE), &Cap::NONE);
             let needs = needs(gpus, memory_mib);
             if free.fits(&needs) {
                 let gpus = free.choose(&needs);

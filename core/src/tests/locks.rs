@@ -2,10 +2,12 @@
 
 use campusgrid_protocol::id::SessionId;
 use campusgrid_protocol::message::{LOCK_MAX_BYTES, ToWorker};
+use campusgrid_protocol::rules::{Limits, Phase};
 use campusgrid_protocol::task::{Failure, Outcome, Packages, Program, Work, WorkerFault};
 use expect_test::expect;
 
 use crate::input::{Input, WorkerEvent};
+use crate::tests::sharing::shares;
 use crate::tests::world::{World, attempts, end, job, join, lock_of, worker};
 
 /// Two machines that run a job of three tasks, of which one waits.
@@ -260,6 +262,7 @@ fn an_owner_who_takes_the_laptop_back_never_costs_a_try() {
     world.own(1, &worker(1, 1));
     world.submit(&job(1, 1));
     for number in 1..40 {
+        world.hear(number, shares(Phase::Closed, "in use", Limits::default()));
         let event = end(
             format!("1.0#{number}").parse().unwrap(),
             Outcome::Returned(WorkerFault::Leaving),

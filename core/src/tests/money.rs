@@ -483,7 +483,7 @@ fn the_fee_comes_out_of_the_charge() {
 #[test]
 fn a_free_grid_keeps_no_books() {
     let mut free = policy();
-    (free.prices.rate_permille, free.starting_credits) = (0, Micros::ZERO);
+    (free.rate_permille, free.starting_credits) = (0, Micros::ZERO);
     let mut world = running_under(free, &job(1, 1));
     world.end(1, "1.0#1", Outcome::Succeeded, 60);
     check(

@@ -4,6 +4,7 @@
 
 use campusgrid_protocol::id::{AttemptId, JobId, SessionId, TaskId, UserId, VoucherId, WorkerId};
 use campusgrid_protocol::resource::Isolation;
+use campusgrid_protocol::rules::{Conditions, Kind, Limits, Phase, Rules, Whose};
 use campusgrid_protocol::task::{Failure, Outcome, WorkerFault};
 use campusgrid_protocol::terms::{Notify, When};
 use proptest::prelude::*;
@@ -17,6 +18,8 @@ use crate::job::After;
 use crate::ledger::AccountId;
 use crate::money::Micros;
 use crate::policy::{Billing, Policy};
+use crate::tests::checkpoints::{save, saved};
+use crate::tests::sharing::shares;
 use crate::tests::world::{
     Machine, Wish, World, end, enrolment, job, join, lock_of, policy, worker,
 };
@@ -29,6 +32,23 @@ const SECRET: [u8; 32] = [9; 32];
 #[derive(Debug, Clone)]
 enum Act {
     Submit(Box<Wish>),
+    /// A machine says how it is shared.
+    Share {
+        session: u64,
+        phase: Phase,
+        limits: Box<Limits>,
+    },
+    Rules {
+        user: u64,
+        worker: u64,
+        rules: Box<Rules>,
+    },
+    /// A task has something to go on from.
+    Save {
+        attempt: Index,
+        mark: u8,
+        run_s: u64,
+    },
     Cancel {
         user: u64,
         job: u64,
@@ -259,9 +279,12 @@ pub(super) fn afters() -> impl Strategy<Value = After> {
 }
 
 fn machines() -> impl Strategy<Value = Machine> {
-    (1..6_u32, 1..6_u32, prop::collection::vec(1..3_u32, 0..3), isolations(), offers()).prop_map(
-        |(cores, gib, gpus, isolation, labels)| {
-            let machine = Machine { labels, ..worker(cores, gib).confined(isolation) };
+    let is_old = prop::bool::weighted(0.2);
+    let gpus = prop::collection::vec(1..3_u32, 0..3);
+    (1..6_u32, 1..6_u32, gpus, isolations(), offers(), is_old).prop_map(
+        |(cores, gib, gpus, isolation, labels, is_old)| {
+            let mut machine = Machine { labels, ..worker(cores, gib).confined(isolation) };
+            machine.shares = machine.shares.filter(|_| !is_old);
             gpus.into_iter().fold(machine, |machine, gpu| machine.gpu(8 * gpu))
         },
     )
@@ -284,6 +307,7 @@ fn acts() -> impl Strategy<Value = Act> {
         1 => (1..4_u64, 1..6_u64, -2..3_i8)
             .prop_map(|(user, job, priority)| Act::Prefer { user, job, priority }),
         1 => drafting(),
+        6 => sharing(),
         4 => (1..10_u64, 0..4_u8, machines(), any::<u8>()).prop_map(
             |(session, number, machine, kept)| {
                 Act::Join { session, number, machine: Box::new(machine), kept }
@@ -312,6 +336,39 @@ fn acts() -> impl Strategy<Value = Act> {
         3 => (0..50_u64).prop_map(|seconds| Act::Wait { seconds }),
         1 => Just(Act::Restart),
     ]
+}
+
+fn sharing() -> impl Strategy<Value = Act> {
+    let phase = prop::sample::select(vec![Phase::Open, Phase::Open, Phase::Frozen, Phase::Closed]);
+    let rules = (limits(), prop::bool::weighted(0.8)).prop_map(|(limits, enabled)| {
+        let when = Conditions { enabled, ..Conditions::default() };
+        Box::new(Rules { when, limits, by_hand: None })
+    });
+    prop_oneof![
+        2 => (1..10_u64, phase, limits()).prop_map(|(session, phase, limits)| {
+            Act::Share { session, phase, limits: Box::new(limits) }
+        }),
+        1 => (1..4_u64, 1..6_u64, rules)
+            .prop_map(|(user, worker, rules)| Act::Rules { user, worker, rules }),
+        3 => (any::<Index>(), 0..4_u8, 0..300_u64)
+            .prop_map(|(attempt, mark, run_s)| Act::Save { attempt, mark, run_s }),
+    ]
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    let most = || prop::option::weighted(0.3, 0..4_u32);
+    let whose = prop_oneof![
+        4 => Just(Whose::Everyone),
+        1 => Just(Whose::Mine),
+        1 => Just(Whose::Of(vec!["EVE".to_owned(), "nobody".to_owned()])),
+    ];
+    let kinds = prop::sample::select(vec![vec![], vec![], vec![Kind::Python], vec![Kind::Shell]]);
+    (most(), most(), prop::option::weighted(0.3, 0..2_u16), whose, kinds).prop_map(
+        |(cores, at_once, gpus, whose, kinds)| {
+            let longest_s = at_once.map(|tasks| 50 * (tasks + 1));
+            Limits { cores, at_once, gpus, whose, kinds, longest_s, ..Limits::default() }
+        },
+    )
 }
 
 fn drafting() -> impl Strategy<Value = Act> {
@@ -438,6 +495,18 @@ fn act(world: &mut World, act: Act) {
                 world.heartbeat_with_gpus(session_id.0, attempts, &processes);
             }
         }
+        Act::Share { session, phase, limits } => {
+            world.hear(session, shares(phase, "in use", *limits));
+        }
+        Act::Rules { user, worker, rules } => {
+            let (user, worker) = (UserId(user), WorkerId(worker));
+            world.ask(Request::SetRules { user, worker, rules });
+        }
+        Act::Save { attempt, mark, run_s } => {
+            if let Some((attempt, session)) = running(world, attempt) {
+                save(world, session.0, &attempt.to_string(), saved(mark, run_s));
+            }
+        }
         Act::Start { attempt } => {
             if let Some((attempt, session)) = running(world, attempt) {
                 world.hear(session.0, WorkerEvent::Started { attempt });
@@ -474,6 +543,7 @@ pub(super) fn calm(world: &mut World) {
     assert!(world.grid.jobs.is_empty(), "{:?}", world.grid.jobs);
     assert_eq!(world.grid.ledger.account(AccountId::Escrow).balance, Micros::ZERO);
     let keeps = !world.grid.submit_keys.is_empty()
+        || world.grid.pauses.first().is_some()
         || !world.grid.vouchers.is_empty()
         || !world.grid.drafts.is_empty();
     assert_eq!(world.grid.next_deadline().is_some(), keeps);

@@ -84,7 +84,7 @@ fn a_price_that_is_no_number_is_refused() {
     absurd.spec.needs.gpus = u16::MAX;
     world.submit(&absurd.clone().limit_s(u32::MAX));
     let mut dear = policy();
-    (dear.prices.minute, dear.prices.rate_permille) = (Micros(i64::MAX), u32::MAX);
+    (dear.prices.minute, dear.rate_permille) = (Micros(i64::MAX), u32::MAX);
     let mut world_of_the_dear = World::with(dear);
     world_of_the_dear.submit(&absurd.clone().limit_s(u32::MAX));
     world_of_the_dear.submit(&absurd.limit_s(u32::MAX).tasks(1));

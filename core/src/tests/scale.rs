@@ -34,7 +34,7 @@ fn a_finish_on_a_full_campus_places_one_task() {
     let effects = one(&mut grid, Input::FromWorker { session, event: ended });
     let leased = |change: &&Change| matches!(change, Change::TaskLeased { .. });
     assert_eq!(effects.changes.iter().filter(leased).count(), 1);
-    assert_eq!(effects.sends.len(), 2, "a start and a confirmation");
+    assert_eq!(effects.sends.len(), 3, "a start, a confirmation, and what was earned");
     let snapshot = grid.snapshot();
     assert_eq!((snapshot.tasks_running, snapshot.tasks_queued), (MACHINES, 99_999));
     assert_eq!(snapshot.waiting.len() as u64, USERS * 10);

@@ -438,7 +438,9 @@ fn a_machine_that_has_left_and_returned_gets_work_again() {
 #[test]
 fn a_machine_that_is_leaving_gets_nothing_more() {
     let mut world = World::new();
-    world.own(1, &worker(2, 2));
+    // One of an older version, which says nothing of its sharing.
+    let old = Machine { shares: None, ..worker(2, 2) };
+    world.own(1, &old);
     world.submit(&job(1, 1));
     world.submit(&job(1, 1));
     world.log.clear();
@@ -449,7 +451,7 @@ fn a_machine_that_is_leaving_gets_nothing_more() {
     world.own(2, &worker(1, 1));
     world.note("it changes its mind");
     world.submit(&job(1, 1));
-    world.join(7, crate::tests::world::join(1, &worker(2, 2), attempts(&["2.0#1"])));
+    world.join(7, crate::tests::world::join(1, &old, attempts(&["2.0#1"])));
     expect![[r#"
         1.0#1 waits again, 3 tries left: the owner took the worker back
         to session 1: stored 1.0#1

@@ -4,13 +4,14 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use campusgrid_protocol::id::{TaskId, UserId, WorkerId};
+use campusgrid_protocol::id::{AttemptId, JobId, TaskId, UserId, WorkerId};
 use campusgrid_protocol::terms::When;
 
 use crate::grid::Grid;
 use crate::input::Intake;
 use crate::job::{After, Job};
-use crate::snapshot::{Shape, admits};
+use crate::market::Stage;
+use crate::snapshot::Shape;
 use crate::worker::{Grant, Link};
 
 /// Tasks that this round has placed, in order.
@@ -22,12 +23,12 @@ pub(super) type Placed = Vec<(TaskId, WorkerId)>;
 pub(super) fn placements(grid: &Grid) -> Placed {
     let mut links = grid.links.clone();
     let mut placed = Placed::new();
+    let mut grants = BTreeMap::<WorkerId, Vec<Grant>>::new();
     let has_room_now = |shape: &Shape| {
         let links = grid.freed.iter().filter_map(|id| Some((id, grid.links.get(id)?)));
-        links.into_iter().any(|(id, link)| {
-            let owner = grid.workers[id].owner;
-            link.free.fits(&shape.needs) && admits((link.isolation, &link.offer), owner, shape)
-        })
+        links
+            .into_iter()
+            .any(|(id, link)| link.free.fits(&shape.needs) && grid.admits(*id, link, shape))
     };
     let blocked = grid.queue.waiting().filter(|shape| grid.queue.is_blocked(shape));
     let mut blocked: BTreeSet<Shape> =
@@ -38,19 +39,19 @@ pub(super) fn placements(grid: &Grid) -> Placed {
     loop {
         let mut firsts = BTreeMap::<UserId, _>::new();
         for job in grid.jobs.values() {
-            let Some(index) = next(grid, job, &placed) else { continue };
-            if !blocked.contains(&Shape::of(job.owner, &job.spec)) {
-                let rank = (Reverse(job.priority), job.submitted_at, job.id);
-                let first = firsts.entry(job.owner).or_insert((rank, index));
-                *first = (*first).min((rank, index));
+            for (shape, index) in next(grid, job, &placed) {
+                if !blocked.contains(&shape) {
+                    let rank = (Reverse(job.priority), job.submitted_at, job.id);
+                    let one = (rank, shape, index);
+                    let first = firsts.entry(job.owner).or_insert_with(|| one.clone());
+                    *first = one.min(first.clone());
+                }
             }
         }
-        let age = |((_, submitted_at, job), _): &((_, _, _), u32)| (*submitted_at, *job);
-        let Some(((_, _, id), index)) = firsts.into_values().min_by_key(age) else {
+        let age = |((_, submitted_at, job), _, _): &((_, _, _), Shape, u32)| (*submitted_at, *job);
+        let Some(((_, _, id), shape, index)) = firsts.into_values().min_by_key(age) else {
             return placed;
         };
-        let job = &grid.jobs[&id];
-        let shape = Shape::of(job.owner, &job.spec);
         let tightness = |(id, link): &(&WorkerId, &mut Link)| {
             let free = &link.free;
             ((free.gpus.len(), free.cpu_millis, free.ram_mib), link.connected_at, **id)
@@ -61,24 +62,44 @@ pub(super) fn placements(grid: &Grid) -> Placed {
             continue;
         };
         let (needs, gpus) = (shape.needs, link.free.choose(&shape.needs));
-        link.free.take(&Grant::new(needs, gpus));
         placed.push((TaskId { job: id, index }, worker));
+        let mut running = grid.occupancy.get(&worker).cloned().unwrap_or_default();
+        let here = grants.entry(worker).or_default();
+        here.push(Grant::new(needs, gpus));
+        for (number, grant) in (0..).zip(here.iter()) {
+            let task = TaskId { job: JobId(u64::MAX), index: 0 };
+            running.insert(AttemptId { task, number }, *grant);
+        }
+        link.free = link.room(&running);
     }
 }
 
-/// The task of a job that is to start next, after what was placed.
-pub(super) fn next(grid: &Grid, job: &Job, placed: &Placed) -> Option<u32> {
+/// The tasks of a job that are to start next, after what was placed: of each shape the first.
+pub(super) fn next(grid: &Grid, job: &Job, placed: &Placed) -> BTreeMap<Shape, u32> {
     let of_job = placed.iter().filter(|(task, _)| task.job == job.id);
     let running = job.leases().count() + of_job.clone().count();
     let is_full = job.terms.at_once.is_some_and(|at_once| running >= at_once as usize);
     let waits_for_all = |after: &After| !after.each && !has_started(grid, *after, None, placed);
-    if job.on_hold || is_full || job.after.iter().any(waits_for_all) {
-        return None;
+    let stage = job.market.as_ref().map(|market| market.stage);
+    let is_open = matches!(stage, Some(Stage::Open { .. }));
+    if job.on_hold || is_full || is_open || job.after.iter().any(waits_for_all) {
+        return BTreeMap::new();
     }
+    let only = match stage {
+        Some(Stage::Awarded(award)) => Some(award.worker),
+        Some(Stage::Open { .. }) | None => None,
+    };
     let placed_of_job: BTreeSet<u32> = of_job.map(|(task, _)| task.index).collect();
     let mut waiting = job.requeued.clone();
     waiting.extend(ready(grid, job, placed));
-    waiting.difference(&placed_of_job).next().copied()
+    let mut firsts = BTreeMap::new();
+    for &index in waiting.difference(&placed_of_job) {
+        let is_new = !job.tasks.contains_key(&index);
+        let but = if is_new { job.but_at_first() } else { job.but(index) };
+        let shape = Shape::of(job.owner, &job.spec, &grid.policy.prices);
+        firsts.entry(Shape { only, but, ..shape }).or_insert(index);
+    }
+    firsts
 }
 
 /// The tasks of a job that never started and whose counterparts have come far enough.
@@ -135,8 +156,9 @@ pub(super) fn is_room(grid: &Grid, id: WorkerId, link: &Link, shape: &Shape) -> 
     silence_ms <= 3 * u64::from(grid.policy.heartbeat_ms)
         && !link.leaving
         && grid.intake == Intake::Open
+        && link.is_open(&grid.workers[&id].rules, grid.now)
         && grid.workers[&id].set_aside.is_none()
-        && admits((link.isolation, &link.offer), grid.workers[&id].owner, shape)
+        && grid.admits(id, link, shape)
         && link.free.fits(&shape.needs)
         && grid.pauses.end(&(id, shape.clone())).is_none()
 }

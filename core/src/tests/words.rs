@@ -44,7 +44,7 @@ fn of_change(change: &Change) -> Option<String> {
             let (from, to) = (of_account(transfer.from), of_account(transfer.to));
             format!("{}: {from} -> {to} {}", transfer.key, transfer.amount)
         }
-        Change::TaskLeased { attempt, worker, gpus, tries_left: _, at: _ } => {
+        Change::TaskLeased { attempt, worker, gpus, .. } => {
             let with = if gpus.is_empty() { String::new() } else { format!(" with GPU {gpus}") };
             format!("{attempt} -> worker-{worker}{with}")
         }
@@ -52,7 +52,7 @@ fn of_change(change: &Change) -> Option<String> {
             format!("job {job} is locked to {}", versions(lock))
         }
         Change::TaskCancelling { attempt } => format!("{attempt} is to stop"),
-        Change::TaskRequeued { attempt, reason, tries_left, losses: _, at: _ } => {
+        Change::TaskRequeued { attempt, reason, tries_left, .. } => {
             format!("{attempt} waits again, {tries_left} tries left: {reason}")
         }
         Change::JobCancelling { job, at: _ } => {
@@ -65,7 +65,8 @@ fn of_change(change: &Change) -> Option<String> {
                 (Verdict::Cancelled, None) => "cancelled".to_owned(),
                 (Verdict::Cancelled, Some(reason)) => format!("cancelled, {reason}"),
             };
-            format!("{} {verdict}; charged {}", end.task, end.charged)
+            let kept = end.kept.map_or_else(String::new, |number| format!(" by attempt {number}"));
+            format!("{} {verdict}{kept}; charged {}", end.task, end.charged)
         }
         Change::UntouchedCancelled { job, tasks, reason: None, at: _ } => {
             format!("{job}.{tasks} cancelled")
@@ -82,6 +83,37 @@ fn of_change(change: &Change) -> Option<String> {
                  {pause_s} s"
             )
         }
+        Change::TaskChecking(check) => format!("{} waits for another's result", check.attempt),
+        Change::CheckpointSaved { attempt, saved, .. } => {
+            format!("{attempt} has saved {} s", saved.run_ms / 1000)
+        }
+        Change::CheckpointDropped { task } => format!("{task} begins anew"),
+        Change::WorkerRulesSet { worker, .. } => format!("worker-{worker} has other rules"),
+        Change::WorkerAskSet { worker, ask, .. } => {
+            let by = if ask.automatic { ", by itself" } else { "" };
+            let ask = if ask.prices.is_some() { "its own price" } else { "the formula" };
+            format!("worker-{worker} asks for {ask}{by}")
+        }
+        Change::BidPlaced { job, worker, bid } => {
+            let by = if bid.automatic { ", by itself" } else { "" };
+            format!("worker-{worker} bids {} on job {job}{by}", bid.price)
+        }
+        Change::BidOver { job, worker, fate, at: _ } => {
+            format!("bid of worker-{worker} on job {job}: {fate:?}")
+        }
+        Change::JobAwarded { job, award, quote, at } => {
+            let by = award.start_by.map_or_else(
+                || "which runs it".to_owned(),
+                |by| format!("within {} s", by.since_ms(*at) / 1000),
+            );
+            let (worker, price) = (award.worker, award.price);
+            format!("job {job} is worker-{worker}'s for {price}, {by}; quote {quote}")
+        }
+        Change::JobReopened { job, market, quote, reason, at: _ } => {
+            let round = market.round;
+            format!("job {job} is open again, round {round}, quote {quote}: {reason}")
+        }
+        Change::UserVerified { user, .. } => format!("{} has an address", name(*user)),
         Change::TaskRoused { task } => format!("{task} waits again"),
         Change::AfterMet { job, after: After { job: other, when, each } } => {
             let whose = if *each { "the tasks of job" } else { "job" };
@@ -142,6 +174,8 @@ fn of_change(change: &Change) -> Option<String> {
         | Change::Account { .. }
         | Change::JobSubmitted(_)
         | Change::SubmitKeyKept { .. }
+        | Change::AttemptPaid { .. }
+        | Change::WorkerRecord { .. }
         | Change::AttemptStarted { .. } => return None,
     })
 }
@@ -154,9 +188,11 @@ fn of_message(message: &ToWorker) -> Option<String> {
         ToWorker::Drop { attempt } => format!("drop {attempt}"),
         ToWorker::Stored { attempt } => format!("stored {attempt}"),
         ToWorker::Closing { reason, comeback: _ } => format!("closing: {reason}"),
-        ToWorker::Start { .. } | ToWorker::Renewed { .. } | ToWorker::Certificate { .. } => {
-            return None;
-        }
+        ToWorker::Rules(_) => "other rules".to_owned(),
+        ToWorker::Start { .. }
+        | ToWorker::Renewed { .. }
+        | ToWorker::Earned { .. }
+        | ToWorker::Certificate { .. } => return None,
     })
 }
 

@@ -9,10 +9,11 @@ use campusgrid_protocol::input::InputFile;
 use campusgrid_protocol::message::ToWorker;
 use campusgrid_protocol::ranges::Ranges;
 use campusgrid_protocol::resource::{Capacity, Gpu, GpuLoad, Isolation, Load, Needs};
+use campusgrid_protocol::rules::{Limits, Phase, Shares};
 use campusgrid_protocol::task::{
     BlobRef, Ended, Outcome, Packages, Program, TaskSpec, Usage, Work,
 };
-use campusgrid_protocol::terms::{Terms, When};
+use campusgrid_protocol::terms::{Sale, Terms, When};
 
 use crate::durable::Durable;
 use crate::effect::{Change, Effects, Reply};
@@ -23,6 +24,7 @@ use crate::input::{
 };
 use crate::job::After;
 use crate::ledger::AccountId;
+use crate::market::{Award, Stage};
 use crate::money::Micros;
 use crate::policy::{Admission, Billing, Policy};
 use crate::pricing::Prices;
@@ -32,7 +34,7 @@ use crate::tests::twin::{is_room, is_undecided, next, placements, ready};
 use crate::tests::words::words;
 use crate::time::Timestamp;
 use crate::user::Role;
-use crate::worker::{Free, Grant, Room};
+use crate::worker::{Grant, Room};
 
 /// The people of the campus, by number from 1.
 pub(super) const USERS: [&str; 3] = ["ada", "bob", "eve"];
@@ -63,12 +65,20 @@ pub(super) struct Machine {
     pub(super) isolation: Isolation,
     pub(super) owner: UserId,
     pub(super) labels: Vec<String>,
+    /// What it says of its sharing; nothing, if it speaks an older version.
+    pub(super) shares: Option<Shares>,
+}
+
+/// Of a machine that takes and runs tasks, whatever it has.
+pub(super) fn open_shares() -> Shares {
+    Shares { phase: Phase::Open, why: String::new(), since_ms: 0, limits: Limits::default() }
 }
 
 pub(super) fn worker(cores: u32, ram_gib: u32) -> Machine {
     let (cpu_millis, ram_mib) = (cores * 1000, ram_gib * 1024);
     let capacity = Capacity { cpu_millis, ram_mib, disk_mib: 10_000, gpus: Vec::new() };
-    Machine { capacity, isolation: Isolation::Full, owner: BOB, labels: Vec::new() }
+    let (isolation, labels, shares) = (Isolation::Full, Vec::new(), Some(open_shares()));
+    Machine { capacity, isolation, owner: BOB, labels, shares }
 }
 
 impl Machine {
@@ -126,6 +136,7 @@ pub(super) fn job(cores: u32, ram_gib: u32) -> Wish {
         lines: None,
         outputs: Vec::new(),
         warn_s: 0,
+        checkpoint_s: 300,
     };
     Wish {
         owner: ADA,
@@ -174,6 +185,18 @@ impl Wish {
 
     pub(super) fn retries(mut self, retries: u8, backoff_s: u32) -> Self {
         (self.terms.retries, self.terms.backoff_s) = (retries, backoff_s);
+        self
+    }
+
+    /// Sold by bids.
+    pub(super) fn sold(mut self, sale: Sale) -> Self {
+        self.terms.sale = sale;
+        self
+    }
+
+    /// Results are the same wherever it runs; checked as a sample, or always.
+    pub(super) fn deterministic(mut self, verify: bool) -> Self {
+        (self.terms.deterministic, self.terms.verify) = (true, verify);
         self
     }
 
@@ -254,8 +277,11 @@ pub(super) fn policy() -> Policy {
             ram_gib: Micros::from_credits(1),
             gpu: Micros::from_credits(10),
             minute: Micros::from_credits(1),
-            rate_permille: 1000,
+            ..Prices::default()
         },
+        rate_permille: 1000,
+        premium: false,
+        verified_grants: false,
         billing: Billing::Actual,
         fee_permille: 0,
         tries: 3,
@@ -301,6 +327,8 @@ pub(super) fn join(number: u8, machine: &Machine, attempts: Vec<AttemptId>) -> J
         isolation_notes: Vec::new(),
         labels: machine.labels.clone(),
         attempts,
+        speed: None,
+        shares: machine.shares.clone(),
     }
 }
 
@@ -541,6 +569,22 @@ impl World {
         self.happen(Input::Tick);
     }
 
+    /// Time passes, and every machine that is connected says each ten seconds what it has.
+    pub(super) fn pass_s(&mut self, seconds: u64) {
+        let steps = std::iter::repeat_n(10, usize::try_from(seconds / 10).unwrap());
+        for step in steps.chain([seconds % 10]) {
+            self.wait_s(step);
+            let none = BTreeMap::new();
+            let running = self.grid.links.iter().map(|(id, link)| {
+                let occupancy = self.grid.occupancy.get(id).unwrap_or(&none);
+                (link.session.0, occupancy.keys().copied().collect())
+            });
+            for (session, attempts) in Vec::from_iter(running) {
+                self.heartbeat(session, attempts);
+            }
+        }
+    }
+
     /// The manager dies and comes back with what is on disk.
     pub(super) fn restart(&mut self) {
         let policy = Arc::clone(&self.grid.policy);
@@ -590,6 +634,55 @@ impl World {
         assert!(!accounts.iter().any(overdrawn), "{accounts:?}");
         let held: Micros = durable.jobs.values().map(crate::job::Job::held).sum();
         assert_eq!(durable.ledger.account(AccountId::Escrow).balance, held, "escrow = open holds");
+        for job in durable.jobs.values() {
+            let quotes = job.quote.checked_times(job.spec.tasks * u32::from(job.terms.runs()));
+            assert!(job.held_of_submitter() <= quotes.unwrap(), "job {} holds too much", job.id);
+            assert!(job.tasks.values().all(|task| task.paid <= job.quote), "paid above the hold");
+        }
+        self.check_markets();
+        self.check_records();
+    }
+
+    /// What is open or accepted is what the grid looks at, and nobody bids on their own.
+    fn check_markets(&self) {
+        let jobs = || self.grid.jobs.values();
+        let open = jobs().filter(|job| job.open_market().is_some()).map(|job| job.id);
+        assert!(self.grid.markets.open().eq(open), "open jobs");
+        let awarded = jobs().filter_map(|job| Some((job.id, job.award()?.worker)));
+        assert!(self.grid.markets.awarded.iter().map(|(&id, &of)| (id, of)).eq(awarded));
+        let ends = jobs().filter(|job| match job.market.as_ref().map(|market| market.stage) {
+            Some(Stage::Open { closes_at }) => closes_at.is_some(),
+            Some(Stage::Awarded(award)) => award.start_by.is_some(),
+            None => false,
+        });
+        let ends: Vec<JobId> = ends.map(|job| job.id).collect();
+        assert!(self.grid.markets.ends.is_of(ends.iter()), "ends of markets");
+        for job in jobs() {
+            let market = job.market.iter();
+            for worker in market.flat_map(|market| market.bids.keys()) {
+                assert_ne!(self.grid.workers[worker].owner, job.owner, "job {}", job.id);
+            }
+            for (attempt, lease) in job.leases() {
+                let award = job.award();
+                assert!(award.is_none_or(|award| award.worker == lease.worker), "{attempt}");
+                assert!(
+                    award
+                        .is_none_or(|award| award.start_by.is_none() == lease.started_at.is_some())
+                );
+            }
+        }
+    }
+
+    /// What machines have earned is what they were paid.
+    fn check_records(&self) {
+        let mut earned = BTreeMap::<WorkerId, Micros>::new();
+        for paid in self.disk.told.values() {
+            *earned.entry(paid.worker).or_default() += paid.earned;
+        }
+        for worker in self.grid.workers.values() {
+            let earned = earned.get(&worker.id).copied().unwrap_or_default();
+            assert_eq!(worker.record.earned_micros, earned.0, "worker-{}", worker.id);
+        }
     }
 
     fn is_operated(&self) -> bool {
@@ -604,6 +697,10 @@ impl World {
                 Change::Transferred(_)
                     | Change::TaskRequeued { .. }
                     | Change::TaskPausing(_)
+                    | Change::TaskChecking(_)
+                    | Change::AttemptPaid { .. }
+                    | Change::JobAwarded { award: Award { start_by: Some(_), .. }, .. }
+                    | Change::JobReopened { .. }
                     | Change::TaskRoused { .. }
                     | Change::AfterMet { .. }
                     | Change::TaskEnded(_)
@@ -643,9 +740,14 @@ impl World {
             for (attempt, lease) in job.leases() {
                 leased.entry(lease.worker).or_default().insert(attempt);
             }
-            let shape = Shape::of(job.owner, &job.spec);
-            let may_start = next(&self.grid, job, &Vec::new()).is_some();
-            assert_eq!(self.grid.queue.has(&shape, job.id), may_start, "job {}", job.id);
+            let (nexts, lineup) = (next(&self.grid, job, &Vec::new()), &self.grid.lineups[&job.id]);
+            let shapes: BTreeSet<&Shape> = lineup.shapes().collect();
+            for shape in &shapes {
+                let may_start = nexts.contains_key(shape);
+                assert_eq!(self.grid.queue.has(shape, job.id), may_start, "job {}", job.id);
+            }
+            assert!(nexts.keys().all(|shape| shapes.contains(shape)), "job {}", job.id);
+            let may_start = !nexts.is_empty();
             let waits = job.open_tasks() as usize > running;
             assert_eq!(self.grid.lineups[&job.id].is_stalled, waits && !may_start);
             assert_eq!(self.grid.lineups[&job.id].running as usize, running);
@@ -693,7 +795,7 @@ impl World {
                     self.afters.get(job).into_iter().flatten().copied().collect();
                 let broken =
                     |index| after.iter().any(|after| self.has_come(*after, index) == Some(false));
-                let is_late = reason.contains("deadline");
+                let is_late = reason.contains("deadline") || reason.contains("bids was at most");
                 assert!(is_late || tasks.numbers().all(broken), "{job}.{tasks}: {reason}");
             }
         }
@@ -725,9 +827,7 @@ impl World {
         for (id, link) in &self.grid.links {
             let empty = BTreeMap::new();
             let occupancy = self.grid.occupancy.get(id).unwrap_or(&empty);
-            let mut free = Free::beside(&link.capacity, occupancy);
-            free.gpus.retain(|gpu| !link.taken.contains(gpu.number));
-            assert_eq!(link.free, free, "room of worker-{id}");
+            assert_eq!(link.free, link.room(occupancy), "room of worker-{id}");
             assert_eq!(self.grid.worker_of_session.get(&link.session), Some(id));
             assert!(self.grid.workers.contains_key(id));
             for shape in self.grid.queue.waiting() {

@@ -50,7 +50,7 @@ pub const ALL: &[Target] = &[
     Target { name: "to_manager", run: messages::to_manager },
     Target { name: "to_worker", run: messages::to_worker },
     Target { name: "uv_lock", run: packages::uv_lock },
-    Target { name: "version_3", run: messages::version_3 },
+    Target { name: "version_4", run: messages::version_4 },
 ];
 
 impl Verdict {

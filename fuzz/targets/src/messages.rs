@@ -4,9 +4,10 @@ use std::fmt::Debug;
 
 use campusgrid_protocol::frame::{decode, encode};
 use campusgrid_protocol::message::{
-    self, BulkToManager, BulkToWorker, Enrol, EnrolAnswer, MESSAGE_MAX_BYTES, ToManager, ToWorker,
+    BulkToManager, BulkToWorker, Enrol, EnrolAnswer, MESSAGE_MAX_BYTES, ToManager, ToWorker,
 };
-use campusgrid_protocol::v3;
+use campusgrid_protocol::task::Ended;
+use campusgrid_protocol::v4;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -40,22 +41,22 @@ pub fn enrolment(bytes: &[u8]) -> Verdict {
     }
 }
 
-/// Of protocol 3, and what it is today; the first byte says which message.
-pub fn version_3(bytes: &[u8]) -> Verdict {
+/// Of protocol 4, and what it is today; the first byte says which message.
+pub fn version_4(bytes: &[u8]) -> Verdict {
     match choice(bytes) {
-        Some((0, payload)) => Verdict::of(round_trip::<v3::BulkToManager>(payload).map(|old| {
-            // Nothing may grow over the limit by being translated.
-            encode(&message::BulkToManager::from(old)).expect("a message that came");
+        Some((0, payload)) => Verdict::of(round_trip::<v4::ToManager>(payload).map(|old| {
+            // An end that an old worker has kept is sent by the one that takes its place.
+            let today = ToManager::from(old);
+            assert!(!format!("{today:?}").is_empty());
         })),
-        Some((1, payload)) => Verdict::of(round_trip::<v3::BulkToWorker>(payload)),
-        Some((2, payload)) => Verdict::of(round_trip::<v3::ToWorker>(payload)),
+        Some((1, payload)) => Verdict::of(round_trip::<v4::Ended>(payload).map(Ended::from)),
+        Some((2, payload)) => Verdict::of(round_trip::<v4::ToWorker>(payload)),
         // What a manager of today says to an old worker.
         Some((_, payload)) => Verdict::of(round_trip::<ToWorker>(payload).map(|today| {
             let is_beyond_it = match &today {
-                ToWorker::Start { attempt, index, spec, .. } => {
-                    spec.needs_4() || *index != attempt.task.index
-                }
-                ToWorker::Welcome { .. }
+                ToWorker::Rules(_) | ToWorker::Earned { .. } => true,
+                ToWorker::Start { .. }
+                | ToWorker::Welcome { .. }
                 | ToWorker::Locked { .. }
                 | ToWorker::Cancel { .. }
                 | ToWorker::Drop { .. }
@@ -64,9 +65,10 @@ pub fn version_3(bytes: &[u8]) -> Verdict {
                 | ToWorker::Closing { .. }
                 | ToWorker::Certificate { .. } => false,
             };
-            let old = v3::ToWorker::from_today(today);
+            let old = v4::ToWorker::from_today(today);
             assert_eq!(old.is_none(), is_beyond_it);
             if let Some(old) = old {
+                // Nothing may grow over the limit by being translated.
                 assert!(encode(&old).is_ok_and(|bytes| bytes.len() <= MESSAGE_MAX_BYTES));
             }
         })),

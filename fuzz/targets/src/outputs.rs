@@ -47,6 +47,7 @@ pub fn run(bytes: &[u8]) -> Verdict {
 fn unpack(stream: &[u8], piece: usize, target: &Path) -> Result<Outputs, EngineError> {
     let limits = Limits {
         cpu_millis: 1000,
+        core_percent: 100,
         ram_mib: 64,
         scratch_mib: 1,
         scratch_files: 10,
@@ -81,6 +82,10 @@ fn part(frame: Frame) -> Option<Part> {
             Event::Hello { .. }
             | Event::Began { .. }
             | Event::Ended { .. }
+            | Event::Frozen
+            | Event::Saving
+            | Event::Saved
+            | Event::Unchanged
             | Event::Done(_)
             | Event::Ready { .. }
             | Event::Failed { .. } => None,
@@ -91,6 +96,10 @@ fn part(frame: Frame) -> Option<Part> {
         | Kind::Kill
         | Kind::Ping
         | Kind::Warn
+        | Kind::Freeze
+        | Kind::Thaw
+        | Kind::Save
+        | Kind::HandBack
         | Kind::Stdout
         | Kind::Stderr => None,
     }

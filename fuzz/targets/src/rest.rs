@@ -10,7 +10,7 @@ use campusgrid_protocol::rest::submit::{Brought, Checked};
 use campusgrid_protocol::rest::{
     self, FieldError, Submit, accounts, arrays, files, notify, workers,
 };
-use campusgrid_protocol::task::{BlobRef, LABEL_4, Packages, Program, TaskSpec, Work};
+use campusgrid_protocol::task::{BlobRef, LABEL_4, Packages, Program, Saved, TaskSpec, Work};
 use campusgrid_protocol::terms::Terms;
 use campusgrid_protocol::text::{
     check_feature, check_image, check_label, check_path, check_pattern, check_user_name,
@@ -117,7 +117,18 @@ fn check_spec(spec: &TaskSpec) {
     let lock: Option<Arc<str>> = is_resolved.then(|| "a".repeat(LOCK_MAX_BYTES).into());
     let spec = Arc::new(spec.clone());
     let attempt = AttemptId { task: TaskId { job: JobId(u64::MAX), index: 1 }, number: u32::MAX };
-    let start = ToWorker::Start { attempt, index: u32::MAX, spec, gpus: vec![u16::MAX; 64], lock };
+    let hash = BlobHash([1; 32]);
+    let manifest = BlobRef { hash, size_bytes: u64::MAX };
+    let start = ToWorker::Start {
+        attempt,
+        index: u32::MAX,
+        spec,
+        gpus: vec![u16::MAX; 64],
+        lock,
+        checkpoint: Some(Saved { manifest, run_ms: u64::MAX }),
+        whose: "a".repeat(64),
+        name: "ß".repeat(64),
+    };
     encode(&start).expect("a job that was taken fits a message");
 }
 

@@ -1,9 +1,11 @@
 //! Blobs as they lie there, and how those go that nothing refers to.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::MutexGuard;
 use std::time::SystemTime;
 
 use campusgrid_protocol::id::BlobHash;
@@ -12,6 +14,9 @@ use super::{BlobError, Blobs, touch, unfinished};
 
 /// Of a blob that may go: the mode says so, so that it is known after a restart as well.
 const CONDEMNED_MODE: u32 = 0o400;
+
+/// Blobs of old checkpoints that are remembered. What is more goes at its time, as all others do.
+const SUPERSEDED_MAX: usize = 200_000;
 
 /// A blob as it lies there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +72,31 @@ impl Blobs {
         list().map_err(|source| BlobError::List { path: path.clone(), source })
     }
 
+    /// Notes of blobs that a checkpoint was made of that another has taken the place of: there are new
+    /// ones every few minutes, and whoever was told that they are here is told so no longer.
+    pub fn supersede(&self, hashes: impl IntoIterator<Item = BlobHash>) {
+        let mut superseded = self.superseded();
+        for hash in hashes {
+            if superseded.len() < SUPERSEDED_MAX {
+                superseded.insert(hash);
+            }
+        }
+    }
+
+    /// Whether that was noted of a blob. Something else may refer to it all the same.
+    pub fn is_superseded(&self, hash: BlobHash) -> bool {
+        self.superseded().contains(&hash)
+    }
+
+    /// Forgets that it was: somebody has use for it.
+    pub(super) fn prize(&self, hash: BlobHash) {
+        self.superseded().remove(&hash);
+    }
+
+    fn superseded(&self) -> MutexGuard<'_, BTreeSet<BlobHash>> {
+        self.superseded.lock().expect("nothing panics while it holds the list")
+    }
+
     /// Notes on a blob that nothing refers to it, so that it can go when that is so for long enough; not
     /// if somebody has touched it since it was found there. Backups under way may refer to it.
     ///
@@ -87,7 +117,11 @@ impl Blobs {
     ///
     /// `Remove`.
     pub fn remove(&self, lying: Lying) -> Result<bool, BlobError> {
-        self.unless_touched(lying, |path| fs::remove_file(path))
+        let is_gone = self.unless_touched(lying, |path| fs::remove_file(path))?;
+        if is_gone {
+            self.prize(lying.hash);
+        }
+        Ok(is_gone)
     }
 
     fn unless_touched(

@@ -187,6 +187,20 @@ fn what_somebody_has_just_found_is_not_removed() {
     std::fs::remove_dir_all(root).unwrap();
 }
 
+#[test]
+fn what_an_old_checkpoint_was_made_of_is_known_until_somebody_wants_it() {
+    let root = scratch("superseded");
+    let blobs = Blobs::open(root.clone(), 0).unwrap();
+    let (one, two) = (blobs.keep(b"one").unwrap(), blobs.keep(b"two").unwrap());
+    blobs.supersede([one.hash, two.hash]);
+    assert!(blobs.is_superseded(one.hash) && blobs.clone().is_superseded(two.hash));
+    assert!(blobs.touch(one) && !blobs.is_superseded(one.hash));
+    let lying = blobs.lying(two.hash.0[0]).unwrap();
+    let of_two = lying.into_iter().find(|lying| lying.hash == two.hash).unwrap();
+    assert!(blobs.remove(of_two).unwrap() && !blobs.is_superseded(two.hash));
+    std::fs::remove_dir_all(root).unwrap();
+}
+
 struct Done<'a>(&'a AtomicBool);
 
 impl Drop for Done<'_> {

@@ -64,6 +64,7 @@ impl Delivery {
         match change {
             Change::TaskRequeued { attempt, .. } => self.live.forget(*attempt),
             Change::TaskPausing(pause) => self.live.forget(pause.attempt),
+            Change::TaskChecking(check) => self.live.forget(check.attempt),
             Change::TaskEnded(end) => {
                 if let Some(result) = &end.attempt {
                     self.live.forget(result.attempt);
@@ -110,7 +111,18 @@ impl Delivery {
             | Change::WorkerApproved { .. }
             | Change::WorkerRenamed { .. }
             | Change::WorkerRemoved { .. }
-            | Change::WorkerSetAside { .. } => {}
+            | Change::WorkerSetAside { .. }
+            | Change::WorkerRulesSet { .. }
+            | Change::WorkerAskSet { .. }
+            | Change::WorkerRecord { .. }
+            | Change::AttemptPaid { .. }
+            | Change::CheckpointSaved { .. }
+            | Change::CheckpointDropped { .. }
+            | Change::BidPlaced { .. }
+            | Change::BidOver { .. }
+            | Change::JobAwarded { .. }
+            | Change::JobReopened { .. }
+            | Change::UserVerified { .. } => {}
         }
     }
 }

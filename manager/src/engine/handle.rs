@@ -1,7 +1,8 @@
 //! How the rest of the daemon speaks to the engine: requests in, replies, snapshots and event
-//! numbers out. Cheap to clone. What is asked about jobs is in `jobs`.
+//! numbers out. Cheap to clone. What is asked about jobs is in `jobs`, about rules and bids in `market`.
 
 mod jobs;
+mod market;
 
 use std::sync::Arc;
 use std::time::Duration;

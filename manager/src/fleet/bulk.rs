@@ -1,6 +1,5 @@
-//! A worker's bulk connection: blobs in, each confirmed when it is on disk, and a job's files out.
+//! A worker's bulk connection: blobs in, each confirmed when it is on disk, and a task's files out.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use campusgrid_core::input::{Intake, Shut};
@@ -13,7 +12,7 @@ use tokio::time::{Instant, timeout};
 use super::budget::Grant;
 use super::check::bad;
 use super::door::{Guest, Member, see_out};
-use super::inputs::Named;
+use super::hand_out::NamedBy;
 use super::pace::Pace;
 use super::strangers::Place;
 use super::wire::Wire;
@@ -34,8 +33,8 @@ pub(super) struct Bulk<'a> {
     place: Place,
     /// Blobs so far, for names of what is being written.
     number: u64,
-    /// What the attempt's job brings, once that was asked for.
-    pub(super) named: Option<Arc<Named>>,
+    /// What the attempt's files are, once those were asked for.
+    pub(super) named: NamedBy,
 }
 
 /// What has become of a blob.
@@ -59,8 +58,7 @@ impl Fleet {
         let end = match member {
             Ok(member) => {
                 let frames = &mut frames;
-                let number = 0;
-                let named = None;
+                let (number, named) = (0, NamedBy::default());
                 Bulk { fleet: self, frames, wire, member, session, place, number, named }
                     .run()
                     .await
@@ -115,10 +113,14 @@ impl Fleet {
         // Everybody's jobs, as an operator sees them; whose it is does not matter here.
         let viewer = Viewer { user: UserId(0), operator: true };
         let job = attempt.task.job;
-        let find = move |reader: &Reader| Ok((reader.job(viewer, job)?, reader.manifest_of(job)?));
+        let find = move |reader: &Reader| {
+            let saved = reader.checkpoint_of(attempt.task)?;
+            Ok((reader.job(viewer, job)?, reader.manifest_of(job)?, saved))
+        };
         let found = self.around.readers.read(find).await.map_err(FleetError::Budget)?;
-        if let (Some(StoredJob { shape: Some(shape), .. }), inputs) = found {
-            let grant = Grant { disk_mib: shape.needs.disk_mib, inputs };
+        if let (Some(StoredJob { spec, .. }), inputs, saved) = found {
+            let checkpoint = saved.map(|saved| saved.manifest);
+            let grant = Grant { disk_mib: spec.needs.disk_mib, inputs, checkpoint };
             self.budgets.grant(worker, attempt, grant);
         }
         Ok(())
@@ -283,7 +285,7 @@ async fn send(
     message: BulkToWorker,
     most: Duration,
 ) -> Result<(), FleetError> {
-    let Some(payload) = wire.bulk_to_worker(message)? else { return Ok(()) };
+    let payload = wire.bulk_to_worker(&message)?;
     let seconds = most.as_secs();
     let sent = timeout(most, frames.send(payload)).await;
     Ok(sent.map_err(|_| FleetError::Silence { seconds })??)

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use campusgrid_core::gpus::GpuSet;
+use campusgrid_core::time::Timestamp;
 use campusgrid_protocol::id::AttemptId;
 use campusgrid_protocol::message::{
     CERTIFICATE_REQUEST_MAX_BYTES, Join, LABELS_MAX, OUTPUTS_MAX, Proof,
 };
-use campusgrid_protocol::resource::{Capacity, Gpu, Load};
+use campusgrid_protocol::resource::{Capacity, Gpu, Load, Speed};
+use campusgrid_protocol::rules::{Limits, Phase, RULE_NAMES_MAX, Shares, Whose};
 use campusgrid_protocol::task::{Content, Ended, Failure, Log, Outcome, WorkerFault};
 use campusgrid_protocol::text::{check_label, check_offer, check_path, check_user_name, is_hidden};
 
@@ -28,8 +30,14 @@ const WORDS_MAX: usize = 64 << 10;
 /// Kept of such a note, once what cannot be seen is out.
 const NOTE_CHARS: usize = 200;
 
+/// The fastest that a machine is believed to be; per core. Thousandths of the reference machine.
+const SPEED_MAX_PERMILLE: u32 = 100_000;
+
+/// Kept of the words about why a machine is not shared.
+const WHY_CHARS: usize = 200;
+
 /// An introduction, of whose notes only what can be read is left.
-pub(super) fn join(join: &mut Join) -> Result<(), FleetError> {
+pub(super) fn join(join: &mut Join, now: Timestamp) -> Result<(), FleetError> {
     check_label(&join.name).map_err(|error| bad(&format!("a worker's name {error}")))?;
     capacity(&join.capacity)?;
     attempts(&join.attempts)?;
@@ -40,6 +48,42 @@ pub(super) fn join(join: &mut Join) -> Result<(), FleetError> {
     count("notes", join.isolation_notes.len(), NOTES_MAX)?;
     for note in &mut join.isolation_notes {
         *note = note.chars().filter(|&c| !is_hidden(c)).take(NOTE_CHARS).collect();
+    }
+    let Speed { core_permille, all_permille } = &mut join.speed;
+    *core_permille = SPEED_MAX_PERMILLE.min(*core_permille);
+    let cores = join.capacity.cpu_millis.div_ceil(1000).max(1);
+    *all_permille = SPEED_MAX_PERMILLE.saturating_mul(cores).min(*all_permille);
+    check_shares(&mut join.shares, now)
+}
+
+/// What a machine says of its sharing, of whose words only what can be read is left.
+pub(super) fn shares(mut shares: Shares, now: Timestamp) -> Result<Shares, FleetError> {
+    check_shares(&mut shares, now)?;
+    Ok(shares)
+}
+
+fn check_shares(shares: &mut Shares, now: Timestamp) -> Result<(), FleetError> {
+    let Shares { phase, why, since_ms, limits } = shares;
+    *why = match phase {
+        Phase::Open => String::new(),
+        Phase::Frozen | Phase::Closed => {
+            why.chars().filter(|&c| !is_hidden(c)).take(WHY_CHARS).collect()
+        }
+    };
+    // Its clock may be wrong, but nothing has begun after now.
+    *since_ms = now.0.min(*since_ms);
+    let Limits { core_percent, whose, kinds, .. } = limits;
+    *core_percent = (*core_percent).clamp(1, 100);
+    kinds.sort_unstable();
+    kinds.dedup();
+    let names = match whose {
+        Whose::Everyone | Whose::Mine => return Ok(()),
+        Whose::Of(names) => names,
+    };
+    // Those of the dashboard and those of the machine's own file together are no more than either's.
+    count("users", names.len(), RULE_NAMES_MAX)?;
+    for name in names {
+        check_user_name(name).map_err(|error| bad(&format!("a user's name {error}")))?;
     }
     Ok(())
 }

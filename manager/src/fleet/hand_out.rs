@@ -1,5 +1,6 @@
-//! A job's files on their way to the machines that run it: from the disk piece by piece, never whole.
+//! A task's files on their way to the machine that runs it: from the disk piece by piece, never whole.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
@@ -25,6 +26,9 @@ const TURN: Duration = Duration::from_secs(30);
 /// Read and sent at once. Bytes.
 const PIECE_BYTES: usize = 128 << 10;
 const _: () = assert!(PIECE_BYTES <= CHUNK_MAX_BYTES);
+
+/// What each manifest of an attempt names.
+pub(super) type NamedBy = BTreeMap<BlobHash, Arc<Named>>;
 
 /// A file that is being read.
 struct Outgoing {
@@ -133,7 +137,8 @@ impl Bulk<'_> {
         }
     }
 
-    /// Whether a blob is the manifest of the attempt's job, or a file that it names.
+    /// Whether a blob is the manifest of the attempt's job or of its checkpoint, or a file that one of
+    /// them names.
     async fn may_have(
         &mut self,
         attempt: AttemptId,
@@ -142,27 +147,32 @@ impl Bulk<'_> {
         if let Err(stop) = self.fleet.runner(&self.member, attempt) {
             return Ok(Err(stop));
         }
-        let refused = || Stop::Refused(format!("job {} brings no such file", attempt.task.job));
-        let Some(manifest) = self.fleet.budgets.inputs(attempt) else {
-            return Ok(Err(refused()));
-        };
-        if blob == manifest {
-            return Ok(Ok(()));
-        }
-        if self.named.is_none() {
-            self.named = match self.fleet.inputs.named(manifest).await {
-                Ok(named) => Some(named),
-                Err(error) => return Ok(Err(self.spoiled(&error))),
+        let manifests = self.fleet.budgets.manifests(attempt).into_iter().flatten();
+        for manifest in manifests {
+            if blob == manifest {
+                return Ok(Ok(()));
+            }
+            let named = match self.named.get(&manifest.hash) {
+                Some(named) => Arc::clone(named),
+                None => match self.fleet.inputs.named(manifest).await {
+                    Ok(named) => named,
+                    Err(error) => return Ok(Err(self.spoiled(&error))),
+                },
             };
+            let is_named = named.has(blob);
+            self.named.insert(manifest.hash, named);
+            if is_named {
+                return Ok(Ok(()));
+            }
         }
-        let is_named = self.named.as_deref().is_some_and(|named: &Named| named.has(blob));
-        Ok(if is_named { Ok(()) } else { Err(refused()) })
+        let reason = format!("job {} brings no such file", attempt.task.job);
+        Ok(Err(Stop::Refused(reason)))
     }
 
     /// What somebody has to look at here; the machine that asked can do nothing about it.
     fn spoiled(&self, error: &(dyn std::error::Error + 'static)) -> Stop {
         if self.fleet.quiet.may_tell() {
-            tracing::error!(error, "a job's file cannot be handed out");
+            tracing::error!(error, "a task's file cannot be handed out");
         }
         Stop::Refused(error.to_string())
     }

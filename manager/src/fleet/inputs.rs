@@ -1,4 +1,5 @@
-//! What the machines that run a job may have of its files: its manifest, and what that names.
+//! What the machines that run a task may have of files: the manifest of its job's and that of its
+//! checkpoint's, and what those name.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -42,11 +43,11 @@ pub(super) struct Named {
 /// Why a manifest cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum InputsError {
-    #[error("the list of this job's files is not here any more, or damaged")]
+    #[error("the list of files is not here any more, or damaged")]
     Missing(#[source] io::Error),
-    #[error("the list of this job's files is damaged")]
+    #[error("the list of files is damaged")]
     Damaged(#[source] ManifestError),
-    #[error("the list of this job's files is damaged: its hash is {found}")]
+    #[error("the list of files is damaged: its hash is {found}")]
     WrongHash { found: BlobHash },
     #[error("the manager is stopping")]
     Stopping,
@@ -83,7 +84,7 @@ impl Inputs {
             return Ok(named);
         }
         let blobs = self.blobs.clone();
-        let read = tokio::task::spawn_blocking(move || read(&blobs, manifest));
+        let read = tokio::task::spawn_blocking(move || Ok(Named::of(&read(&blobs, manifest)?)));
         let named = Arc::new(read.await.map_err(|_| InputsError::Stopping)??);
         self.lock().remember(manifest.hash, Arc::clone(&named));
         Ok(named)
@@ -120,7 +121,12 @@ impl Known {
     }
 }
 
-fn read(blobs: &Blobs, manifest: BlobRef) -> Result<Named, InputsError> {
+/// Reads a manifest from the disk.
+///
+/// # Errors
+///
+/// All of [`InputsError`] but `Stopping`.
+pub(super) fn read(blobs: &Blobs, manifest: BlobRef) -> Result<Manifest, InputsError> {
     let mut bytes = Vec::new();
     let file = File::open(blobs.path(manifest.hash)).map_err(InputsError::Missing)?;
     let most = MANIFEST_MAX_BYTES as u64 + 1;
@@ -129,7 +135,7 @@ fn read(blobs: &Blobs, manifest: BlobRef) -> Result<Named, InputsError> {
     if found != manifest.hash {
         return Err(InputsError::WrongHash { found });
     }
-    Ok(Named::of(&Manifest::decode(&bytes).map_err(InputsError::Damaged)?))
+    Manifest::decode(&bytes).map_err(InputsError::Damaged)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod budget;
 mod bulk;
 mod check;
+mod checkpoint;
 mod code;
 mod crowd;
 mod door;

@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use campusgrid_core::input::{Heartbeat, Joined, WorkerEvent};
+use campusgrid_core::input::{Heartbeat, WorkerEvent};
 use campusgrid_identity::request::ProvenKey;
-use campusgrid_protocol::id::{SessionId, WorkerId};
+use campusgrid_protocol::id::{AttemptId, SessionId, WorkerId};
 use campusgrid_protocol::message::{Comeback, Join, ToManager, ToWorker};
-use campusgrid_protocol::task::{BlobRef, Content, Ended, Outcome, WorkerFault};
+use campusgrid_protocol::task::{BlobRef, Content, Ended, Outcome, Saved, WorkerFault};
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::budget::Grant;
 use super::check::bad;
+use super::checkpoint::CheckpointError;
 use super::door::{Guest, Member, see_out};
 use super::roster::OneOfFew;
 use super::strangers::Place;
@@ -64,8 +65,7 @@ impl Fleet {
         let ToManager::Join(mut join) = wire.to_manager(&first)? else {
             return Err(FleetError::FirstMessage);
         };
-        check::join(&mut join)?;
-        wire.set_label(&mut join.labels);
+        check::join(&mut join, self.around.clock.now())?;
         tracing::info!(session = id.0, worker = %join.name, "a worker has connected");
         let (outbox, mail) = mpsc::channel(OUTBOX);
         self.engine.connected(id, outbox).await.map_err(|_| FleetError::Stopping)?;
@@ -129,7 +129,7 @@ impl Machine {
 
 impl Session<'_> {
     async fn run(mut self, join: Join) -> Result<(), FleetError> {
-        let joined = Joined::from_join(join, self.member.key_hash);
+        let joined = self.wire.joined(join, self.member.key_hash);
         self.fleet.report(self.id, WorkerEvent::Joined(Box::new(joined))).await?;
         let silence = self.silence();
         let mut heard = Instant::now();
@@ -177,7 +177,6 @@ impl Session<'_> {
     }
 
     async fn feed(&mut self, message: ToWorker) -> Result<(), FleetError> {
-        let mut started = None;
         match &message {
             ToWorker::Welcome { worker, .. } => {
                 self.worker = Some(*worker);
@@ -187,10 +186,13 @@ impl Session<'_> {
                     self.place.know();
                 }
             }
-            ToWorker::Start { attempt, spec, .. } => {
-                started = Some(*attempt);
+            ToWorker::Start { attempt, spec, checkpoint, .. } => {
                 if let Some(worker) = self.worker {
-                    let grant = Grant { disk_mib: spec.needs.disk_mib, inputs: spec.inputs };
+                    let grant = Grant {
+                        disk_mib: spec.needs.disk_mib,
+                        inputs: spec.inputs,
+                        checkpoint: checkpoint.map(|saved| saved.manifest),
+                    };
                     self.fleet.budgets.grant(worker, *attempt, grant);
                 }
             }
@@ -201,15 +203,11 @@ impl Session<'_> {
             | ToWorker::Drop { .. }
             | ToWorker::Stored { .. }
             | ToWorker::Renewed { .. }
+            | ToWorker::Rules(_)
+            | ToWorker::Earned { .. }
             | ToWorker::Certificate { .. } => {}
         }
-        let Some(payload) = self.wire.to_worker(message)? else {
-            // The label that such a job requires has not kept it away. Its lease ends by itself.
-            if let Some(attempt) = started {
-                tracing::error!(session = self.id.0, %attempt, "gave a task to too old a worker");
-            }
-            return Ok(());
-        };
+        let Some(payload) = self.wire.to_worker(message)? else { return Ok(()) };
         Ok(self.frames.feed(payload).await?)
     }
 
@@ -267,7 +265,26 @@ impl Session<'_> {
                 }
                 return Ok(());
             }
-            ToManager::Ended(ended) => WorkerEvent::Ended(self.acceptable(ended).await?),
+            ToManager::Checkpoint { attempt, saved } => {
+                if self.fleet.budgets.may_check(attempt, Instant::now()) {
+                    self.take_checkpoint(attempt, saved).await?;
+                } else {
+                    self.pass_over(attempt, &CheckpointError::TooSoon);
+                }
+                return Ok(());
+            }
+            ToManager::Shares(shares) => {
+                let now = self.fleet.around.clock.now();
+                WorkerEvent::Shares(Box::new(check::shares(*shares, now)?))
+            }
+            ToManager::Ended(mut ended) => {
+                if let Some(saved) = ended.checkpoint
+                    && !self.take_checkpoint(ended.attempt, saved).await?
+                {
+                    ended.checkpoint = None;
+                }
+                WorkerEvent::Ended(self.acceptable(ended).await?)
+            }
             ToManager::Renew { request } => return self.renew(&request).await,
             ToManager::Leaving => {
                 tracing::info!(session = self.id.0, "a worker is leaving");
@@ -275,6 +292,35 @@ impl Session<'_> {
             }
         };
         self.fleet.report(self.id, event).await
+    }
+
+    /// Tells the engine of what a task has left to go on from, and whether that is in order. Where it is
+    /// not, what was there before it stays.
+    async fn take_checkpoint(
+        &mut self,
+        attempt: AttemptId,
+        saved: Saved,
+    ) -> Result<bool, FleetError> {
+        if self.fleet.runner(&self.member, attempt).is_err() {
+            return Ok(false); // Over, or another machine's.
+        }
+        let files = match self.fleet.checkpoint(attempt, saved.manifest).await? {
+            Ok(files) => files,
+            Err(error) => {
+                self.pass_over(attempt, &error);
+                return Ok(false);
+            }
+        };
+        let blobs = files.iter().map(|file| file.blob.hash).chain([saved.manifest.hash]);
+        let forgotten = self.fleet.budgets.replace_checkpoint(attempt, blobs.collect());
+        self.fleet.around.blobs.supersede(forgotten);
+        self.fleet.report(self.id, WorkerEvent::Checkpoint { attempt, saved, files }).await?;
+        Ok(true)
+    }
+
+    fn pass_over(&self, attempt: AttemptId, error: &CheckpointError) {
+        let error: &dyn std::error::Error = error;
+        tracing::debug!(session = self.id.0, %attempt, error, "passed over a checkpoint");
     }
 
     /// A result that cannot be stored counts as the worker's fault: turned away, it would come back

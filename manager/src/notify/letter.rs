@@ -12,7 +12,7 @@ use crate::web::PublicUrl;
 const LINES_MAX: usize = 50;
 
 /// A mail's subject and text.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Letter {
     pub(super) subject: String,
     pub(super) text: String,
@@ -100,6 +100,26 @@ fn about_many(notices: &[StoredNotice], home: Option<&PublicUrl>) -> Letter {
 const FOOT: &str = "\n-- \nCampusGrid writes to you because a job of the account with this address\n\
                     asked for it. If that account is not yours, tell whoever runs this grid.\n";
 
+/// A mail with the link by which somebody shows that an address is theirs.
+pub(super) fn of_link(name: &str, token: &str, home: Option<&PublicUrl>) -> Letter {
+    let what_to_do = match home {
+        Some(home) => format!("open this within 24 hours:\n\n{home}/verify?token={token}\n"),
+        None => format!(
+            "open the page /verify of the dashboard within 24 hours, and enter:\n\n{token}\n"
+        ),
+    };
+    Letter {
+        subject: "Is this address yours?".to_owned(),
+        text: format!(
+            "The account {name} of a CampusGrid was opened with this address. To show that it is\n\
+             yours, {what_to_do}{LINK_FOOT}"
+        ),
+    }
+}
+
+const LINK_FOOT: &str = "\n-- \nIf you know nothing of such an account, do nothing: the link is good for\n\
+                         nothing else.\n";
+
 /// Whoever has named a job may have meant a header, or to hide something from its reader.
 fn name(notice: &StoredNotice) -> String {
     notice.name.chars().filter(|c| !is_hidden(*c) && !c.is_control()).take(100).collect()
@@ -135,7 +155,7 @@ pub(super) mod tests {
     use campusgrid_protocol::id::{JobId, UserId};
     use expect_test::{Expect, expect};
 
-    use super::{body, letter};
+    use super::{Letter, body, letter, of_link};
     use crate::store::read::{Channel, StoredNotice};
 
     pub(in crate::notify) fn notice(kind: NoticeKind, tasks: u32, failed: u32) -> StoredNotice {
@@ -202,6 +222,16 @@ pub(super) mod tests {
             asked for it. If that account is not yours, tell whoever runs this grid.
         "#]],
         );
+    }
+
+    #[test]
+    fn a_link_stands_alone_on_its_line() {
+        let Letter { subject, text } =
+            of_link("ada", "00ff", Some(&"https://grid.campus".parse().unwrap()));
+        assert_eq!(subject, "Is this address yours?");
+        assert!(text.lines().any(|line| line == "https://grid.campus/verify?token=00ff"), "{text}");
+        let Letter { text, .. } = of_link("ada", "00ff", None);
+        assert!(text.lines().any(|line| line == "00ff") && text.contains("/verify"), "{text}");
     }
 
     #[test]

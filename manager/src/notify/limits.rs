@@ -1,6 +1,7 @@
 //! How much one may get, or cause, within an hour.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use campusgrid_core::time::Timestamp;
 
@@ -47,6 +48,36 @@ impl<K: Ord> Hourly<K> {
         }
         hour.count += 1;
         Ok(())
+    }
+}
+
+/// How many mails may be sent, to one address and to all together: addresses are not confirmed, and
+/// nobody is to send the campus to strangers. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Quota(Arc<Mutex<Mails>>);
+
+#[derive(Debug)]
+struct Mails {
+    /// By address: several accounts may have the same.
+    to_one: Hourly<String>,
+    to_all: Hourly<()>,
+}
+
+impl Quota {
+    pub(super) fn new(to_one: u32, to_all: u32) -> Self {
+        let mails = Mails { to_one: Hourly::new(to_one), to_all: Hourly::new(to_all) };
+        Self(Arc::new(Mutex::new(mails)))
+    }
+
+    /// Counts one more.
+    ///
+    /// # Errors
+    ///
+    /// As [`Hourly::take`].
+    pub(super) fn take(&self, address: &str, now: Timestamp) -> Result<(), Timestamp> {
+        let mut mails = self.0.lock().expect("nothing panics while it counts mails");
+        mails.to_one.take(address.to_lowercase(), now)?;
+        mails.to_all.take((), now)
     }
 }
 

@@ -1,9 +1,10 @@
-//! Tells people what has become of their jobs, by mail and by webhook: reads what is due from the
-//! outbox on disk, delivers it, and says what has become of it. What is delivered and not yet noted
+//! Tells people what has become of their jobs, by mail and by webhook, and sends the links by which they
+//! show that an address is theirs. Reads what is due of jobs from the outbox on disk, delivers it, and says what has become of it. What is delivered and not yet noted
 //! when the manager dies is delivered again, under the same name.
 
 mod letter;
 mod limits;
+mod links;
 mod mail;
 mod round;
 pub mod settings;
@@ -23,7 +24,9 @@ use crate::engine::handle::{AskError, EngineHandle};
 use crate::readers::Readers;
 use crate::store::StoreError;
 use crate::web::PublicUrl;
-use limits::Hourly;
+use limits::{Hourly, Quota};
+use links::Courier;
+pub use links::{Claim, LinkError, Links, identity};
 pub use mail::NoPostman;
 use mail::Postman;
 use round::Rest;
@@ -83,10 +86,9 @@ pub struct Notifier {
     webhooks: Webhooks,
     /// Before a second try. Milliseconds.
     retry_ms: u64,
-    /// Mails, by address: several accounts may have the same.
-    mails: Hourly<String>,
-    /// All mails: addresses are not confirmed, and nobody is to send the campus to strangers.
-    all_mails: Hourly<()>,
+    mails: Quota,
+    /// Of links, and who takes them to people; none where no mail is sent.
+    links: Option<(Links, Courier)>,
     /// Webhooks, by user.
     posts: Hourly<UserId>,
 }
@@ -98,24 +100,43 @@ impl Notifier {
     ///
     /// Both of [`NotifyError`].
     pub fn new(config: &Config, around: Surroundings) -> Result<Self, NotifyError> {
+        let postman = config.mail.as_ref().map(Postman::new).transpose()?;
+        let retry_ms = u64::from(config.retry_s) * 1000;
+        let mails = Quota::new(config.mails_per_hour, config.all_mails_per_hour);
+        let links = postman.clone().map(|postman| {
+            Links::new(postman, mails.clone(), around.home.clone(), (around.clock, retry_ms))
+        });
         Ok(Self {
             around,
-            postman: config.mail.as_ref().map(Postman::new).transpose()?,
+            postman,
             webhooks: Webhooks::new(config.reach())?,
-            retry_ms: u64::from(config.retry_s) * 1000,
-            mails: Hourly::new(config.mails_per_hour),
-            all_mails: Hourly::new(config.all_mails_per_hour),
+            retry_ms,
+            mails,
+            links,
             posts: Hourly::new(config.webhooks_per_hour),
         })
+    }
+
+    /// The links by which people show that an address is theirs; none where no mail is sent.
+    pub fn links(&self) -> Option<Links> {
+        self.links.as_ref().map(|(links, _)| links.clone())
     }
 
     /// Delivers what is due, whenever something is, until `shutdown`. What is on its way then is
     /// delivered again after the next start.
     pub async fn run(mut self, shutdown: CancellationToken) {
+        let mut courier = self.links.take().map(|(_, courier)| courier);
+        let links = async {
+            match &mut courier {
+                Some(courier) => courier.run().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             () = shutdown.cancelled() => {}
             () = self.deliver() => {}
+            () = links => {}
         }
     }
 

@@ -93,8 +93,7 @@ impl Notifier {
         }
         let mut deliveries = Vec::new();
         for (address, notices) in mails {
-            let room = self.mails.take(address.to_lowercase(), now);
-            match room.and_then(|()| self.all_mails.take((), now)) {
+            match self.mails.take(&address, now) {
                 Ok(()) => deliveries.push(Delivery::Mail { address, notices }),
                 Err(until) => {
                     settled.extend(notices.iter().map(|it| (it.id, too_many(it, until))));

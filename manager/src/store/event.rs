@@ -1,6 +1,8 @@
 //! The rows of the event table: what viewers are told of a change, and what an operator can look up
 //! later. Tasks are named by their indices.
 
+mod market;
+
 use campusgrid_core::effect::{Change, Verdict};
 use campusgrid_core::input::NoticeFate;
 use campusgrid_core::time::Timestamp;
@@ -38,6 +40,8 @@ pub(super) enum TaskKind {
     Started,
     Requeued,
     Pausing,
+    Checking,
+    Saved,
     Ended,
 }
 
@@ -64,6 +68,8 @@ impl TaskKind {
             Self::Started => "attempt.started",
             Self::Requeued => "task.requeued",
             Self::Pausing => "task.pausing",
+            Self::Checking => "task.checking",
+            Self::Saved => "task.saved",
             Self::Ended => "task.ended",
         }
     }
@@ -75,6 +81,8 @@ impl TaskKind {
             Self::Started => "started",
             Self::Requeued => "given back by workers",
             Self::Pausing => "failed, to be run again",
+            Self::Checking => "to be compared with other machines' results",
+            Self::Saved => "saved as far as they have come",
             Self::Ended => "ended",
         }
     }
@@ -118,6 +126,8 @@ impl Told {
             | Change::AttemptStarted { .. }
             | Change::TaskRequeued { .. }
             | Change::TaskPausing(_)
+            | Change::TaskChecking(_)
+            | Change::CheckpointSaved { .. }
             | Change::TaskEnded(_) => of_task(change),
             Change::JobSubmitted(_)
             | Change::JobLocked { .. }
@@ -129,9 +139,16 @@ impl Told {
             | Change::JobEmptied { .. }
             | Change::Drafted { .. }
             | Change::DraftChanged { .. } => of_job(change),
+            Change::BidPlaced { .. }
+            | Change::BidOver { .. }
+            | Change::JobAwarded { .. }
+            | Change::JobReopened { .. } => market::of(change),
             Change::WorkerApproved { .. }
             | Change::WorkerRemoved { .. }
             | Change::WorkerSetAside { .. }
+            | Change::WorkerRulesSet { .. }
+            | Change::WorkerAskSet { .. }
+            | Change::UserVerified { .. }
             | Change::UserRegistered { .. }
             | Change::RoleSet { .. }
             | Change::PasswordChanged { .. }
@@ -158,6 +175,9 @@ impl Told {
             | Change::TaskRoused { .. }
             | Change::AfterMet { .. }
             | Change::NoticeDue { .. }
+            | Change::CheckpointDropped { .. }
+            | Change::AttemptPaid { .. }
+            | Change::WorkerRecord { .. }
             | Change::WorkerRenamed { .. } => Self::Nothing,
         }
     }
@@ -180,6 +200,14 @@ fn of_task(change: &Change) -> Told {
         Change::TaskPausing(pause) => {
             let words = format!(" failed, and is to be run again: {}", pause.reason);
             about(&pause.at, pause.attempt.task, TaskKind::Pausing, words)
+        }
+        Change::TaskChecking(check) => {
+            let words = " is to be compared with another machine's result".to_owned();
+            about(&check.at, check.attempt.task, TaskKind::Checking, words)
+        }
+        Change::CheckpointSaved { attempt, saved, at, .. } => {
+            let words = format!(" saved after {} s of running", saved.run_ms / 1000);
+            about(at, attempt.task, TaskKind::Saved, words)
         }
         Change::TaskEnded(end) => {
             let words = match (&end.verdict, &end.reason) {
@@ -265,6 +293,23 @@ fn of_grid(change: &Change) -> Told {
         Change::WorkerSetAside { worker, reason: None, at } => {
             event(at, "worker.released", format!("worker {worker} takes tasks again"))
         }
+        Change::WorkerRulesSet { worker, rules, at } => {
+            event(at, "worker.rules", format!("worker {worker} {}", market::shared(rules)))
+        }
+        Change::WorkerAskSet { worker, ask, at } => {
+            let price = if ask.prices.is_some() {
+                "has a price of its own"
+            } else {
+                "has no price of its own"
+            };
+            let bids = if ask.automatic { "bids by itself" } else { "bids by hand only" };
+            event(at, "worker.ask", format!("worker {worker} {price} and {bids} now"))
+        }
+        Change::UserVerified { user, at, .. } => event(
+            at,
+            "user.verified",
+            format!("user {user} has shown that their address is theirs"),
+        ),
         Change::UserRegistered { user, at, .. } => {
             event(at, "user.registered", format!("{} registered", user.name))
         }
@@ -316,9 +361,11 @@ mod tests {
     use campusgrid_protocol::ranges::Ranges;
 
     use super::{Numbering, TaskKind};
+    use crate::store::numbering::Priced;
 
     fn words(indices: &str, positions: &str) -> String {
-        let numbering = Numbering::new(1, &indices.parse().unwrap());
+        let needs = Priced { cpu_millis: 1000, gpus: 0 };
+        let numbering = Numbering::new(1, needs, &indices.parse().unwrap());
         let positions: Ranges = positions.parse().unwrap();
         TaskKind::Started.of_crowd(JobId(1), &positions, Timestamp(0), &numbering).message
     }

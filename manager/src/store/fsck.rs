@@ -3,6 +3,7 @@
 
 pub(super) mod holds;
 pub(super) mod jobs;
+pub(super) mod market;
 
 use std::path::Path;
 
@@ -28,7 +29,9 @@ statements! {
         WHERE balance <> moved";
     ESCROW = "SELECT 'escrow has ' || escrow || ', the open holds sum to ' || held
         FROM (SELECT coalesce((SELECT balance FROM account WHERE id = 2), 0) AS escrow,
-            (SELECT coalesce(sum(quote * open_runs), 0) FROM job) AS held)
+            (SELECT coalesce(sum(quote * open_runs - paid), 0) FROM job)
+                + (SELECT coalesce(sum(audit), 0) FROM task INDEXED BY task_open
+                    WHERE ended_at IS NULL) AS held)
         WHERE escrow <> held";
     EARNED = "SELECT 'account ' || id || ' has earned ' || earned || ', its payments say ' || paid
         FROM (SELECT id, earned, coalesce((SELECT sum(amount) FROM transfer
@@ -38,6 +41,20 @@ statements! {
         FROM (SELECT id, spent, coalesce((SELECT sum(charged) FROM job
                 WHERE job.owner = account.id - 1000), 0) AS charged FROM account)
         WHERE spent <> charged";
+    PAYMENTS = "SELECT 'attempt ' || attempt.job || '.' || idx || '#' || number || ' has earned ' || earned
+            || ', its payment says ' || coalesce(transfer.amount, 0)
+        FROM attempt LEFT JOIN transfer ON transfer.id = pay
+        WHERE earned <> coalesce(transfer.amount, 0) OR (pay IS NOT NULL AND transfer.key
+            <> 'pay:' || attempt.job || '.' || idx || ':' || number)";
+    EARNINGS = "SELECT 'worker ' || id || ' has earned ' || earned || ', hour by hour ' || by_hour
+            || ', its attempts say ' || paid
+        FROM (SELECT worker.id, worker.earned, worker.removed_at,
+                coalesce((SELECT sum(micros) FROM earning WHERE earning.worker = worker.id), 0)
+                    AS by_hour,
+                coalesce((SELECT sum(attempt.earned) FROM attempt WHERE attempt.worker = worker.id), 0)
+                    AS paid
+            FROM worker)
+        WHERE by_hour <> paid OR (earned <> paid AND removed_at IS NULL)";
     GUARDS = "SELECT 'the guard ' || name || ' of the ledger is gone: its rows could be changed'
         FROM (SELECT 'transfer_never_changes' AS name, 'UPDATE' AS what
             UNION SELECT 'transfer_never_goes', 'DELETE') AS guard
@@ -54,8 +71,20 @@ statements! {
             FROM log WHERE hash IS NOT NULL
         UNION ALL SELECT hash, size, 'file ' || path || ' of job ' || job FROM file
         UNION ALL SELECT manifest, manifest_size, 'the list of files of job ' || id
-            FROM job WHERE manifest IS NOT NULL";
+            FROM job WHERE manifest IS NOT NULL
+        UNION ALL SELECT checkpoint, checkpoint_size, 'the checkpoint of task ' || job || '.' || idx
+            FROM task WHERE checkpoint IS NOT NULL
+        UNION ALL SELECT hash, size, 'file ' || path || ' of the checkpoint of task ' || job || '.' || idx
+            FROM checkpoint_file
+        UNION ALL SELECT hash, size, 'output ' || path || ' of attempt ' || job || '.' || idx || '#'
+            || attempt FROM vote_output";
     // Of a database that an older manager has left: a backup of it, or before it is updated.
+    BLOBS_BEFORE_5 = "SELECT hash, size, 'output ' || path || ' of task ' || job || '.' || idx FROM output
+        UNION ALL SELECT hash, size, stream || ' of attempt ' || job || '.' || idx || '#' || attempt
+            FROM log WHERE hash IS NOT NULL
+        UNION ALL SELECT hash, size, 'file ' || path || ' of job ' || job FROM file
+        UNION ALL SELECT manifest, manifest_size, 'the list of files of job ' || id
+            FROM job WHERE manifest IS NOT NULL";
     BLOBS_BEFORE_4 = "SELECT hash, size, 'output ' || path || ' of task ' || job || '.' || idx
             FROM output
         UNION ALL SELECT hash, size, stream || ' of task ' || job || '.' || idx FROM log
@@ -66,7 +95,8 @@ statements! {
 }
 
 /// The invariants about money that are one query each.
-const INVARIANTS: &[&str] = &[BALANCES, ACCOUNTS, ESCROW, EARNED, SPENT, GUARDS, FOREIGN_KEYS];
+const INVARIANTS: &[&str] =
+    &[BALANCES, ACCOUNTS, ESCROW, EARNED, SPENT, PAYMENTS, EARNINGS, GUARDS, FOREIGN_KEYS];
 
 /// Findings of one kind that are told; more of it says nothing new.
 const TOLD_MAX: usize = 20;
@@ -129,7 +159,11 @@ pub fn referred_blobs(path: &Path) -> Result<Vec<ReferredBlob>, StoreError> {
     let connection = open_reader(path)?;
     let read = || {
         let version: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        let sql = if version < 4 { BLOBS_BEFORE_4 } else { BLOBS };
+        let sql = match version {
+            0..4 => BLOBS_BEFORE_4,
+            4 => BLOBS_BEFORE_5,
+            _ => BLOBS,
+        };
         let mut statement = connection.prepare(sql)?;
         statement.query_map([], referred_blob)?.collect::<Result<Vec<_>, _>>()
     };
@@ -156,7 +190,7 @@ fn check(connection: &Connection) -> Result<Findings, StoreError> {
     let run = || {
         let mut findings = Findings::default();
         connection.execute_batch("BEGIN")?;
-        for sql in INVARIANTS.iter().chain(jobs::INVARIANTS) {
+        for sql in INVARIANTS.iter().chain(jobs::INVARIANTS).chain(market::INVARIANTS) {
             tell(connection, sql, [], &mut findings.broken)?;
         }
         holds::check(connection, &mut findings.broken)?;

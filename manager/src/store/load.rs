@@ -1,11 +1,11 @@
-//! Loads what recovery needs: everything that is in memory as well, and nothing that has ended.
+//! Loads what recovery needs: everything that is in memory as well, and nothing that has ended. Jobs
+//! are in `load_jobs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use campusgrid_core::draft::Draft;
 use campusgrid_core::durable::{Durable, SubmitKey};
-use campusgrid_core::job::{After, EndedTasks, Job, Lease, Task, TaskState};
 use campusgrid_core::ledger::{Account, AccountId, ChainHash, Ledger};
 use campusgrid_core::money::Micros;
 use campusgrid_core::time::Timestamp;
@@ -13,33 +13,18 @@ use campusgrid_core::user::{Role, User};
 use campusgrid_core::voucher::{Purpose, Voucher};
 use campusgrid_core::worker::Worker;
 use campusgrid_protocol::id::{JobId, UserId, VoucherId, WorkerId};
-use campusgrid_protocol::ranges::Ranges;
-use campusgrid_protocol::task::TaskSpec;
-use campusgrid_protocol::terms::When;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::progress::{Run, positions};
-use super::{Store, StoreError, statements};
+use super::load_market::{Parsed, nonsense};
+use super::{Store, StoreError, load_jobs, load_market, statements};
 
 statements! {
     USERS = "SELECT id, name, role FROM user ORDER BY id";
-    WORKERS = "SELECT id, key_hash, name, owner, set_aside FROM worker
+    WORKERS = "SELECT id, key_hash, name, owner, set_aside, rules, ask, bids_by_itself, delivered,
+            handed_back, lost, bids_failed, valid, invalid, valid_in_row, earned
+        FROM worker
         WHERE removed_at IS NULL ORDER BY id";
-    JOBS = "SELECT job.id, job.owner, job.name, job_spec.spec, job_spec.terms, job.quote,
-            job.submitted_at, job.priority, job.on_hold, job_spec.lock, job.cancelling
-        FROM job JOIN job_spec ON job_spec.job = job.id WHERE job.state IN ('queued', 'running')";
-    PROGRESS = "SELECT progress.job, progress.chunk, progress.states
-        FROM job JOIN progress ON progress.job = job.id WHERE job.state IN ('queued', 'running')";
-    WAITS = "SELECT waits_for.job, waits_for.other, waits_for.condition, waits_for.each
-        FROM job JOIN waits_for ON waits_for.job = job.id WHERE job.state IN ('queued', 'running')
-        ORDER BY waits_for.job, waits_for.place";
-    TASKS = "SELECT task.job, task.idx, task.attempts, task.tries_left, task.state,
-            attempt.worker, attempt.leased_at, attempt.started_at, attempt.cancelling,
-            attempt.gpus, task.losses, task.runs_left, task.paused_until
-        FROM job JOIN task INDEXED BY task_open ON task.job = job.id
-        JOIN attempt ON attempt.job = task.job AND attempt.idx = task.idx
-            AND attempt.number = task.attempts
-        WHERE job.state IN ('queued', 'running') AND task.ended_at IS NULL";
+    IDENTITIES = "SELECT hash FROM identity";
     DRAFTS = "SELECT job.id, job.owner, job.name, job.submitted_at, draft.touched_at, draft.revision
         FROM draft JOIN job ON job.id = draft.job";
     DRAFT_FILES = "SELECT file.job, file.path, file.size FROM draft JOIN file ON file.job = draft.job";
@@ -69,7 +54,7 @@ impl Store {
     /// `Load`, and `Nonsense` for a row that no version of this program writes.
     pub fn load(&self) -> Result<Durable, StoreError> {
         let connection = &self.connection;
-        let jobs = jobs(connection)?;
+        let jobs = load_jobs::jobs(connection)?;
         let (transfers, head) = connection
             .query_row(CHAIN_END, [], |row| Ok((row.get(0)?, row.get::<_, ChainHash>(1)?)))
             .optional()
@@ -82,6 +67,7 @@ impl Store {
             drafts: drafts(connection)?,
             submit_keys: rows(connection, SUBMIT_KEYS, submit_key)?,
             vouchers: rows(connection, VOUCHERS, voucher)?,
+            identities: identities(connection)?,
             ledger: Ledger::from_books(rows(connection, ACCOUNTS, account)?, transfers, head),
             last_job: JobId(number(connection, LAST_JOB)?),
             last_worker: WorkerId(number(connection, LAST_WORKER)?),
@@ -90,46 +76,13 @@ impl Store {
     }
 }
 
-/// Jobs that have not ended, each with what has become of its tasks and what it waits for.
-fn jobs(connection: &Connection) -> Result<BTreeMap<JobId, Job>, StoreError> {
-    let mut jobs: BTreeMap<JobId, Job> = rows(connection, JOBS, job)?;
-    let of = |jobs: &mut BTreeMap<JobId, Job>, id: u64, add: &mut dyn FnMut(&mut Job)| {
-        add(jobs.get_mut(&JobId(id)).expect("the query joins the same jobs"));
-    };
-    each(connection, PROGRESS, |row| {
-        let (chunk, states): (u32, String) = (row.get(1)?, row.get(2)?);
-        of(&mut jobs, row.get(0)?, &mut |job| {
-            let positions = positions(chunk, job.spec.tasks);
-            job.untouched.remove_range(positions.start, positions.end.saturating_sub(1));
-            for run in Run::of(chunk, states.as_bytes()) {
-                run.sort_into(&mut job.untouched, &mut job.ended);
-            }
-        });
+fn identities(connection: &Connection) -> Result<BTreeSet<[u8; 32]>, StoreError> {
+    let mut identities = BTreeSet::new();
+    each(connection, IDENTITIES, |row| {
+        identities.insert(row.get(0)?);
         Ok(Ok(()))
     })?;
-    each(connection, WAITS, |row| {
-        let text: String = row.get(2)?;
-        let Some(when) = parse_condition(&text) else {
-            return nonsense("waits_for", "condition", text);
-        };
-        let after = After { job: JobId(row.get(1)?), when, each: row.get(3)? };
-        of(&mut jobs, row.get(0)?, &mut |job| job.after.push(after));
-        Ok(Ok(()))
-    })?;
-    each(connection, TASKS, |row| {
-        let ((id, index), task) = match task(row)? {
-            Ok(found) => found,
-            Err(error) => return Ok(Err(error)),
-        };
-        of(&mut jobs, id, &mut |job| {
-            if task.state == TaskState::Queued {
-                job.requeued.insert(index);
-            }
-            job.tasks.insert(index, task);
-        });
-        Ok(Ok(()))
-    })?;
-    Ok(jobs)
+    Ok(identities)
 }
 
 fn drafts(connection: &Connection) -> Result<BTreeMap<JobId, Draft>, StoreError> {
@@ -142,10 +95,7 @@ fn drafts(connection: &Connection) -> Result<BTreeMap<JobId, Draft>, StoreError>
     Ok(drafts)
 }
 
-/// What a row is, or the column of it that makes no sense.
-type Parsed<T> = rusqlite::Result<Result<T, StoreError>>;
-
-fn rows<K: Ord, V>(
+pub(super) fn rows<K: Ord, V>(
     connection: &Connection,
     sql: &str,
     parse: impl Fn(&Row<'_>) -> Parsed<(K, V)>,
@@ -157,7 +107,7 @@ fn rows<K: Ord, V>(
 }
 
 /// Does something for every row, in their order.
-fn each(
+pub(super) fn each(
     connection: &Connection,
     sql: &str,
     mut take: impl FnMut(&Row<'_>) -> Parsed<()>,
@@ -173,10 +123,6 @@ fn each(
 
 fn number(connection: &Connection, sql: &str) -> Result<u64, StoreError> {
     connection.query_row(sql, [], |row| row.get(0)).map_err(|source| StoreError::Load { source })
-}
-
-fn nonsense<T>(table: &'static str, column: &'static str, value: String) -> Parsed<T> {
-    Ok(Err(StoreError::Nonsense { table, column, value }))
 }
 
 pub(super) fn parse_role(text: &str) -> Option<Role> {
@@ -198,36 +144,23 @@ fn worker(row: &Row<'_>) -> Parsed<(WorkerId, Worker)> {
     let id = WorkerId(row.get(0)?);
     let owner = UserId(row.get(3)?);
     let set_aside = row.get::<_, Option<String>>(4)?.map(Arc::from);
-    Ok(Ok((id, Worker { id, key_hash: row.get(1)?, name: row.get(2)?, owner, set_aside })))
-}
-
-fn job(row: &Row<'_>) -> Parsed<(JobId, Job)> {
-    let text: String = row.get(3)?;
-    let Ok(spec) = serde_json::from_str::<TaskSpec>(&text) else {
-        return nonsense("job_spec", "spec", text);
+    let text: String = row.get(5)?;
+    let Ok(rules) = serde_json::from_str(&text) else { return nonsense("worker", "rules", text) };
+    let ask = match load_market::ask(row, 6)? {
+        Ok(ask) => ask,
+        Err(error) => return Ok(Err(error)),
     };
-    let text: String = row.get(4)?;
-    let Ok(terms) = serde_json::from_str(&text) else { return nonsense("job_spec", "terms", text) };
-    let id = JobId(row.get(0)?);
-    let job = Job {
+    let worker = Worker {
         id,
-        owner: UserId(row.get(1)?),
+        key_hash: row.get(1)?,
         name: row.get(2)?,
-        terms: Arc::new(terms),
-        quote: Micros(row.get(5)?),
-        submitted_at: Timestamp(row.get(6)?),
-        priority: row.get(7)?,
-        on_hold: row.get(8)?,
-        after: Vec::new(),
-        untouched: Ranges::below(spec.tasks),
-        spec: Arc::new(spec),
-        tasks: BTreeMap::new(),
-        requeued: BTreeSet::new(),
-        ended: EndedTasks::default(),
-        lock: row.get::<_, Option<String>>(9)?.map(Arc::from),
-        cancelling: row.get(10)?,
+        owner,
+        set_aside,
+        rules: Arc::new(rules),
+        ask,
+        record: load_market::record(row, 8)?,
     };
-    Ok(Ok((id, job)))
+    Ok(Ok((id, worker)))
 }
 
 fn draft(row: &Row<'_>) -> Parsed<(JobId, Draft)> {
@@ -242,41 +175,6 @@ fn draft(row: &Row<'_>) -> Parsed<(JobId, Draft)> {
         files: BTreeMap::new(),
     };
     Ok(Ok((id, draft)))
-}
-
-pub(super) fn parse_condition(text: &str) -> Option<When> {
-    match text {
-        "started" => Some(When::Started),
-        "ok" => Some(When::Ok),
-        "any" => Some(When::Any),
-        "failed" => Some(When::Failed),
-        _ => None,
-    }
-}
-
-fn task(row: &Row<'_>) -> Parsed<((u64, u32), Task)> {
-    let text: String = row.get(4)?;
-    let state = match text.as_str() {
-        "queued" => TaskState::Queued,
-        "pausing" => TaskState::Pausing { until: Timestamp(row.get(12)?) },
-        "leased" => {
-            let gpus: String = row.get(9)?;
-            let Ok(gpus) = gpus.parse() else { return nonsense("attempt", "gpus", gpus) };
-            TaskState::Leased(Lease {
-                worker: WorkerId(row.get(5)?),
-                leased_at: Timestamp(row.get(6)?),
-                started_at: row.get::<_, Option<u64>>(7)?.map(Timestamp),
-                cancelling: row.get(8)?,
-                gpus,
-            })
-        }
-        _ => return nonsense("task", "state", text),
-    };
-    let losses: String = row.get(10)?;
-    let Ok(losses) = losses.parse() else { return nonsense("task", "losses", losses) };
-    let (attempts, tries_left, runs_left) = (row.get(2)?, row.get(3)?, row.get(11)?);
-    let task = Task { attempts, tries_left, runs_left, losses, state };
-    Ok(Ok(((row.get(0)?, row.get(1)?), task)))
 }
 
 fn submit_key(row: &Row<'_>) -> Parsed<((UserId, String), SubmitKey)> {

@@ -6,21 +6,29 @@ mod event;
 mod fsck;
 mod full;
 mod load;
+mod load_jobs;
+mod load_market;
 mod numbering;
+mod prices;
 mod progress;
 pub mod read;
+mod read_bids;
 mod read_details;
+pub mod read_earnings;
 mod read_files;
 mod read_jobs;
 mod read_left;
 mod read_map;
+pub mod read_market;
 mod read_notices;
 pub mod read_people;
 mod read_tasks;
 mod schema;
 mod write;
 mod write_jobs;
+mod write_market;
 mod write_people;
+mod write_runs;
 mod write_tasks;
 
 use std::path::{Path, PathBuf};
@@ -50,11 +58,13 @@ const STATEMENTS_CACHED: usize = 128;
 const CHECKED_WHOLE_BYTES: u64 = 64 << 20;
 
 /// What recovery cannot do without. What it reads of other tables it reads row by row, and finds out.
-const RECOVERED: [&str; 11] = [
+const RECOVERED: [&str; 13] = [
     "account",
     "draft",
     "file",
+    "identity",
     "job",
+    "market",
     "progress",
     "submit_key",
     "total",

@@ -1,22 +1,38 @@
-//! Which index each task of a job has, and how often it may run: kept for the jobs that are written
-//! about right now.
+//! Which index each task of a job has, how often it may run, and what its price is counted by: kept for the
+//! jobs that are written about right now.
 
 use std::collections::BTreeMap;
 
 use campusgrid_protocol::array::Indices;
 use campusgrid_protocol::id::JobId;
+use campusgrid_protocol::resource::Needs;
 use rusqlite::types::Type;
 use rusqlite::{Connection, params};
 
 use super::statements;
 
 statements! {
-    NUMBERING = "SELECT job.tasks, job.runs, json_extract(job_spec.terms, '$.indices')
+    NUMBERING = "SELECT job.tasks, job.runs, json_extract(job_spec.terms, '$.indices'),
+            json_extract(job_spec.spec, '$.needs.cpu_millis'),
+            json_extract(job_spec.spec, '$.needs.gpus')
         FROM job JOIN job_spec ON job_spec.job = job.id WHERE job.id = ?1";
 }
 
 /// Jobs that are kept; beyond, all are read anew, at a few microseconds each.
 const KEPT_MAX: usize = 1024;
+
+/// Of what an attempt has, that which the going rate is told by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Priced {
+    pub(super) cpu_millis: i64,
+    pub(super) gpus: i64,
+}
+
+impl Priced {
+    pub(super) fn of(needs: &Needs) -> Self {
+        Self { cpu_millis: needs.cpu_millis.into(), gpus: needs.gpus.into() }
+    }
+}
 
 /// What the words about a job's tasks need.
 #[derive(Debug, Clone)]
@@ -24,15 +40,16 @@ pub(super) struct Numbering {
     pub(super) tasks: u32,
     /// That each task may have.
     pub(super) runs: u8,
+    pub(super) needs: Priced,
     /// None if they are the positions.
     indices: Option<Indices>,
 }
 
 impl Numbering {
-    pub(super) fn new(runs: u8, indices: &Indices) -> Self {
+    pub(super) fn new(runs: u8, needs: Priced, indices: &Indices) -> Self {
         let tasks = indices.len();
         let is_counted = *indices == Indices::counted(tasks);
-        Self { tasks, runs, indices: (!is_counted).then(|| indices.clone()) }
+        Self { tasks, runs, needs, indices: (!is_counted).then(|| indices.clone()) }
     }
 
     /// The index of the task at a position.
@@ -73,7 +90,8 @@ impl Numberings {
                 let indices: Indices = text.parse().map_err(|error| {
                     rusqlite::Error::FromSqlConversionFailure(2, Type::Text, Box::new(error))
                 })?;
-                Ok(Numbering::new(row.get(1)?, &indices))
+                let needs = Priced { cpu_millis: row.get(3)?, gpus: row.get(4)? };
+                Ok(Numbering::new(row.get(1)?, needs, &indices))
             })?;
             self.keep(job, read);
         }

@@ -1,12 +1,12 @@
 //! What pages and the API read: read-only connections, one short transaction each, every row with
 //! its owner in the query. Lists of jobs are in `read_jobs`, one job in `read_details`, its tasks, logs and
-//! outputs in `read_tasks`, files and drafts in `read_files`, people in `read_people`.
+//! outputs in `read_tasks`, files and drafts in `read_files`, people in `read_people`, jobs that take bids in
+//! `read_market`, bids in `read_bids`, what machines have earned in `read_earnings`.
 
 use std::path::Path;
 
 use campusgrid_core::effect::NoticeKind;
 use campusgrid_core::ledger::AccountId;
-use campusgrid_core::snapshot::Shape;
 use campusgrid_core::time::Timestamp;
 use campusgrid_protocol::id::{AttemptId, JobId, UserId};
 use campusgrid_protocol::rest;
@@ -19,7 +19,7 @@ use super::{StoreError, open_reader, statements};
 
 statements! {
     CREDITS = "SELECT balance, earned, spent FROM account WHERE id = ?1";
-    HELD = "SELECT coalesce(sum(quote * open_runs), 0) FROM job INDEXED BY job_open
+    HELD = "SELECT coalesce(sum(quote * open_runs - paid), 0) FROM job INDEXED BY job_open
         WHERE owner = ?1 AND state IN ('queued', 'running')";
     TRANSFERS = "SELECT id, key, at, amount FROM (
             SELECT * FROM (SELECT id, key, at, -amount AS amount FROM transfer
@@ -82,10 +82,9 @@ pub struct TaskFilter {
 /// A job as pages need it.
 #[derive(Debug, Clone)]
 pub struct StoredJob {
-    /// `waiting` is not filled in here; it is in the snapshot, under the job or under `shape`.
+    /// `waiting` is not filled in here; the snapshot knows it.
     pub detail: rest::JobDetail,
-    /// None for a draft.
-    pub shape: Option<Shape>,
+    pub owner: UserId,
     pub spec: TaskSpec,
     pub terms: Terms,
     /// Its files and logs are gone.
@@ -191,7 +190,9 @@ pub struct Event {
     pub at: Timestamp,
     pub job: Option<JobId>,
     /// `job.drafted`, `job.files`, `job.submitted`, `task.leased`, `job.locked`, `attempt.started`,
-    /// `task.requeued`, `task.pausing`, `task.ended`, `tasks.cancelled`, `job.hold`, `job.priority`,
+    /// `task.requeued`, `task.pausing`, `task.checking`, `task.saved`, `bid.placed`, `bid.withdrawn`,
+    /// `bid.failed`, `job.awarded`, `job.reopened`, `worker.rules`, `worker.ask`, `user.verified`,
+    /// `task.ended`, `tasks.cancelled`, `job.hold`, `job.priority`,
     /// `job.cancelling`, `job.ended`, `job.emptied`, `draft.discarded`, `notice.given_up`,
     /// `worker.approved`, `worker.removed`, `worker.set_aside`, `worker.released`, `user.registered`,
     /// `user.role`, `user.password`, `user.webhook_secret`, `voucher.made`, `voucher.over`. Of a job with

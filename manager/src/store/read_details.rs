@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use campusgrid_core::job::EndedTasks;
-use campusgrid_core::snapshot::Shape;
 use campusgrid_protocol::id::{JobId, UserId};
 use campusgrid_protocol::ranges::Ranges;
 use campusgrid_protocol::rest;
@@ -13,7 +12,7 @@ use campusgrid_protocol::task::{LABEL_4, Packages, Program, TaskSpec, Work};
 use campusgrid_protocol::terms::Terms;
 use rusqlite::{Row, params};
 
-use super::load::parse_condition;
+use super::load_jobs::parse_condition;
 use super::progress::Run;
 use super::read::{Reader, StoredJob, StoredSpec, TaskFilter, Viewer, number, unread};
 use super::read_jobs::jobs;
@@ -47,9 +46,11 @@ impl Reader {
         let values = params![number(id.0), viewer.user.0, viewer.operator];
         let found = self.first("a job", JOB, values, |row| {
             let owner = UserId(row.get(19)?);
-            Ok((self.job_row(row)?, owner, row.get::<_, bool>(18)?, row.get::<_, String>(20)?))
+            let (emptied, note): (bool, String) = (row.get(18)?, row.get(20)?);
+            let (task_micros, rate_permille): (i64, u32) = (row.get(7)?, row.get(24)?);
+            Ok((self.job_row(row)?, owner, emptied, note, (task_micros, rate_permille)))
         })?;
-        let Some((job, owner, emptied, note)) = found else { return Ok(None) };
+        let Some((job, owner, emptied, note, price)) = found else { return Ok(None) };
         let (mut detail, spec, terms) = if job.state == rest::JobState::Draft {
             self.draft_detail(viewer, job)?
         } else {
@@ -58,16 +59,17 @@ impl Reader {
             (rest::JobDetail { has_lock, ..detail }, spec, terms)
         };
         let is_job = detail.job.state != rest::JobState::Draft;
-        let shape = is_job.then(|| Shape::of(owner, &spec));
         detail.note = note;
+        (detail.task_micros, detail.rate_permille) = price;
         let files = self.first("files", FILES, params![id.0], |row| Ok((row.get(0)?, row.get(1)?)));
         (detail.files, detail.files_bytes) = files?.unwrap_or((0, 0));
         if is_job {
             detail.after = self.waits(id)?;
+            detail.market = self.market(viewer, id)?;
             let first = TaskFilter { from: 0, limit: TASKS_SHOWN, state: None };
             detail.task_list = self.tasks(viewer, id, first)?.unwrap_or_default();
         }
-        Ok(Some(StoredJob { detail, shape, spec, terms, emptied }))
+        Ok(Some(StoredJob { detail, owner, spec, terms, emptied }))
     }
 
     /// What a job of this user's runs; None for a draft.
@@ -246,6 +248,12 @@ fn detail(job: rest::Job, spec: TaskSpec, terms: Terms) -> rest::JobDetail {
         has_lock: false,
         needs: spec.needs,
         time_limit_s: spec.time_limit_s,
+        market: None,
+        deterministic: terms.deterministic,
+        verify: terms.verify,
+        checkpoint_s: spec.checkpoint_s,
+        task_micros: 0,
+        rate_permille: 1000,
         waiting: None,
         task_list: Vec::new(),
     }

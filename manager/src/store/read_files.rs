@@ -1,14 +1,14 @@
-//! Reads drafts, the files that jobs bring, and who still refers to which content.
+//! Reads drafts, the files that jobs bring, checkpoints, and who still refers to which content.
 
 use campusgrid_core::time::Timestamp;
-use campusgrid_protocol::id::{BlobHash, JobId, UserId};
+use campusgrid_protocol::id::{BlobHash, JobId, TaskId, UserId};
 use campusgrid_protocol::input::InputFile;
-use campusgrid_protocol::task::BlobRef;
+use campusgrid_protocol::task::{BlobRef, Saved};
 use rusqlite::{Row, params};
 
 use super::read::{Reader, StoredDraft, Viewer, number};
 use super::read_tasks::blob;
-use super::{StoreError, statements};
+use super::{StoreError, load_market, statements};
 
 /// Whether a user has content: in a file (or an output) of a job of theirs. From job to job, since one
 /// that has it a thousand times is looked at once.
@@ -56,7 +56,16 @@ statements! {
     IS_REFERRED = "SELECT EXISTS (SELECT 1 FROM file WHERE hash = ?1)
         OR EXISTS (SELECT 1 FROM output WHERE hash = ?1)
         OR EXISTS (SELECT 1 FROM log WHERE hash = ?1)
-        OR EXISTS (SELECT 1 FROM job WHERE manifest = ?1)";
+        OR EXISTS (SELECT 1 FROM job WHERE manifest = ?1)
+        OR EXISTS (SELECT 1 FROM task WHERE checkpoint = ?1)
+        OR EXISTS (SELECT 1 FROM checkpoint_file WHERE hash = ?1)
+        OR EXISTS (SELECT 1 FROM vote_output WHERE hash = ?1)";
+    CHECKPOINT = "SELECT checkpoint, checkpoint_size, checkpoint_ms FROM task WHERE job = ?1 AND idx = ?2";
+    CHECKPOINT_BLOB = "SELECT hash, size FROM checkpoint_file
+            WHERE job = ?1 AND idx = ?2 AND hash = ?3
+        UNION ALL SELECT checkpoint, checkpoint_size FROM task
+            WHERE job = ?1 AND idx = ?2 AND checkpoint = ?3
+        LIMIT 1";
 }
 
 impl Reader {
@@ -153,6 +162,32 @@ impl Reader {
     /// `Read`.
     pub fn input_of(&self, job: JobId, hash: BlobHash) -> Result<Option<BlobRef>, StoreError> {
         self.first("a file", INPUT, params![number(job.0), hash.0], |row| blob(row, 0))
+    }
+
+    /// What a task's next attempt goes on from, if it has anything.
+    ///
+    /// # Errors
+    ///
+    /// `Read`.
+    pub fn checkpoint_of(&self, task: TaskId) -> Result<Option<Saved>, StoreError> {
+        let values = params![number(task.job.0), task.index];
+        let read = self.first("a checkpoint", CHECKPOINT, values, |row| load_market::saved(row, 0));
+        Ok(read?.flatten())
+    }
+
+    /// The list of files of a task's checkpoint, or one of the files, by its hash; None if it has none of
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// `Read`.
+    pub fn checkpoint_blob(
+        &self,
+        task: TaskId,
+        hash: BlobHash,
+    ) -> Result<Option<BlobRef>, StoreError> {
+        let values = params![number(task.job.0), task.index, hash.0];
+        self.first("a checkpoint's file", CHECKPOINT_BLOB, values, |row| blob(row, 0))
     }
 
     /// Whether content is in a file or an output of a job of this user's.

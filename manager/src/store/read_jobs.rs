@@ -14,8 +14,9 @@ macro_rules! jobs {
         "SELECT job.id, job.name, user.name, job.kind, job.state, job.tasks, job.runs, job.quote,
             job.submitted_at, job.priority, job.on_hold, job.leased, job.succeeded, job.failed,
             job.cancelled, job.open_runs, job.charged, job.ended_at, job.emptied_at IS NOT NULL,
-            job.owner, job.note
-        FROM job JOIN user ON user.id = job.owner "
+            job.owner, job.note, job.paid, job.charged_before,
+            market.stage = 'open', job.rate_permille
+        FROM job JOIN user ON user.id = job.owner LEFT JOIN market ON market.job = job.id "
     };
 }
 pub(super) use jobs;
@@ -76,7 +77,9 @@ impl Reader {
         let (open_runs, charged_micros): (i64, i64) = (row.get(15)?, row.get(16)?);
         let (ended_at_ms, emptied): (Option<u64>, bool) = (row.get(17)?, row.get(18)?);
         let kept_until_ms = ended_at_ms.zip(self.keep_ms).filter(|_| !emptied);
-        let held_micros = quote * runs * i64::from(tasks);
+        let (paid, charged_before): (i64, i64) = (row.get(21)?, row.get(22)?);
+        // What was charged in rounds of bids that are over was held for them.
+        let held_micros = quote * runs * i64::from(tasks) + charged_before;
         Ok(rest::Job {
             job: row.get(0)?,
             name: row.get(1)?,
@@ -96,7 +99,8 @@ impl Reader {
             kept_until_ms: kept_until_ms.map(|(ended, keep)| ended.saturating_add(keep)),
             held_micros,
             charged_micros,
-            refunded_micros: held_micros - quote * open_runs - charged_micros,
+            refunded_micros: held_micros - (quote * open_runs - paid) - charged_micros,
+            takes_bids: row.get::<_, Option<bool>>(23)?.unwrap_or(false),
         })
     }
 }

@@ -29,6 +29,8 @@ statements! {
     PASSWORD = "SELECT id, name, role, password_hash FROM user WHERE lower(name) = lower(?1)";
     PASSWORD_OF = "SELECT password_hash FROM user WHERE id = ?1";
     NAMED = "SELECT id, name, role FROM user WHERE lower(name) = lower(?1)";
+    VERIFIED = "SELECT verified_at FROM user WHERE id = ?1";
+    IDENTITY = "SELECT count(*) FROM identity WHERE hash = ?1";
     OPERATORS = "SELECT id, name, role FROM user WHERE role = 'operator' ORDER BY id";
     USERS = "SELECT id, name, role, email, registered_at,
             (SELECT count(*) FROM worker WHERE owner = user.id AND removed_at IS NULL)
@@ -200,6 +202,26 @@ impl Reader {
     /// `Read`.
     pub fn operators(&self) -> Result<Vec<User>, StoreError> {
         self.list("operators", OPERATORS, params![], user)
+    }
+
+    /// Since when a user's address is known to be theirs; None if it is not.
+    ///
+    /// # Errors
+    ///
+    /// `Read`.
+    pub fn verified_at(&self, user: UserId) -> Result<Option<Timestamp>, StoreError> {
+        let at = |row: &Row<'_>| Ok(row.get::<_, Option<u64>>(0)?.map(Timestamp));
+        Ok(self.first("a user", VERIFIED, params![user.0], at)?.flatten())
+    }
+
+    /// Whether somebody was given starting credits for an address, by the BLAKE3 hash of its usual form.
+    ///
+    /// # Errors
+    ///
+    /// `Read`.
+    pub fn has_identity(&self, identity: &[u8; 32]) -> Result<bool, StoreError> {
+        let count = |row: &Row<'_>| row.get::<_, u32>(0);
+        Ok(self.first("an address", IDENTITY, params![identity], count)?.unwrap_or(0) > 0)
     }
 
     /// Users with a number above `after`, oldest first. For operators.

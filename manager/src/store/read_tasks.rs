@@ -18,7 +18,10 @@ statements! {
     INDICES = "SELECT json_extract(job_spec.terms, '$.indices'), job.emptied_at IS NOT NULL
         FROM job LEFT JOIN job_spec ON job_spec.job = job.id
         WHERE job.id = ?1 AND (job.owner = ?2 OR ?3)";
-    TASKS = "SELECT idx, state, left_behind FROM task WHERE job = ?1 AND idx BETWEEN ?2 AND ?3
+    TASKS = "SELECT idx, state, left_behind, coalesce(checkpoint_ms, 0),
+            iif(ended_at IS NULL, (SELECT count(*) FROM vote
+                WHERE vote.job = task.job AND vote.idx = task.idx), 0)
+        FROM task WHERE job = ?1 AND idx BETWEEN ?2 AND ?3
         ORDER BY idx LIMIT ?4";
     OPEN_TASKS = "SELECT task.idx FROM task INDEXED BY task_open JOIN attempt ON attempt.job = task.job
             AND attempt.idx = task.idx AND attempt.number = task.attempts
@@ -30,7 +33,7 @@ statements! {
     ATTEMPTS = "SELECT attempt.idx, attempt.number, attempt.worker, worker.name,
             attempt.leased_at, attempt.started_at, attempt.ended_at, attempt.outcome,
             attempt.run_ms, attempt.cpu_ms, attempt.ram_peak_mib, attempt.charged, attempt.gpus,
-            attempt.ending, attempt.exit_code
+            attempt.ending, attempt.exit_code, attempt.price
         FROM attempt JOIN worker ON worker.id = attempt.worker
         WHERE attempt.job = ?1 AND attempt.idx BETWEEN ?2 AND ?3
         ORDER BY attempt.idx, attempt.number";
@@ -112,7 +115,8 @@ impl Reader {
         let mut tasks: Vec<(String, rest::Task)> =
             self.list("tasks", TASKS, params![job.0, first, last, limit], |row| {
                 let nothing = untouched(row.get(0)?, rest::TaskState::Queued);
-                Ok((row.get(1)?, rest::Task { left_behind: row.get(2)?, ..nothing }))
+                let (left_behind, saved_ms, checking) = (row.get(2)?, row.get(3)?, row.get(4)?);
+                Ok((row.get(1)?, rest::Task { left_behind, saved_ms, checking, ..nothing }))
             })?;
         let Some(last) = tasks.last().map(|(_, task)| task.index) else { return Ok(Vec::new()) };
         let range = params![job.0, first, last];
@@ -241,7 +245,8 @@ fn fill_up(tasks: &mut Vec<rest::Task>, positions: &Ranges, state: rest::TaskSta
 /// A task that nothing is known of.
 fn untouched(index: u32, state: rest::TaskState) -> rest::Task {
     let (attempts, outputs) = (Vec::new(), Vec::new());
-    rest::Task { index, state, attempts, outputs, left_behind: String::new() }
+    let left_behind = String::new();
+    rest::Task { index, state, attempts, outputs, left_behind, saved_ms: 0, checking: 0 }
 }
 
 fn of_index(tasks: &mut [(String, rest::Task)], index: u32) -> &mut rest::Task {
@@ -287,6 +292,7 @@ fn attempt(row: &Row<'_>) -> rusqlite::Result<(u32, rest::Attempt)> {
         run_ms: row.get(8)?,
         cpu_ms: row.get(9)?,
         ram_peak_mib: row.get(10)?,
+        price_micros: row.get(15)?,
         charged_micros: row.get(11)?,
     };
     Ok((row.get(0)?, attempt))

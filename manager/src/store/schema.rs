@@ -11,6 +11,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_sandboxes.sql"),
     include_str!("migrations/0003_identities.sql"),
     include_str!("migrations/0004_jobs.sql"),
+    include_str!("migrations/0005_market.sql"),
 ];
 
 /// Brings the schema up to date. Foreign keys are off meanwhile, since a table that others refer to is

@@ -1,9 +1,13 @@
 //! The store against real SQLite: every statement is prepared and its plan read, migrations keep
 //! their text, and the ledger's rows cannot be changed.
 
+mod campus;
 mod files;
 mod jobs;
+mod market;
 mod people;
+mod random;
+mod runs;
 mod versions;
 
 use std::collections::BTreeMap;
@@ -24,14 +28,15 @@ use campusgrid_protocol::task::{
 use campusgrid_protocol::terms::Terms;
 
 use super::{
-    Store, backup, batch, fsck, load, numbering, progress, read, read_details, read_files,
-    read_jobs, read_left, read_map, read_notices, read_people, read_tasks, schema, write,
-    write_jobs, write_people, write_tasks,
+    Store, backup, batch, fsck, load, load_jobs, numbering, progress, read, read_bids,
+    read_details, read_earnings, read_files, read_jobs, read_left, read_map, read_market,
+    read_notices, read_people, read_tasks, schema, write, write_jobs, write_market, write_people,
+    write_runs, write_tasks,
 };
 use crate::config::Config;
 
 /// Tables that grow without end, and so must never be read from end to end for a page or a change.
-const GROWING: [&str; 17] = [
+const GROWING: [&str; 25] = [
     "transfer",
     "job",
     "job_spec",
@@ -49,26 +54,39 @@ const GROWING: [&str; 17] = [
     "user",
     "api_token",
     "voucher",
+    "bid",
+    "checkpoint_file",
+    "earning",
+    "identity",
+    "market",
+    "price_hour",
+    "vote",
+    "vote_output",
 ];
 
 /// Statements that read a whole table on purpose.
 const WHOLE: [&str; 4] = ["JOBS_OF_ALL", "LEADERS", "OPERATORS", "VOUCHERS_OF_ALL"];
 
 /// What is read for pages and written for changes.
-const HOT: [&[(&str, &str)]; 16] = [
+const HOT: [&[(&str, &str)]; 21] = [
     write::STATEMENTS,
     write_jobs::STATEMENTS,
+    write_market::STATEMENTS,
     write_people::STATEMENTS,
+    write_runs::STATEMENTS,
     write_tasks::STATEMENTS,
     batch::STATEMENTS,
     progress::STATEMENTS,
     numbering::STATEMENTS,
     read::STATEMENTS,
+    read_bids::STATEMENTS,
     read_details::STATEMENTS,
+    read_earnings::STATEMENTS,
     read_files::STATEMENTS,
     read_jobs::STATEMENTS,
     read_left::STATEMENTS,
     read_map::STATEMENTS,
+    read_market::STATEMENTS,
     read_notices::STATEMENTS,
     read_people::STATEMENTS,
     read_tasks::STATEMENTS,
@@ -79,9 +97,11 @@ fn every_statement_is_valid() {
     let store = Store::in_memory().unwrap();
     let cold = [
         load::STATEMENTS,
+        load_jobs::STATEMENTS,
         fsck::STATEMENTS,
         fsck::holds::STATEMENTS,
         fsck::jobs::STATEMENTS,
+        fsck::market::STATEMENTS,
         backup::STATEMENTS,
     ];
     for (name, sql) in cold.into_iter().chain(HOT).flatten() {
@@ -115,7 +135,13 @@ fn migrations_are_what_they_were() {
         .collect();
     assert_eq!(
         hashes,
-        ["7e78b02c56ace1d3", "4f2323e821d87e11", "3987725ff91588ef", "b7ad0bf17cdc5b12"]
+        [
+            "7e78b02c56ace1d3",
+            "4f2323e821d87e11",
+            "3987725ff91588ef",
+            "b7ad0bf17cdc5b12",
+            "3d19b0f4e303bf86"
+        ]
     );
 }
 
@@ -127,7 +153,7 @@ fn a_database_of_a_newer_version_is_refused() {
     drop(store);
     let error = Store::open(&path).unwrap_err().to_string();
     std::fs::remove_file(path).unwrap();
-    assert_eq!(error, "database is of schema version 999, this binary knows up to 4");
+    assert_eq!(error, "database is of schema version 999, this binary knows up to 5");
 }
 
 fn shell() -> TaskSpec {
@@ -145,6 +171,7 @@ fn shell() -> TaskSpec {
         lines: None,
         outputs: Vec::new(),
         warn_s: 0,
+        checkpoint_s: 300,
     }
 }
 
@@ -212,9 +239,13 @@ fn own_a_worker(grid: &mut Grid, store: &mut Store) {
 
 /// The worker comes back, and runs these attempts.
 fn join(grid: &mut Grid, store: &mut Store, attempts: &[&str]) {
+    report(grid, store, WorkerEvent::Joined(Box::new(joined(attempts))));
+}
+
+fn joined(attempts: &[&str]) -> Joined {
     let gpu = || Gpu { model: "T4".to_owned(), memory_mib: 8000, driver: "550".to_owned() };
     let gpus = vec![gpu(), gpu()];
-    let joined = Joined {
+    Joined {
         key_hash: [7; 32],
         name: "laptop".to_owned(),
         capacity: Capacity { cpu_millis: 8000, ram_mib: 8000, disk_mib: 8000, gpus },
@@ -222,8 +253,9 @@ fn join(grid: &mut Grid, store: &mut Store, attempts: &[&str]) {
         isolation_notes: Vec::new(),
         labels: vec![LABEL_4.to_owned()],
         attempts: attempts.iter().map(|attempt| attempt.parse().unwrap()).collect(),
-    };
-    report(grid, store, WorkerEvent::Joined(Box::new(joined)));
+        speed: None,
+        shares: None,
+    }
 }
 
 fn enrolment(key_hash: [u8; 32], proof: EnrolmentProof) -> Enrolment {

@@ -1,5 +1,6 @@
 //! Writes what changed, and the events that tell of it, in one transaction. What changes about jobs is in
-//! `write_jobs`, about tasks in `write_tasks`, about people in `write_people`.
+//! `write_jobs`, about tasks in `write_tasks` and `write_runs`, about bids and machines in `write_market`,
+//! about people in `write_people`.
 
 use campusgrid_core::durable::SubmitKey;
 use campusgrid_core::effect::Change;
@@ -20,8 +21,6 @@ statements! {
     SUBMIT_KEY_NEW = "INSERT INTO submit_key (owner, key, job, held, until, body)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     SUBMIT_KEY_FORGET = "DELETE FROM submit_key WHERE owner = ?1 AND key = ?2";
-    WORKER_NEW = "INSERT INTO worker (id, key_hash, name, owner, approved_at)
-        VALUES (?1, ?2, ?3, ?4, ?5)";
     WORKER_RENAME = "UPDATE worker SET name = ?2 WHERE id = ?1";
     WORKER_SET_ASIDE = "UPDATE worker SET set_aside = ?2 WHERE id = ?1";
     WORKER_REMOVE = "UPDATE worker SET removed_at = ?2 WHERE id = ?1";
@@ -98,7 +97,8 @@ impl Writer<'_> {
             | Change::WebhookSecretSet { .. }
             | Change::VoucherMade(_)
             | Change::VoucherUsed { .. }
-            | Change::VoucherOver { .. } => self.person_change(change),
+            | Change::VoucherOver { .. }
+            | Change::UserVerified { .. } => self.person_change(change),
             Change::Account { id, account } => {
                 self.batch.account(*id, *account);
                 Ok(())
@@ -132,11 +132,18 @@ impl Writer<'_> {
             | Change::TaskRoused { .. }
             | Change::TaskEnded(_)
             | Change::UntouchedCancelled { .. } => self.task_change(change),
-            Change::WorkerApproved { worker, at } => {
-                let owner = worker.owner.0;
-                let values = params![worker.id.0, worker.key_hash, worker.name, owner, at.0];
-                self.run(WORKER_NEW, values)
-            }
+            Change::AttemptPaid { .. }
+            | Change::CheckpointSaved { .. }
+            | Change::CheckpointDropped { .. }
+            | Change::TaskChecking(_) => self.run_change(change),
+            Change::WorkerApproved { .. }
+            | Change::WorkerRulesSet { .. }
+            | Change::WorkerAskSet { .. }
+            | Change::WorkerRecord { .. }
+            | Change::BidPlaced { .. }
+            | Change::BidOver { .. }
+            | Change::JobAwarded { .. }
+            | Change::JobReopened { .. } => self.market_change(change),
             Change::WorkerRenamed { worker, name } => {
                 self.run(WORKER_RENAME, params![worker.0, name])
             }

@@ -12,20 +12,21 @@ use campusgrid_protocol::task::Work;
 use campusgrid_protocol::terms::When;
 use rusqlite::{OptionalExtension, params};
 
-use super::numbering::Numbering;
+use super::numbering::{Numbering, Priced};
 use super::statements;
 use super::write::{Writer, clamp};
 
 statements! {
     JOB_NEW = "INSERT INTO job (id, owner, name, kind, state, tasks, runs, quote, submitted_at,
-            priority, on_hold, open_runs, manifest, manifest_size)
-        VALUES (?1, ?2, ?3, ?4, 'queued', ?5, ?6, ?7, ?8, ?9, ?10, ?5 * ?6, ?11, ?12)
+            priority, on_hold, open_runs, manifest, manifest_size, rate_permille)
+        VALUES (?1, ?2, ?3, ?4, 'queued', ?5, ?6, ?7, ?8, ?9, ?10, ?5 * ?6, ?11, ?12, ?13)
         ON CONFLICT (id) DO UPDATE SET
             name = excluded.name, kind = excluded.kind, state = excluded.state,
             tasks = excluded.tasks, runs = excluded.runs, quote = excluded.quote,
             submitted_at = excluded.submitted_at, priority = excluded.priority,
             on_hold = excluded.on_hold, open_runs = excluded.open_runs,
-            manifest = excluded.manifest, manifest_size = excluded.manifest_size
+            manifest = excluded.manifest, manifest_size = excluded.manifest_size,
+            rate_permille = excluded.rate_permille
         WHERE state = 'draft'";
     SPEC_NEW = "INSERT INTO job_spec (job, spec, terms) VALUES (?1, ?2, ?3)";
     JOBS_ADD = "UPDATE total SET jobs = jobs + 1 WHERE id = 1";
@@ -95,6 +96,7 @@ impl Writer<'_> {
             Change::JobCancelling { job, at: _ } => self.run(JOB_CANCEL, params![job.0]),
             Change::JobEnded { job, at } => {
                 self.batch.tally(*job).ended_at = Some(*at);
+                self.market_over(*job)?;
                 self.run(WAITS_OVER, params![job.0])
             }
             Change::JobEmptied { job, at } => self.job_emptied(*job, *at),
@@ -118,8 +120,9 @@ impl Writer<'_> {
     }
 
     fn job(&mut self, job: &NewJob) -> rusqlite::Result<()> {
-        let NewJob { id, owner, name, spec, terms, priority, on_hold, after, files, quote, at } =
+        let NewJob { id, owner, name, spec, terms, priority, on_hold, after, files, quote, .. } =
             job;
+        let NewJob { rate_permille, market, at, .. } = job;
         let manifest = spec.inputs.map(|manifest| manifest.hash.0);
         let manifest_size = spec.inputs.map(|manifest| clamp(manifest.size_bytes));
         let (kind, runs) = (kind(&spec.work), terms.runs());
@@ -135,7 +138,8 @@ impl Writer<'_> {
             priority,
             on_hold,
             manifest,
-            manifest_size
+            manifest_size,
+            rate_permille
         ];
         self.run(JOB_NEW, row)?;
         let text = serde_json::to_string(&**spec).expect("a spec has no maps and no odd numbers");
@@ -145,7 +149,11 @@ impl Writer<'_> {
         for (place, After { job: other, when, each }) in after.iter().enumerate() {
             self.run(WAIT_NEW, params![id.0, place, other.0, condition(*when), each])?;
         }
-        self.numberings.keep(*id, Numbering::new(runs, &terms.indices));
+        if let Some(market) = market {
+            self.market(*id, terms.sale, market)?;
+        }
+        let needs = Priced::of(&spec.needs);
+        self.numberings.keep(*id, Numbering::new(runs, needs, &terms.indices));
         match files {
             FilesOf::None => Ok(()),
             FilesOf::Draft { .. } => self.run(DRAFT_OVER, params![id.0]),

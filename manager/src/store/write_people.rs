@@ -33,6 +33,8 @@ statements! {
     TOKEN_REVOKE = "DELETE FROM api_token WHERE id = ?1 AND user = ?2";
     TOKENS_REVOKE = "DELETE FROM api_token WHERE user = ?1";
     WEBHOOK_SECRET = "UPDATE user SET webhook_secret = ?2 WHERE id = ?1";
+    USER_VERIFIED = "UPDATE user SET verified_at = coalesce(verified_at, ?2) WHERE id = ?1";
+    IDENTITY_NEW = "INSERT OR IGNORE INTO identity (hash, user) VALUES (?1, ?2)";
     VOUCHER_NEW = "INSERT INTO voucher (id, purpose, user, secret_hash, uses_left, made_at, until)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     VOUCHER_USED = "UPDATE voucher SET uses_left = ?2 WHERE id = ?1";
@@ -98,6 +100,10 @@ impl Writer<'_> {
             }
             Change::WebhookSecretSet { user, secret, at: _ } => {
                 self.run(WEBHOOK_SECRET, params![user.0, secret])
+            }
+            Change::UserVerified { user, identity, at } => {
+                self.run(USER_VERIFIED, params![user.0, at.0])?;
+                self.run(IDENTITY_NEW, params![identity, user.0])
             }
             Change::VoucherMade(voucher) => self.voucher(voucher),
             Change::VoucherUsed { voucher, uses_left } => {

@@ -7,31 +7,35 @@ use campusgrid_protocol::task::{Content, Ended, Failure, Log, Outcome, Stream};
 use rusqlite::params;
 
 use super::progress::Progress;
-use super::statements;
 use super::write::{Writer, clamp, stream_name};
+use super::{prices, statements};
 
 statements! {
     TASK_LEASE = "INSERT INTO task (job, idx, attempts, tries_left, runs_left, state)
         VALUES (?1, ?2, ?3, ?4, (SELECT runs FROM job WHERE id = ?1), 'leased')
         ON CONFLICT (job, idx) DO UPDATE SET
             attempts = excluded.attempts, tries_left = excluded.tries_left, state = 'leased'";
-    TASK_REQUEUE = "UPDATE task SET state = 'queued', tries_left = ?3, losses = ?4
+    TASK_REQUEUE = "UPDATE task SET state = 'queued', tries_left = ?3, losses = ?4, paid = ?5,
+            paid_ms = ?6
         WHERE job = ?1 AND idx = ?2";
     TASK_PAUSE = "UPDATE task SET state = 'pausing', paused_until = ?3, tries_left = ?4,
-            runs_left = ?5, reason = ?6, charged = charged + ?7
+            runs_left = ?5, reason = ?6, paid = 0, paid_ms = 0
         WHERE job = ?1 AND idx = ?2";
     TASK_ROUSE = "UPDATE task SET state = 'queued', paused_until = NULL WHERE job = ?1 AND idx = ?2";
-    TASK_OPEN = "SELECT state = 'leased', runs_left FROM task WHERE job = ?1 AND idx = ?2";
+    TASK_PAID = "SELECT paid FROM task WHERE job = ?1 AND idx = ?2";
+    TASK_OPEN = "SELECT state = 'leased', runs_left, paid, EXISTS (SELECT 1 FROM vote
+            WHERE vote.job = task.job AND vote.idx = task.idx)
+        FROM task WHERE job = ?1 AND idx = ?2";
     TASK_END = "UPDATE task SET state = ?3, paused_until = NULL, reason = ?4, left_behind = ?5,
-            charged = charged + ?6, ended_at = ?7 WHERE job = ?1 AND idx = ?2";
-    ATTEMPT_NEW = "INSERT INTO attempt (job, idx, number, worker, leased_at, gpus)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+            paid = 0, audit = 0, ended_at = ?6 WHERE job = ?1 AND idx = ?2";
+    ATTEMPT_NEW = "INSERT INTO attempt (job, idx, number, worker, leased_at, gpus, price, prices)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     ATTEMPT_START = "UPDATE attempt SET started_at = ?4 WHERE job = ?1 AND idx = ?2 AND number = ?3";
     ATTEMPT_CANCEL = "UPDATE attempt SET cancelling = 1 WHERE job = ?1 AND idx = ?2 AND number = ?3";
     ATTEMPT_RETURN = "UPDATE attempt SET ended_at = ?4, outcome = ?5, ending = 'returned'
         WHERE job = ?1 AND idx = ?2 AND number = ?3";
     ATTEMPT_END = "UPDATE attempt SET ended_at = ?4, outcome = ?5, ending = ?6, exit_code = ?7,
-            run_ms = ?8, cpu_ms = ?9, ram_peak_mib = ?10, charged = ?11
+            run_ms = ?8, cpu_ms = ?9, ram_peak_mib = ?10
         WHERE job = ?1 AND idx = ?2 AND number = ?3";
     LOG_NEW = "INSERT INTO log (job, idx, attempt, stream, content, hash, size, cut_bytes)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
@@ -43,7 +47,7 @@ impl Writer<'_> {
     #[expect(clippy::wildcard_enum_match_arm, reason = "change() has sorted out the others")]
     pub(super) fn task_change(&mut self, change: &Change) -> rusqlite::Result<()> {
         match change {
-            Change::TaskLeased { attempt, worker, gpus, tries_left, at } => {
+            Change::TaskLeased { attempt, worker, gpus, tries_left, deal, at } => {
                 let AttemptId { task, number } = attempt;
                 let tally = self.batch.tally(task.job);
                 tally.leased += 1;
@@ -53,7 +57,9 @@ impl Writer<'_> {
                 }
                 self.run(TASK_LEASE, params![task.job.0, task.index, number, tries_left])?;
                 let (job, gpus) = (task.job.0, gpus.to_string());
-                self.run(ATTEMPT_NEW, params![job, task.index, number, worker.0, at.0, gpus])
+                let (price, prices) = (deal.price.0, deal.prices.as_ref().map(prices::text));
+                let (index, worker, at) = (task.index, worker.0, at.0);
+                self.run(ATTEMPT_NEW, params![job, index, number, worker, at, gpus, price, prices])
             }
             Change::AttemptStarted { attempt: AttemptId { task, number }, at } => {
                 self.run(ATTEMPT_START, params![task.job.0, task.index, number, at.0])
@@ -61,12 +67,16 @@ impl Writer<'_> {
             Change::TaskCancelling { attempt: AttemptId { task, number } } => {
                 self.run(ATTEMPT_CANCEL, params![task.job.0, task.index, number])
             }
-            Change::TaskRequeued { attempt, reason, tries_left, losses, at } => {
+            Change::TaskRequeued { attempt, reason, tries_left, losses, paid, paid_ms, at } => {
                 let AttemptId { task, number } = attempt;
-                self.batch.tally(task.job).leased -= 1;
-                let requeued = params![task.job.0, task.index, tries_left, losses.to_string()];
-                self.run(TASK_REQUEUE, requeued)?;
-                self.run(ATTEMPT_RETURN, params![task.job.0, task.index, number, at.0, reason])
+                let (job, index) = (task.job.0, task.index);
+                let was_paid = self.paid(*task)?;
+                let tally = self.batch.tally(task.job);
+                tally.leased -= 1;
+                tally.paid += paid.0 - was_paid;
+                let (losses, paid_ms) = (losses.to_string(), clamp(*paid_ms));
+                self.run(TASK_REQUEUE, params![job, index, tries_left, losses, paid.0, paid_ms])?;
+                self.run(ATTEMPT_RETURN, params![job, index, number, at.0, reason])
             }
             Change::TaskPausing(pause) => self.task_pause(pause),
             Change::TaskRoused { task } => self.run(TASK_ROUSE, params![task.job.0, task.index]),
@@ -89,22 +99,25 @@ impl Writer<'_> {
     }
 
     fn task_pause(&mut self, pause: &TaskPause) -> rusqlite::Result<()> {
-        let TaskPause { attempt, ended, reason, charged, tries_left, runs_left, until, at } = pause;
+        let TaskPause { attempt, ended, reason, charged: _, tries_left, runs_left, until, at } =
+            pause;
         let AttemptId { task, number: _ } = attempt;
+        let was_paid = self.paid(*task)?;
         let tally = self.batch.tally(task.job);
         tally.leased -= 1;
         tally.open_runs -= 1;
-        tally.charged += charged.0;
+        tally.paid -= was_paid;
         self.run(
             TASK_PAUSE,
-            params![task.job.0, task.index, until.0, tries_left, runs_left, reason, charged.0],
+            params![task.job.0, task.index, until.0, tries_left, runs_left, reason],
         )?;
         // What it left is not kept: the runs that follow leave theirs.
-        self.attempt_end(*attempt, ended, charged.0, *at)
+        self.attempt_end(*attempt, ended, *at)
     }
 
     fn task_end(&mut self, end: &TaskEnd) -> rusqlite::Result<()> {
-        let TaskEnd { task, attempt, verdict, reason: why, charged, at } = end;
+        // What was charged came before, with the payments.
+        let TaskEnd { task, attempt, kept, verdict, reason: why, charged: _, at } = end;
         let tally = self.batch.tally(task.job);
         let (state, reason, progress) = match verdict {
             Verdict::Succeeded => {
@@ -120,24 +133,33 @@ impl Writer<'_> {
                 ("cancelled", why.as_deref().unwrap_or(""), Progress::Cancelled)
             }
         };
-        tally.charged += charged.0;
         tally.moves.set(task.index, task.index, progress);
-        let (was_leased, runs_left): (bool, i64) = self
+        let (was_leased, runs_left, was_paid, has_votes): (bool, i64, i64, bool) = self
             .connection
             .prepare_cached(TASK_OPEN)?
-            .query_row(params![task.job.0, task.index], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            .query_row(params![task.job.0, task.index], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })?;
         let tally = self.batch.tally(task.job);
         tally.leased -= i64::from(was_leased);
         tally.open_runs -= runs_left;
+        tally.paid -= was_paid;
         let left_behind = attempt.as_ref().map_or("", |result| &result.ended.left_behind);
         let job = task.job.0;
-        let values = params![job, task.index, state, reason, left_behind, charged.0, at.0];
+        let values = params![job, task.index, state, reason, left_behind, at.0];
         self.run(TASK_END, values)?;
+        self.checkpoint_gone(*task)?;
+        if has_votes {
+            self.votes_over(*task, *kept)?;
+        }
         if let Some(why) = why {
             self.run(JOB_NOTE, params![job, why])?;
         }
         let Some(TaskResult { attempt, ended }) = attempt else { return Ok(()) };
-        self.attempt_end(*attempt, ended, charged.0, *at)?;
+        self.attempt_end(*attempt, ended, *at)?;
+        if kept.is_some() {
+            return Ok(());
+        }
         let mut bytes = 0;
         for output in &ended.outputs {
             let (hash, size) = (output.blob.hash.0, clamp(output.blob.size_bytes));
@@ -148,11 +170,16 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn attempt_end(
+    /// Of the present run's quote, by now. Micro-credits.
+    fn paid(&self, task: TaskId) -> rusqlite::Result<i64> {
+        let place = params![task.job.0, task.index];
+        self.connection.prepare_cached(TASK_PAID)?.query_row(place, |row| row.get(0))
+    }
+
+    pub(super) fn attempt_end(
         &mut self,
         attempt: AttemptId,
         ended: &Ended,
-        charged: i64,
         at: Timestamp,
     ) -> rusqlite::Result<()> {
         let Ended { outcome, usage, stdout, stderr, .. } = ended;
@@ -160,9 +187,8 @@ impl Writer<'_> {
         let (ending, exit_code, words) = ending(outcome);
         let (run_ms, cpu_ms) = (clamp(usage.run_ms), clamp(usage.cpu_ms));
         let peak = usage.ram_peak_mib;
-        let values = params![
-            job.0, index, number, at.0, words, ending, exit_code, run_ms, cpu_ms, peak, charged
-        ];
+        let values =
+            params![job.0, index, number, at.0, words, ending, exit_code, run_ms, cpu_ms, peak];
         self.run(ATTEMPT_END, values)?;
         self.log(attempt, Stream::Stdout, stdout)?;
         self.log(attempt, Stream::Stderr, stderr)

@@ -4,6 +4,7 @@ pub(super) mod invitations;
 pub(super) mod sessions;
 pub(super) mod tokens;
 pub(super) mod users;
+pub(super) mod verify;
 
 use axum::Json;
 use axum::extract::State;
@@ -76,7 +77,10 @@ pub(super) async fn me(State(site): State<Site>, login: Login) -> Result<Json<Me
     let credits = read_credits(&site, login.id()).await?;
     let operator = login.is_operator();
     let balance_micros = credits.balance_micros;
-    Ok(Json(Me { user: login.user.name, operator, balance_micros }))
+    let user = login.id();
+    let verified_at = site.readers.read(move |reader| reader.verified_at(user)).await?;
+    let verified = verified_at.is_some();
+    Ok(Json(Me { user: login.user.name, operator, balance_micros, verified }))
 }
 
 /// Registers a user and opens a first login.
@@ -96,8 +100,10 @@ pub(super) async fn open_account(
     site.guard.register(site.clock.now(), caller)?;
     let password_hash = site.guard.passwords.hash(caller.party(None), body.password).await?;
     let Register { name, email, .. } = body;
+    let address = email.clone();
     let registration = Registration { name, email, password_hash, local, invitation };
     let user = site.engine.register(registration).await?;
+    verify::welcome(site, &user, address.as_deref());
     let token = open_login(site, caller, &user).await?;
     tracing::info!(user.id = user.id.0, local, "a user registered");
     Ok((user, token))

@@ -71,7 +71,7 @@ pub(super) async fn jobs_count(State(site): State<Site>) -> Result<Json<JobsCoun
 ///
 /// `Read`.
 pub(super) async fn read_credits(site: &Site, user: UserId) -> Result<Credits, WebError> {
-    let rate_permille = site.engine.policy().prices.rate_permille;
+    let rate_permille = site.engine.snapshot().rate_permille;
     Ok(site.readers.read(move |reader| reader.credits(user, rate_permille)).await?)
 }
 
@@ -115,9 +115,11 @@ pub(super) async fn read_stats(site: &Site) -> Result<Stats, WebError> {
     for link in links.filter(|link| silent_ms(site, link).is_none()) {
         stats.workers_online += 1;
         stats.cpu_millis += link.capacity.cpu_millis;
-        stats.cpu_free_millis += link.free.cpu_millis;
         stats.gpus += count(link.capacity.gpus.len());
-        stats.gpus_free += count(link.free.gpus.len());
+        if link.is_open() {
+            stats.cpu_free_millis += link.free.cpu_millis;
+            stats.gpus_free += count(link.free.gpus.len());
+        }
     }
     Ok(stats)
 }

@@ -4,6 +4,8 @@ pub(super) mod chain;
 pub(super) mod change;
 pub(super) mod launch;
 pub(super) mod lines;
+pub(super) mod quote;
+pub(super) mod receipt;
 pub(super) mod submit;
 
 use std::time::Duration;
@@ -12,7 +14,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use campusgrid_core::snapshot::Snapshot;
 use campusgrid_protocol::id::JobId;
 use campusgrid_protocol::rest::arrays::TaskMap;
 use campusgrid_protocol::rest::{self, JobDetail, JobState, Page, TaskState, WorkKind};
@@ -25,7 +26,7 @@ use super::auth::Login;
 use super::error::WebError;
 use super::etag;
 use super::extract::{Named, Params};
-use crate::store::read::{JobFilter, StoredJob, TaskFilter, Viewer};
+use crate::store::read::{JobFilter, TaskFilter, Viewer};
 
 /// Rows of a list, unless asked for fewer or more.
 const LIMIT_DEFAULT: u32 = 50;
@@ -246,17 +247,11 @@ pub(super) async fn read_one(
 ) -> Result<JobDetail, WebError> {
     let stored = site.readers.read(move |reader| reader.job(viewer, job)).await?;
     let mut stored = stored.ok_or(WebError::NotFound)?;
-    if stored.detail.job.queued > 0 {
-        stored.detail.waiting = waiting(&site.engine.snapshot(), &stored);
+    if stored.detail.job.queued > 0 && stored.detail.job.state != JobState::Draft {
+        let snapshot = site.engine.snapshot();
+        stored.detail.waiting = snapshot.why(job, stored.owner, &stored.spec);
     }
     Ok(stored.detail)
-}
-
-/// Why what waits of a job does not start: because of the job itself, or for want of a machine.
-fn waiting(snapshot: &Snapshot, stored: &StoredJob) -> Option<String> {
-    let stalled = snapshot.stalled.get(&JobId(stored.detail.job.job));
-    let words = stalled.map(ToString::to_string);
-    words.or_else(|| snapshot.waiting.get(stored.shape.as_ref()?).cloned())
 }
 
 /// A part of the tasks of a job, by index.

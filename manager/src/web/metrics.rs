@@ -54,7 +54,7 @@ fn register_grid(registry: &mut Registry, site: &Site) {
     set(registry, "intake_open", "Whether jobs and results are taken in", open);
     set(registry, "books_balanced", "Whether no check has found the books broken", balanced);
     let workers: Family<[(&'static str, &'static str); 1], Count> = Family::default();
-    for state in ["online", "silent", "offline", "set_aside"] {
+    for state in ["online", "silent", "offline", "set_aside", "not_shared"] {
         let count =
             snapshot.workers.iter().filter(|worker| state_of(site, worker) == state).count();
         workers.get_or_create(&[("state", state)]).set(count as u64);
@@ -72,6 +72,7 @@ fn state_of(site: &Site, worker: &WorkerView) -> &'static str {
     match &worker.link {
         Some(_) | None if worker.set_aside.is_some() => "set_aside",
         Some(link) if silent_ms(site, link).is_some() => "silent",
+        Some(link) if !link.is_open() => "not_shared",
         Some(_) => "online",
         None => "offline",
     }

@@ -25,6 +25,7 @@ mod jobs;
 mod last_uses;
 mod local;
 mod logs;
+mod market;
 mod metrics;
 mod network;
 mod notices;
@@ -60,7 +61,7 @@ use crate::clock::Clock;
 use crate::engine::handle::EngineHandle;
 use crate::health::Health;
 use crate::live::LiveLogs;
-use crate::notify::Offered;
+use crate::notify::{Links, Offered};
 use crate::readers::Readers;
 use crate::vitals::Vitals;
 pub use client::{NotAProxy, Proxies};
@@ -136,6 +137,8 @@ pub struct Web {
     pub config: Config,
     pub health: Health,
     pub vitals: Vitals,
+    /// By which people show that an address is theirs; none where no mail is sent.
+    pub links: Option<Links>,
     /// What workers know this manager by.
     pub fingerprint: Fingerprint,
     /// The port that workers dial.
@@ -156,6 +159,7 @@ struct Site {
     health: Health,
     vitals: Vitals,
     counters: Counters,
+    links: Option<Links>,
     fingerprint: Fingerprint,
     worker_port: u16,
     /// Where browsers find us.
@@ -200,6 +204,7 @@ pub fn router(web: Web) -> Result<Dashboard, CostsError> {
         health: web.health,
         vitals: web.vitals,
         counters: Counters::default(),
+        links: web.links,
         fingerprint: web.fingerprint,
         worker_port: web.worker_port,
         address: OwnAddress::of(&web.config),

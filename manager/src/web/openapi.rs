@@ -110,11 +110,12 @@ const DESCRIPTION: &str = "Credits are whole micro-credits (`…_micros`, 1,000,
     \"message\"}}` with a stable code. Lists come in pages; `next` leads to the one that follows. \
     Requests that make something may carry an `Idempotency-Key`, and can then be sent again.";
 
-const TAGS: [(&str, &str); 6] = [
+const TAGS: [(&str, &str); 7] = [
     ("account", "Who you are, how you log in, what you have."),
     ("jobs", "What you submit."),
     ("files", "What jobs bring and leave, and what they print."),
     ("workers", "Machines."),
+    ("market", "Jobs whose price is found by bids, and what work costs."),
     ("grid", "The whole, in figures."),
     ("operators", "For operators only."),
 ];

@@ -16,8 +16,8 @@ use super::openapi::{Described, Says};
 use super::pages::{PageError, show_errors};
 use super::places::{self, Places};
 use super::{
-    Site, accounts, assets, credits, docs, events, files, headers, health, jobs, logs, metrics,
-    notices, openapi, origin, vouchers, workers,
+    Site, accounts, assets, credits, docs, events, files, headers, health, jobs, logs, market,
+    metrics, notices, openapi, origin, vouchers, workers,
 };
 
 /// Largest body of a request to the API. Bytes.
@@ -79,7 +79,7 @@ pub(super) fn all(site: Site) -> Router {
 
 /// Every row.
 pub(super) fn table() -> Vec<Route> {
-    [for_machines(), accounts(), jobs(), job_files(), workers(), pages::all()]
+    [for_machines(), accounts(), jobs(), job_files(), workers(), on_market(), pages::all()]
         .into_iter()
         .flatten()
         .collect()
@@ -97,12 +97,15 @@ fn for_machines() -> Vec<Route> {
 }
 
 fn accounts() -> Vec<Route> {
-    use accounts::{invitations, sessions, tokens, users};
+    use accounts::{invitations, sessions, tokens, users, verify};
     vec![
         post("/api/v1/register", Anyone, accounts::register).says::<accounts::__path_register>(),
         post("/api/v1/login", Anyone, accounts::log_in).says::<accounts::__path_log_in>(),
         post("/api/v1/logout", Person, accounts::log_out).says::<accounts::__path_log_out>(),
         get("/api/v1/me", Read, accounts::me).says::<accounts::__path_me>(),
+        post("/api/v1/verify", Anyone, verify::verify).says::<verify::__path_verify>(),
+        post("/api/v1/verify/resend", Person, verify::send_again)
+            .says::<verify::__path_send_again>(),
         get("/api/v1/sessions", Person, sessions::list).says::<sessions::__path_list>(),
         delete("/api/v1/sessions", Person, sessions::revoke_all)
             .says::<sessions::__path_revoke_all>(),
@@ -131,9 +134,9 @@ fn accounts() -> Vec<Route> {
 }
 
 fn jobs() -> Vec<Route> {
-    use jobs::{change, launch, submit};
+    use jobs::{change, launch, quote, receipt, submit};
     vec![
-        post("/api/v1/quote", Read, submit::quote).says::<submit::__path_quote>(),
+        post("/api/v1/quote", Read, quote::quote).says::<quote::__path_quote>(),
         get("/api/v1/jobs", Read, jobs::list).says::<jobs::__path_list>(),
         post("/api/v1/jobs", Submit, submit::submit).says::<submit::__path_submit>(),
         post("/api/v1/jobs/cancel", Submit, change::cancel_all).says::<change::__path_cancel_all>(),
@@ -144,6 +147,7 @@ fn jobs() -> Vec<Route> {
         post("/api/v1/jobs/{id}/retry", Submit, change::retry).says::<change::__path_retry>(),
         get("/api/v1/jobs/{id}/tasks", Read, jobs::tasks).says::<jobs::__path_tasks>(),
         get("/api/v1/jobs/{id}/map", Read, jobs::map).says::<jobs::__path_map>(),
+        get("/api/v1/jobs/{id}/receipt", Read, receipt::show).says::<receipt::__path_show>(),
     ]
 }
 
@@ -179,6 +183,7 @@ fn job_files() -> Vec<Route> {
 }
 
 fn workers() -> Vec<Route> {
+    use workers::{ask, earnings, rules};
     vec![
         get("/api/v1/workers", Read, workers::list).says::<workers::__path_list>(),
         get("/api/v1/workers/waiting", Read, workers::waiting).says::<workers::__path_waiting>(),
@@ -187,9 +192,34 @@ fn workers() -> Vec<Route> {
         post("/api/v1/workers/tokens", Own, vouchers::make).says::<vouchers::__path_make>(),
         delete("/api/v1/workers/tokens/{id}", Own, vouchers::revoke)
             .says::<vouchers::__path_revoke>(),
+        get("/api/v1/workers/{id}", Read, workers::one).says::<workers::__path_one>(),
         delete("/api/v1/workers/{id}", Own, workers::remove).says::<workers::__path_remove>(),
+        get("/api/v1/workers/{id}/rules", Read, rules::show).says::<rules::__path_show>(),
+        put("/api/v1/workers/{id}/rules", Own, rules::replace).says::<rules::__path_replace>(),
+        post("/api/v1/workers/{id}/by-hand", Own, rules::by_hand).says::<rules::__path_by_hand>(),
+        delete("/api/v1/workers/{id}/by-hand", Own, rules::by_rules)
+            .says::<rules::__path_by_rules>(),
+        get("/api/v1/workers/{id}/ask", Read, ask::show).says::<ask::__path_show>(),
+        put("/api/v1/workers/{id}/ask", Own, ask::replace).says::<ask::__path_replace>(),
+        get("/api/v1/workers/{id}/earnings", Read, earnings::of_worker)
+            .says::<earnings::__path_of_worker>(),
+        get("/api/v1/earnings", Read, earnings::all).says::<earnings::__path_all>(),
         post("/api/v1/workers/{id}/release", Own, workers::release)
             .says::<workers::__path_release>(),
+    ]
+}
+
+fn on_market() -> Vec<Route> {
+    use market::{bids, prices};
+    vec![
+        get("/api/v1/market/jobs", Read, market::list).says::<market::__path_list>(),
+        get("/api/v1/market/bids", Read, bids::own).says::<bids::__path_own>(),
+        get("/api/v1/market/prices", Read, prices::show).says::<prices::__path_show>(),
+        get("/api/v1/jobs/{id}/bids", Read, bids::of_job).says::<bids::__path_of_job>(),
+        post("/api/v1/jobs/{id}/bids", Own, bids::place).says::<bids::__path_place>(),
+        delete("/api/v1/jobs/{id}/bids/{worker}", Own, bids::withdraw)
+            .says::<bids::__path_withdraw>(),
+        post("/api/v1/jobs/{id}/accept", Submit, bids::accept).says::<bids::__path_accept>(),
     ]
 }
 

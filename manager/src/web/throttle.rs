@@ -33,8 +33,9 @@
 //! - Whoever is logged in and shows the present password, to set a new one or to make an API token, has
 //!   10 mistakes at once for this login, then one a minute; a login that was stolen is no way to try
 //!   passwords.
-//! - What a user submits counts by its size: 64 MiB at once, then 250 KiB a second, a job at least as
-//!   1 KiB. Jobs that are cancelled at once cost no credits, but they stay on the disk.
+//! - What a user submits counts by its size: 64 MiB at once, then 250 KiB a second; a job, a bid, a price
+//!   and rules at least as 1 KiB. Jobs that are cancelled at once cost no credits, but they stay on the
+//!   disk, as bids do.
 //!
 //! A restart forgets the counts and the known networks; devices keep their cookies.
 

@@ -1,18 +1,30 @@
-//! Machines: what is there, making one's own machine take part, taking it out again.
+//! Machines: what is there, making one's own machine take part, taking it out again. Their rules are in
+//! `rules`, their prices in `ask`, what they have earned in `earnings`.
+
+pub(super) mod ask;
+mod describe;
+pub(super) mod earnings;
+mod hand_over;
+pub(super) mod rules;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use campusgrid_core::snapshot::{LinkView, NewcomerView, WorkerView};
+use campusgrid_core::record;
+use campusgrid_core::snapshot::{LinkView, NewcomerView, Snapshot, WorkerView};
 use campusgrid_core::user::Role;
 use campusgrid_protocol::id::WorkerId;
-use campusgrid_protocol::rest::workers::{Approve, Approved, WaitingWorker, Worker, WorkerGpu};
-use campusgrid_protocol::task::LABEL_4;
+use campusgrid_protocol::rest::workers::{
+    Approve, Approved, Record, WaitingWorker, Worker, WorkerDetail, WorkerGpu,
+};
+use campusgrid_protocol::rules::Rules;
 
 use super::Site;
 use super::auth::Login;
 use super::error::WebError;
 use super::extract::{Body, Named};
+use describe::describe;
+use hand_over::hand_over;
 
 /// Lists the machines that have an owner.
 ///
@@ -22,6 +34,20 @@ use super::extract::{Body, Named};
 pub(super) async fn list(State(site): State<Site>, login: Login) -> Json<Vec<Worker>> {
     let describe = |view| describe(&site, view, &login);
     Json(site.engine.snapshot().workers.iter().map(describe).collect())
+}
+
+/// Shows a machine.
+///
+/// With what its score is made of, what it costs, and, for its owner and operators, its rules, the limits
+/// that hold, and what it has earned.
+#[utoipa::path(get, path = "/api/v1/workers/{id}", tag = "workers",
+    responses((status = 200, body = WorkerDetail)))]
+pub(super) async fn one(
+    State(site): State<Site>,
+    login: Login,
+    Named(worker): Named<WorkerId>,
+) -> Result<Json<WorkerDetail>, WebError> {
+    Ok(Json(read_worker(&site, &login, worker)?))
 }
 
 /// Lists the machines that wait for approval and could be one's own.
@@ -52,7 +78,8 @@ pub(super) async fn approve(
 
 /// Takes a machine out.
 ///
-/// What runs there goes back to the queue.
+/// What runs there is handed back first, with what it has saved, and goes back to the queue; that may
+/// take as long as the machine's rules give it.
 #[utoipa::path(delete, path = "/api/v1/workers/{id}", tag = "workers",
     responses((status = 204, description = "It is out.")))]
 pub(super) async fn remove(
@@ -76,7 +103,7 @@ pub(super) async fn release(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Takes a machine out; what runs there goes back to the queue.
+/// Takes a machine out. What runs there is handed back first, if the machine is there to do so.
 ///
 /// # Errors
 ///
@@ -87,6 +114,7 @@ pub(super) async fn remove_worker(
     worker: WorkerId,
 ) -> Result<(), WebError> {
     check_owner(site, login, worker)?;
+    hand_over(site, login, worker).await?;
     site.engine.remove_worker(login.id(), worker).await?;
     tracing::info!(worker.id = worker.0, user.id = login.id().0, "a worker was removed");
     site.engine.shown().await; // Who looks next sees it gone.
@@ -108,6 +136,58 @@ pub(super) async fn release_worker(
     tracing::info!(worker.id = worker.0, user.id = login.id().0, "a worker was released");
     site.engine.shown().await;
     Ok(())
+}
+
+/// A machine as it stands.
+///
+/// # Errors
+///
+/// `NotFound`.
+pub(super) fn read_worker(
+    site: &Site,
+    login: &Login,
+    worker: WorkerId,
+) -> Result<WorkerDetail, WebError> {
+    let snapshot = site.engine.snapshot();
+    let view = snapshot.workers.iter().find(|view| view.id == worker);
+    let view = view.ok_or(WebError::NotFound)?;
+    let is_own = may_change(view, login);
+    let shares = view.link.as_ref().and_then(|link| link.shares.as_ref());
+    Ok(WorkerDetail {
+        worker: describe(site, view, login),
+        record: record_of(&view.record),
+        ask: ask::told(&view.ask),
+        rules: is_own.then(|| Rules::clone(&view.rules)),
+        limits: shares.filter(|_| is_own).map(|shares| shares.limits.clone()),
+        earned_micros: is_own.then_some(view.record.earned_micros),
+    })
+}
+
+/// A machine that is this user's to change.
+///
+/// # Errors
+///
+/// `NotFound`.
+pub(super) fn own_view<'a>(
+    snapshot: &'a Snapshot,
+    login: &Login,
+    worker: WorkerId,
+) -> Result<&'a WorkerView, WebError> {
+    let view = snapshot.workers.iter().find(|view| view.id == worker);
+    view.filter(|view| may_change(view, login)).ok_or(WebError::NotFound)
+}
+
+/// What a machine's score is made of, as it is told.
+pub(super) fn record_of(record: &record::Record) -> Record {
+    Record {
+        delivered: record.delivered,
+        handed_back: record.handed_back,
+        lost: record.lost,
+        bids_failed: record.bids_failed,
+        valid: record.valid,
+        invalid: record.invalid,
+        valid_in_row: record.valid_in_row,
+    }
 }
 
 /// An operator's API token may be good for less than its user, which the engine does not know. For
@@ -165,43 +245,6 @@ pub(super) fn silent_ms(site: &Site, link: &LinkView) -> Option<u64> {
 
 fn is_silence(silence_ms: u64, heartbeat_ms: u32) -> bool {
     silence_ms > HEARTBEATS_MISSED * u64::from(heartbeat_ms)
-}
-
-fn describe(site: &Site, view: &WorkerView, login: &Login) -> Worker {
-    let link = view.link.as_ref();
-    // In the machine's own words, which are for whoever can do something about it.
-    let noted = link.filter(|_| may_change(view, login));
-    let silent_ms = link.and_then(|link| silent_ms(site, link));
-    let capacity = link.map(|link| &link.capacity);
-    let free = link.map(|link| &link.free);
-    Worker {
-        worker: view.id.0,
-        name: view.name.clone(),
-        owner: view.owner_name.clone(),
-        own: view.owner == login.id(),
-        online: link.is_some() && silent_ms.is_none(),
-        silent_ms,
-        set_aside: view.set_aside.as_deref().map(str::to_owned),
-        isolation: link.map(|link| link.isolation),
-        isolation_notes: noted.map(|link| link.isolation_notes.clone()).unwrap_or_default(),
-        cpu_millis: capacity.map_or(0, |capacity| capacity.cpu_millis),
-        cpu_free_millis: free.map_or(0, |free| free.cpu_millis),
-        ram_mib: capacity.map_or(0, |capacity| capacity.ram_mib),
-        ram_free_mib: free.map_or(0, |free| free.ram_mib),
-        disk_mib: capacity.map_or(0, |capacity| capacity.disk_mib),
-        disk_free_mib: free.map_or(0, |free| free.disk_mib),
-        gpus: link.map(gpus).unwrap_or_default(),
-        gpus_free: free.map_or(0, |free| u16::try_from(free.gpus.len()).unwrap_or(u16::MAX)),
-        labels: link.map(labels).unwrap_or_default(),
-        running: view.running,
-        cpu_busy_permille: link.map_or(0, |link| link.load.cpu_busy_permille),
-        ram_used_mib: link.map_or(0, |link| link.load.ram_used_mib),
-    }
-}
-
-/// What jobs may require of a connected machine by name, but for what says a version of it.
-fn labels(link: &LinkView) -> Vec<String> {
-    link.offer.labels().iter().filter(|label| label.as_str() != LABEL_4).cloned().collect()
 }
 
 /// The GPUs of a connected machine, by number.

@@ -139,6 +139,8 @@ impl Rig {
             isolation_notes: Vec::new(),
             labels: Vec::new(),
             attempts,
+            speed: None,
+            shares: None,
         };
         let event = WorkerEvent::Joined(Box::new(joined));
         self.step(Input::FromWorker { session, event })
@@ -165,6 +167,7 @@ impl Rig {
             lines: None,
             outputs: Vec::new(),
             warn_s: 0,
+            checkpoint_s: 300,
         };
         self.launch(name, spec, FilesOf::None)
     }

@@ -3,7 +3,8 @@
 use campusgrid_protocol::hello::ConnectionKind;
 use campusgrid_protocol::id::AttemptId;
 use campusgrid_protocol::message::{Comeback, Join, ToManager, ToWorker};
-use campusgrid_protocol::resource::{Capacity, Gpu, Isolation, Load};
+use campusgrid_protocol::resource::{Capacity, Gpu, Isolation, Load, Speed};
+use campusgrid_protocol::rules::{Limits, Phase, Shares};
 
 use super::line::{Line, Papers};
 use super::{Grid, User};
@@ -22,7 +23,14 @@ pub(crate) fn introduction(number: u8) -> Join {
         isolation_notes: Vec::new(),
         labels: Vec::new(),
         attempts: Vec::new(),
+        speed: Speed { core_permille: 1000, all_permille: 8000 },
+        shares: shares(Phase::Open, ""),
     }
+}
+
+/// What a machine without limits says of its sharing.
+pub(crate) fn shares(phase: Phase, why: &str) -> Shares {
+    Shares { phase, why: why.to_owned(), since_ms: 1, limits: Limits::default() }
 }
 
 pub(crate) fn gpu(memory_mib: u32) -> Gpu {
@@ -85,21 +93,34 @@ impl FakeWorker {
             if message == (ToWorker::Renewed { sequence }) {
                 return others;
             }
-            if !matches!(message, ToWorker::Renewed { .. }) {
+            if !is_aside(&message) {
                 others.push(message);
             }
         }
     }
 
-    /// The next message that is not the answer to a heartbeat.
+    /// The next message that is neither the answer to a heartbeat nor of what the machine has earned.
     pub(crate) fn receive(&mut self) -> ToWorker {
         loop {
             let message = self.line.receive();
-            if !matches!(message, ToWorker::Renewed { .. }) {
+            if !is_aside(&message) {
                 return message;
             }
         }
     }
+
+    /// What it is told next that it has earned, ever.
+    pub(crate) fn earned(&mut self) -> i64 {
+        loop {
+            if let ToWorker::Earned { micros } = self.line.receive() {
+                return micros;
+            }
+        }
+    }
+}
+
+fn is_aside(message: &ToWorker) -> bool {
+    matches!(message, ToWorker::Renewed { .. } | ToWorker::Earned { .. })
 }
 
 /// Opens a control connection and joins.

@@ -199,6 +199,11 @@ impl Grid {
         answer(request.send_empty())
     }
 
+    pub(crate) fn put(&self, user: &User, path: &str, body: &Value) -> (u16, Value) {
+        let request = self.agent.put(self.url(path)).header("authorization", bearer(user));
+        answer(request.send_json(body))
+    }
+
     pub(crate) fn put_bytes(&self, user: &User, path: &str, bytes: &[u8]) -> (u16, Value) {
         let request = self.agent.put(self.url(path)).header("authorization", bearer(user));
         answer(request.content_type("application/octet-stream").send(bytes))

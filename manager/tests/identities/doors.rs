@@ -65,8 +65,8 @@ fn a_hello_without_tls_is_answered_in_words_of_its_time() {
         let mut old = [0; HELLO_BYTES];
         old[..9].copy_from_slice(b"CGRD\x02\0\x02\0\0");
         old[8] = kind;
-        // Which that worker reads as "worker speaks protocol 2 to 2, manager 3 to 4".
-        assert_eq!(said(grid.port, &old), b"CGRD\x03\0\x04\0\0\0\0\0\0\0\0\0");
+        // Which that worker reads as "worker speaks protocol 2 to 2, manager 4 to 5".
+        assert_eq!(said(grid.port, &old), b"CGRD\x04\0\x05\0\0\0\0\0\0\0\0\0");
     }
     let hello = hello::from_worker(ConnectionKind::Control);
     assert_eq!(said(grid.port, &hello), hello::from_manager(0));

@@ -63,6 +63,9 @@ fn a_machine_that_is_removed_sends_no_more_of_what_it_has_begun() {
     let large = BlobRef { hash: BlobHash([1; 32]), size_bytes: 1 << 20 };
     assert_eq!(announce(&mut line, large), BulkToWorker::Ready);
     let number = worker.papers.worker;
+    // What runs there is to have no time to be handed over in; it would not be.
+    let rules = serde_json::json!({"when": {"checkpoint_s": 0}});
+    assert_eq!(grid.put(&bob, &format!("workers/{number}/rules"), &rules).0, 200);
     assert_eq!(grid.delete(&bob, &format!("workers/{number}")), 204);
     while !matches!(worker.receive(), ToWorker::Closing { .. }) {}
     line.send(&BulkToManager::Chunk(vec![0; 10]));
@@ -84,7 +87,7 @@ fn what_an_attempt_may_leave_is_the_same_after_a_restart() {
     let worker = worker.reconnect(grid.port, join);
     let (mut line, answer) = offer(grid.port, &worker.papers, &attempt.to_string());
     assert_eq!(answer, BulkToWorker::Ready);
-    let large = BlobRef { hash: BlobHash([1; 32]), size_bytes: 193 << 20 };
+    let large = BlobRef { hash: BlobHash([1; 32]), size_bytes: 321 << 20 };
     assert!(matches!(announce(&mut line, large), BulkToWorker::Refused { .. }));
 }
 

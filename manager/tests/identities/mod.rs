@@ -226,8 +226,8 @@ fn what_an_attempt_leaves_is_bounded_by_what_it_was_given() {
     assert_eq!(line.receive::<BulkToWorker>(), BulkToWorker::Ready);
     line.send(&BulkToManager::Chunk(content.to_vec()));
     assert_eq!(line.receive::<BulkToWorker>(), BulkToWorker::Received);
-    // 64 MiB of scratch space, and two logs of 64 MiB each at most.
-    let large = BlobRef { hash: BlobHash([1; 32]), size_bytes: 193 << 20 };
+    // 64 MiB of scratch space, two checkpoints of it, and two logs of 64 MiB each at most.
+    let large = BlobRef { hash: BlobHash([1; 32]), size_bytes: 321 << 20 };
     line.send(&BulkToManager::Blob(large));
     assert!(refused(&line.receive()));
     assert!(line.is_closed());

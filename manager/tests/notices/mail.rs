@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::servers::{Papers, Server, python};
 use super::{Settings, refused, register, run, setting, submit, worker};
-use crate::grid::Grid;
+use crate::grid::{Grid, User};
 
 /// How the manager reaches a server, whose mail comes from `grid@campus.edu`.
 fn settings(server: &Server, encryption: &'static str, papers: &Papers) -> Settings {
@@ -126,4 +126,56 @@ fn mail_is_refused_where_none_can_be_sent() {
     let (field, message) = refused(&grid, &ada, &json!({"end": true, "mail": true}));
     assert_eq!(field, "notify.mail");
     assert!(message.contains("no mail server"), "{message}");
+}
+
+/// What stands in the link of a mail.
+fn token(mail: &Value) -> String {
+    let body = body(mail).replace("=\r\n", "").replace("=3D", "=");
+    let (_, rest) = body.split_once("https://grid.campus.edu/verify?token=").unwrap();
+    rest.lines().next().unwrap().trim().to_owned()
+}
+
+#[test]
+fn starting_credits_come_once_an_address_is_shown_and_once_for_each() {
+    let folder = TempDir::new().unwrap();
+    let Some(python) = python(folder.path()) else { return };
+    let papers = Papers::make(folder.path());
+    // The first mail is put off, as servers do that know nobody.
+    let server = Server::of_mail(&python, "none", &papers, ("-", "-"), 1);
+    let mut settings = settings(&server, "none", &papers);
+    settings.push(("CAMPUSGRID_CREDITS_VERIFIED_GRANTS", "true"));
+    let mut grid = Grid::start_with("verified", &settings);
+    let ada = register(&grid, "ada", "ada@campus.edu");
+    let balance = |grid: &Grid, user| grid.get(user, "me").1["balance_micros"].clone();
+    assert_eq!(balance(&grid, &ada), 0);
+    let first = server.next();
+    assert_eq!(first["to"], json!(["ada@campus.edu"]));
+    assert_eq!(first["user"], json!(null));
+
+    // Whoever has the link need not be logged in; the one before the last is good for nothing.
+    let nobody = User { name: String::new(), token: String::new() };
+    let show =
+        |grid: &Grid, token: &str| grid.post(&nobody, "verify", &json!({ "token": token })).0;
+    assert_eq!(grid.post_nothing(&ada, "verify/resend").0, 204);
+    let second = token(&server.next());
+    assert_eq!(show(&grid, &token(&first)), 404);
+    assert_eq!(show(&grid, "made up"), 404);
+    assert_eq!(show(&grid, &second), 200);
+    assert_eq!(balance(&grid, &ada), 1_000_000_000);
+    assert_eq!(show(&grid, &second), 404, "it has done its work");
+    let (status, answer) = grid.post_nothing(&ada, "verify/resend");
+    assert_eq!((status, &answer["error"]["fields"][0]["field"]), (422, &json!("email")));
+
+    // The same address, in other words, brings nothing more, whatever becomes of the manager.
+    grid.kill_manager();
+    grid.start_manager();
+    let twin = register(&grid, "twin", "Ada+again@Campus.edu");
+    assert_eq!(show(&grid, &token(&server.next())), 200);
+    assert_eq!(balance(&grid, &twin), 0);
+    let bob = register(&grid, "bob", "bob@campus.edu");
+    assert_eq!(show(&grid, &token(&server.next())), 200);
+    assert_eq!(balance(&grid, &bob), 1_000_000_000);
+    let carol = grid.register("carol");
+    assert_eq!(grid.post_nothing(&carol, "verify/resend").0, 422, "she has named no address");
+    grid.fsck();
 }

@@ -1,33 +1,58 @@
-//! A worker of protocol 3, as its bytes are for ever.
+//! A worker of protocol 4, as its bytes are for ever.
 
 use campusgrid_protocol::hello::HELLO_BYTES;
 use campusgrid_protocol::id::{AttemptId, BlobHash};
-use campusgrid_protocol::message::{ToManager, ToWorker as Today};
+use campusgrid_protocol::input::{InputFile, Manifest};
+use campusgrid_protocol::message::{self, BulkToManager, BulkToWorker};
 use campusgrid_protocol::resource::Load;
-use campusgrid_protocol::task::{BlobRef, Ended, LABEL_4, Outcome, Output};
-use campusgrid_protocol::v3::{BulkToManager, BulkToWorker, ToWorker, Work};
+use campusgrid_protocol::rules::Phase;
+use campusgrid_protocol::task::{
+    self, BlobRef, Content, Log, Outcome, Output, Program, Saved, Usage, Work, WorkerFault,
+};
+use campusgrid_protocol::v4::{Ended, Join, ToManager, ToWorker};
 use serde_json::json;
 
 use crate::grid::Grid;
-use crate::grid::fake::{FakeWorker, introduction};
+use crate::grid::fake::{FakeWorker, introduction, shares};
 use crate::grid::line::{Line, Papers};
 
-/// Opens a connection of a kind as version 3 does.
+/// Opens a connection of a kind as version 4 does.
 fn open(grid: &Grid, papers: &Papers, kind: u8) -> Line {
     let mut line = Line::dial(grid.port, papers.trust(), Some(papers.identity())).unwrap();
     let mut hello = [0; HELLO_BYTES];
-    hello[..9].copy_from_slice(b"CGRD\x03\0\x03\0\0");
+    hello[..9].copy_from_slice(b"CGRD\x04\0\x04\0\0");
     hello[8] = kind;
-    assert_eq!(line.greet(&hello).unwrap(), *b"CGRD\x03\0\x04\0\x03\0\0\0\0\0\0\0");
+    assert_eq!(line.greet(&hello).unwrap(), *b"CGRD\x04\0\x05\0\x04\0\0\0\0\0\0\0");
     line
 }
 
-fn join(labels: Vec<String>, attempts: Vec<AttemptId>) -> ToManager {
-    ToManager::Join(Box::new(campusgrid_protocol::message::Join {
-        labels,
+fn join(attempts: Vec<AttemptId>) -> ToManager {
+    let today = introduction(3);
+    ToManager::Join(Box::new(Join {
+        name: today.name,
+        capacity: today.capacity,
+        isolation: today.isolation,
+        isolation_notes: today.isolation_notes,
+        labels: today.labels,
         attempts,
-        ..introduction(3)
     }))
+}
+
+fn ended(attempt: AttemptId, outputs: Vec<Output>) -> ToManager {
+    let nothing = || Log { content: Content::Inline(Vec::new()), cut_bytes: 0 };
+    ToManager::Ended(Box::new(Ended {
+        attempt,
+        outcome: Outcome::Succeeded,
+        usage: Usage::default(),
+        stdout: nothing(),
+        stderr: nothing(),
+        outputs,
+        left_behind: String::new(),
+    }))
+}
+
+fn beat(sequence: u64, attempts: Vec<AttemptId>) -> ToManager {
+    ToManager::Heartbeat { sequence, attempts, load: Load::default() }
 }
 
 fn welcomed(line: &mut Line) -> (u64, String) {
@@ -41,46 +66,44 @@ fn blob(content: &[u8]) -> BlobRef {
     BlobRef { hash, size_bytes: content.len() as u64 }
 }
 
+fn send(line: &mut Line, content: &[u8]) -> BlobRef {
+    line.send(&BulkToManager::Blob(blob(content)));
+    assert_eq!(line.receive::<BulkToWorker>(), BulkToWorker::Ready);
+    line.send(&BulkToManager::Chunk(content.to_vec()));
+    assert_eq!(line.receive::<BulkToWorker>(), BulkToWorker::Received);
+    blob(content)
+}
+
 #[test]
 fn a_worker_of_the_version_before_joins_runs_a_task_and_delivers() {
-    let mut grid = Grid::start("v3");
+    let mut grid = Grid::start("v4");
     let (ada, bob) = (grid.register("ada"), grid.register("bob"));
     let papers = Papers::of(&grid, &bob, "old");
     let mut line = open(&grid, &papers, 1);
-    line.send(&join(Vec::new(), Vec::new()));
+    line.send(&join(Vec::new()));
     assert_eq!(welcomed(&mut line), (papers.worker, "bob".to_owned()));
     let job = grid.submit(&ada, "echo data > $OUTPUT_DIR/file");
     let message: ToWorker = line.receive();
     let ToWorker::Start { attempt, spec, .. } = message else { panic!("{message:?}") };
     assert_eq!(spec.needs.ram_mib, 64);
-    let command = "echo data > $OUTPUT_DIR/file".to_owned();
-    assert_eq!(spec.work, Work::Shell { command });
+    let program = Program::Source("echo data > $OUTPUT_DIR/file".to_owned());
+    assert_eq!(spec.work, Work::Shell { program });
     line.send(&ToManager::Started { attempt });
-    line.send(&ToManager::Heartbeat {
-        sequence: 7,
-        attempts: vec![attempt],
-        load: Load::default(),
-    });
+    line.send(&beat(7, vec![attempt]));
     assert_eq!(line.receive::<ToWorker>(), ToWorker::Renewed { sequence: 7 });
 
     // It comes back to a manager that was restarted, and goes on.
     grid.kill_manager();
     grid.start_manager();
     let mut line = open(&grid, &papers, 1);
-    line.send(&join(Vec::new(), vec![attempt]));
+    line.send(&join(vec![attempt]));
     assert_eq!(welcomed(&mut line).0, papers.worker);
 
     let mut bulk = open(&grid, &papers, 2);
     bulk.send(&BulkToManager::Open { attempt });
     assert_eq!(bulk.receive::<BulkToWorker>(), BulkToWorker::Ready);
-    bulk.send(&BulkToManager::Blob(blob(b"data\n")));
-    assert_eq!(bulk.receive::<BulkToWorker>(), BulkToWorker::Ready);
-    bulk.send(&BulkToManager::Chunk(b"data\n".to_vec()));
-    assert_eq!(bulk.receive::<BulkToWorker>(), BulkToWorker::Received);
-
-    let output = Output { path: "file".to_owned(), blob: blob(b"data\n") };
-    let end = Ended { outputs: vec![output], ..Ended::empty(attempt, Outcome::Succeeded) };
-    line.send(&ToManager::Ended(Box::new(end)));
+    let output = Output { path: "file".to_owned(), blob: send(&mut bulk, b"data\n") };
+    line.send(&ended(attempt, vec![output]));
     assert_eq!(line.receive::<ToWorker>(), ToWorker::Stored { attempt });
     assert_eq!(grid.ended(&ada, job)["state"], "succeeded");
     assert_eq!(grid.text(&ada, &format!("jobs/{job}/outputs/0/file")), "data\n");
@@ -91,48 +114,67 @@ fn a_worker_of_the_version_before_joins_runs_a_task_and_delivers() {
     grid.fsck();
 }
 
-/// It would take a task's position for its index, whatever it says of itself.
+/// It has no words for rules and earnings, and reads a frame that it does not know as damage.
 #[test]
-fn what_it_could_not_carry_out_goes_to_others() {
-    let grid = Grid::start("v3-labels");
-    let (ada, bob) = (grid.register("ada"), grid.register("bob"));
-    let papers = Papers::of(&grid, &bob, "old");
-    let mut old = open(&grid, &papers, 1);
-    old.send(&join(vec![LABEL_4.to_owned()], Vec::new()));
-    welcomed(&mut old);
-    old.send(&ToManager::Heartbeat { sequence: 1, attempts: Vec::new(), load: Load::default() });
-    let array = json!({"kind": "shell", "source": "true", "array": "5-6"});
-    let (status, answer) = grid.post(&ada, "jobs", &array);
-    assert_eq!(status, 201, "{answer}");
-    let mut new = FakeWorker::join_for(&grid, &bob, introduction(4));
-    for index in [5, 6] {
-        let message = new.receive();
-        let Today::Start { index: told, .. } = message else { panic!("{message:?}") };
-        assert_eq!(told, index);
-    }
-    old.send(&ToManager::Heartbeat { sequence: 2, attempts: Vec::new(), load: Load::default() });
-    for sequence in [1, 2] {
-        assert_eq!(old.receive::<ToWorker>(), ToWorker::Renewed { sequence });
-    }
-}
-
-#[test]
-fn it_cannot_ask_for_what_its_version_does_not_know() {
-    let grid = Grid::start("v3-words");
+fn it_is_told_nothing_that_it_has_no_words_for() {
+    let grid = Grid::start("v4-words");
     let (ada, bob) = (grid.register("ada"), grid.register("bob"));
     let papers = Papers::of(&grid, &bob, "old");
     let mut line = open(&grid, &papers, 1);
-    line.send(&join(Vec::new(), Vec::new()));
+    line.send(&join(Vec::new()));
     welcomed(&mut line);
-    grid.submit(&ada, "true");
+    let body = json!({"when": {"idle_minutes": 7}});
+    let (status, answer) = grid.put(&bob, &format!("workers/{}/rules", papers.worker), &body);
+    assert_eq!(status, 200, "{answer}");
+    let job = grid.submit(&ada, "true");
     let message: ToWorker = line.receive();
     let ToWorker::Start { attempt, .. } = message else { panic!("{message:?}") };
+    line.send(&ToManager::Started { attempt });
+    line.send(&ended(attempt, Vec::new()));
+    assert_eq!(line.receive::<ToWorker>(), ToWorker::Stored { attempt });
+    assert_eq!(grid.ended(&ada, job)["state"], "succeeded");
+    line.send(&beat(1, Vec::new()));
+    assert_eq!(line.receive::<ToWorker>(), ToWorker::Renewed { sequence: 1 });
+}
+
+#[test]
+fn a_task_that_has_saved_something_begins_anew_on_it() {
+    let grid = Grid::start("v4-anew");
+    let (ada, bob) = (grid.register("ada"), grid.register("bob"));
+    let mut new = FakeWorker::join_for(&grid, &bob, introduction(1));
+    let job = grid.submit(&ada, "true");
+    let message = new.receive();
+    let message::ToWorker::Start { attempt, .. } = message else { panic!("{message:?}") };
+    new.send(&message::ToManager::Started { attempt });
+    let mut bulk =
+        Line::open(grid.port, &new.papers, campusgrid_protocol::hello::ConnectionKind::Bulk)
+            .unwrap();
+    bulk.send(&BulkToManager::Open { attempt });
+    assert_eq!(bulk.receive::<BulkToWorker>(), BulkToWorker::Ready);
+    let state = send(&mut bulk, b"state");
+    let file = InputFile { path: "state".to_owned(), blob: state, executable: false };
+    let manifest = send(&mut bulk, &Manifest::check(vec![file]).unwrap().encode());
+    let closed = shares(Phase::Closed, "in use");
+    new.send(&message::ToManager::Shares(Box::new(closed)));
+    let empty = task::Ended::empty(attempt, Outcome::Returned(WorkerFault::Leaving));
+    let checkpoint = Some(Saved { manifest, run_ms: 5 });
+    new.send(&message::ToManager::Ended(Box::new(task::Ended { checkpoint, ..empty })));
+    assert_eq!(new.receive(), message::ToWorker::Stored { attempt });
+
+    let papers = Papers::of(&grid, &bob, "old");
+    let mut line = open(&grid, &papers, 1);
+    line.send(&join(Vec::new()));
+    welcomed(&mut line);
+    let message: ToWorker = line.receive();
+    let ToWorker::Start { attempt, .. } = message else { panic!("{message:?}") };
+    line.send(&ToManager::Started { attempt });
     let mut bulk = open(&grid, &papers, 2);
     bulk.send(&BulkToManager::Open { attempt });
     assert_eq!(bulk.receive::<BulkToWorker>(), BulkToWorker::Ready);
-    let fetch =
-        campusgrid_protocol::message::BulkToManager::Fetch { blob: blob(b"data"), offset_bytes: 0 };
-    bulk.send(&fetch);
-    assert!(matches!(bulk.receive(), BulkToWorker::Later { .. }));
-    assert!(bulk.is_closed());
+    bulk.send(&BulkToManager::Fetch { blob: state, offset_bytes: 0 });
+    assert!(matches!(bulk.receive(), BulkToWorker::Refused { .. }));
+    line.send(&ended(attempt, Vec::new()));
+    assert_eq!(line.receive::<ToWorker>(), ToWorker::Stored { attempt });
+    assert_eq!(grid.ended(&ada, job)["state"], "succeeded");
+    grid.fsck();
 }

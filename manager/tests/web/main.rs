@@ -9,6 +9,8 @@ mod files;
 mod front_door;
 mod hostile;
 mod jobs;
+mod machines;
+mod market;
 mod openapi;
 mod operate;
 mod route_walk;

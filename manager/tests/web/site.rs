@@ -300,6 +300,7 @@ async fn serve(config: Config, shutdown: CancellationToken, tell: SyncSender<Run
         config: config.web,
         health,
         vitals,
+        links: None,
         fingerprint: authority.fingerprint(),
         worker_port: WORKER_PORT,
         shutdown: shutdown.clone(),

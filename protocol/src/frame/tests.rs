@@ -11,9 +11,9 @@ use crate::message::{
     BulkToManager, BulkToWorker, CHUNK_MAX_BYTES, Enrol, EnrolAnswer, MESSAGE_MAX_BYTES, ToManager,
     ToWorker,
 };
-use crate::resource::{Capacity, Gpu, GpuLoad, Isolation, Load, Needs};
+use crate::resource::{Capacity, Gpu, GpuLoad, Isolation, Load, Needs, Speed};
 use crate::task::{BlobRef, Packages, Program, Stream, TaskSpec, Work};
-use crate::v3;
+use crate::{samples, v4};
 
 fn attempts() -> impl Strategy<Value = AttemptId> {
     (any::<u64>(), any::<u32>(), any::<u32>()).prop_map(|(job, index, number)| AttemptId {
@@ -39,8 +39,10 @@ fn to_manager() -> impl Strategy<Value = ToManager> {
         Isolation::Full,
     ]);
     let labels = prop::collection::vec(any::<String>(), 0..4);
-    let join = (any::<String>(), capacities(), isolation, labels, lists()).prop_map(
-        |(name, capacity, isolation, labels, attempts)| {
+    let says = (any::<[u32; 2]>(), prop::sample::select(samples::shares().to_vec()));
+    let join = (any::<String>(), capacities(), isolation, labels, lists(), says).prop_map(
+        |(name, capacity, isolation, labels, attempts, says)| {
+            let ([core_permille, all_permille], shares) = says;
             ToManager::Join(Box::new(crate::message::Join {
                 name,
                 capacity,
@@ -48,6 +50,8 @@ fn to_manager() -> impl Strategy<Value = ToManager> {
                 isolation_notes: Vec::new(),
                 labels,
                 attempts,
+                speed: Speed { core_permille, all_permille },
+                shares,
             }))
         },
     );
@@ -110,10 +114,10 @@ fn specs() -> impl Strategy<Value = TaskSpec> {
         .prop_map(|(hash, size_bytes)| BlobRef { hash: BlobHash(hash), size_bytes });
     let path = prop::option::of(any::<String>());
     let files = (prop::option::of(blob), path, texts(), texts());
-    (works(), any::<[u32; 7]>(), any::<bool>(), files).prop_map(
+    (works(), any::<[u32; 8]>(), any::<bool>(), files).prop_map(
         |(work, numbers, shared_tmp, (inputs, lines, arguments, outputs))| {
-            let [cpu_millis, ram_mib, disk_mib, gpu_memory_mib, time_limit_s, tasks, warn_s] =
-                numbers;
+            let [cpu_millis, ram_mib, disk_mib, gpu_memory_mib, limits @ ..] = numbers;
+            let [time_limit_s, tasks, warn_s, checkpoint_s] = limits;
             TaskSpec {
                 work,
                 needs: Needs { cpu_millis, ram_mib, disk_mib, gpus: 1, gpu_memory_mib },
@@ -128,6 +132,7 @@ fn specs() -> impl Strategy<Value = TaskSpec> {
                 lines,
                 outputs,
                 warn_s,
+                checkpoint_s,
             }
         },
     )
@@ -142,6 +147,9 @@ fn to_worker() -> impl Strategy<Value = ToWorker> {
             spec: Arc::new(spec),
             gpus,
             lock: lock.map(Arc::from),
+            checkpoint: Some(samples::saved()),
+            whose: String::new(),
+            name: String::new(),
         },
     )
 }
@@ -163,8 +171,8 @@ proptest! {
         drop(decode::<BulkToWorker>(&bytes));
         drop(decode::<Enrol>(&bytes));
         drop(decode::<EnrolAnswer>(&bytes));
-        drop(decode::<v3::ToWorker>(&bytes));
-        drop(decode::<v3::BulkToManager>(&bytes));
+        drop(decode::<v4::ToWorker>(&bytes));
+        drop(decode::<v4::ToManager>(&bytes));
         drop(Manifest::decode(&bytes));
     }
 
@@ -242,7 +250,7 @@ fn a_text_that_is_not_utf8_is_refused() {
 
 #[test]
 fn an_unknown_variant_is_refused() {
-    for bytes in [&[9][..], &[250], &[251, 0xff, 0xff]] {
+    for bytes in [&[11][..], &[250], &[251, 0xff, 0xff]] {
         assert!(matches!(decode::<ToManager>(bytes), Err(FrameError::Decode { .. })));
     }
 }

@@ -1,5 +1,7 @@
 //! The bytes of every message, so that none changes its form without a new version.
 
+use std::sync::Arc;
+
 use expect_test::{ExpectFile, expect_file};
 
 use super::{
@@ -7,30 +9,64 @@ use super::{
     PROTOCOL_VERSION_MIN, Proof, ToManager, ToWorker,
 };
 use crate::id::{VoucherSecret, WorkerId};
-use crate::samples::{self, attempt, blob, enrol_answers, enrols, golden, specs};
-use crate::task::{Ended, Failure, Outcome, WorkerFault};
+use crate::resource::Isolation;
+use crate::rules::Shares;
+use crate::samples::{self, attempt, blob, enrol_answers, enrols, golden, saved, specs};
+use crate::task::{Ended, Outcome, Saved, TaskSpec, WorkerFault};
 
 fn to_manager() -> Vec<ToManager> {
-    let message = || "?".to_owned();
-    let ends = [
-        Outcome::Failed(Failure::Inputs { message: message() }),
-        Outcome::Returned(WorkerFault::Inputs { message: message() }),
+    let [open, frozen, closed] = samples::shares();
+    let join = |isolation, shares: &Shares| {
+        ToManager::Join(Box::new(samples::join(isolation, shares.clone())))
+    };
+    let ended = |ended| ToManager::Ended(Box::new(ended));
+    let leaving = Outcome::Returned(WorkerFault::Leaving);
+    let handed_back = Ended { checkpoint: Some(saved()), ..Ended::empty(attempt(), leaving) };
+    let mut messages = vec![
+        join(Isolation::Full, &open),
+        join(Isolation::Docker, &frozen),
+        join(Isolation::Restricted, &closed),
+        join(Isolation::None, &open),
     ];
-    let ended = |end| ToManager::Ended(Box::new(Ended::empty(attempt(), end)));
-    samples::to_manager().into_iter().chain(ends.map(ended)).collect()
+    messages.extend(samples::while_it_runs());
+    messages.push(ToManager::Checkpoint { attempt: attempt(), saved: saved() });
+    messages.extend([open, frozen, closed].map(|shares| ToManager::Shares(Box::new(shares))));
+    messages.extend(samples::ends().into_iter().map(ended));
+    messages.extend([
+        ended(handed_back),
+        ToManager::Leaving,
+        ToManager::Renew { request: vec![0x30, 0] },
+    ]);
+    messages
+}
+
+fn start(spec: Arc<TaskSpec>, checkpoint: Option<Saved>) -> ToWorker {
+    ToWorker::Start {
+        attempt: attempt(),
+        index: 300,
+        spec,
+        gpus: vec![3],
+        lock: Some("numpy==2.1".into()),
+        checkpoint,
+        whose: "bob".to_owned(),
+        name: "fit".to_owned(),
+    }
 }
 
 fn to_worker() -> Vec<ToWorker> {
-    let mut messages = vec![ToWorker::Welcome {
+    let welcome = |rules| ToWorker::Welcome {
         worker: WorkerId(4),
         heartbeat_ms: 10_000,
         lease_ms: 90_000,
         owner: "ada".to_owned(),
-    }];
-    messages.extend(specs().into_iter().map(|spec| {
-        let lock = Some("numpy==2.1".into());
-        ToWorker::Start { attempt: attempt(), index: 300, spec, gpus: vec![3], lock }
-    }));
+        rules: Box::new(rules),
+        earned_micros: -5,
+    };
+    let mut messages: Vec<_> = samples::rules().map(welcome).into();
+    messages.extend(samples::rules().map(|rules| ToWorker::Rules(Box::new(rules))));
+    messages.push(ToWorker::Earned { micros: 70_000 });
+    messages.extend(specs().into_iter().map(|spec| start(spec, None)));
+    messages.extend(specs().into_iter().take(1).map(|spec| start(spec, Some(saved()))));
     let closing = |comeback| ToWorker::Closing { reason: "?".to_owned(), comeback };
     messages.extend([
         ToWorker::Locked { attempt: attempt(), lock: "numpy==2.1".into() },
@@ -68,14 +104,14 @@ fn bulk_to_worker() -> Vec<BulkToWorker> {
 /// what changes to a module of that version, raise `PROTOCOL_VERSION`, and begin a directory for it.
 #[test]
 fn no_message_changes_without_a_new_version() {
-    assert_eq!((PROTOCOL_VERSION_MIN, PROTOCOL_VERSION), (3, 4), "begin goldens/v5");
+    assert_eq!((PROTOCOL_VERSION_MIN, PROTOCOL_VERSION), (4, 5), "begin goldens/v6");
     let check = |file: ExpectFile, golden: String| file.assert_eq(&golden);
-    check(expect_file!["../../goldens/v4/enrol.txt"], golden(&enrols()));
-    check(expect_file!["../../goldens/v4/enrol_answer.txt"], golden(&enrol_answers()));
-    check(expect_file!["../../goldens/v4/to_manager.txt"], golden(&to_manager()));
-    check(expect_file!["../../goldens/v4/to_worker.txt"], golden(&to_worker()));
-    check(expect_file!["../../goldens/v4/bulk_to_manager.txt"], golden(&bulk_to_manager()));
-    check(expect_file!["../../goldens/v4/bulk_to_worker.txt"], golden(&bulk_to_worker()));
+    check(expect_file!["../../goldens/v5/enrol.txt"], golden(&enrols()));
+    check(expect_file!["../../goldens/v5/enrol_answer.txt"], golden(&enrol_answers()));
+    check(expect_file!["../../goldens/v5/to_manager.txt"], golden(&to_manager()));
+    check(expect_file!["../../goldens/v5/to_worker.txt"], golden(&to_worker()));
+    check(expect_file!["../../goldens/v5/bulk_to_manager.txt"], golden(&bulk_to_manager()));
+    check(expect_file!["../../goldens/v5/bulk_to_worker.txt"], golden(&bulk_to_worker()));
 }
 
 /// The samples above have to grow with the messages; these matches do not compile until they do.
@@ -91,8 +127,10 @@ fn every_kind_of_message_has_golden_bytes() {
         ToManager::Ended(_) => 6,
         ToManager::Leaving => 7,
         ToManager::Renew { .. } => 8,
+        ToManager::Checkpoint { .. } => 9,
+        ToManager::Shares(_) => 10,
     };
-    assert_eq!(kinds(to_manager().iter().map(kind)), 9);
+    assert_eq!(kinds(to_manager().iter().map(kind)), 11);
     let kind = |message: &ToWorker| match message {
         ToWorker::Welcome { .. } => 0,
         ToWorker::Certificate { .. } => 1,
@@ -103,8 +141,10 @@ fn every_kind_of_message_has_golden_bytes() {
         ToWorker::Stored { .. } => 6,
         ToWorker::Renewed { .. } => 7,
         ToWorker::Closing { .. } => 8,
+        ToWorker::Rules(_) => 9,
+        ToWorker::Earned { .. } => 10,
     };
-    assert_eq!(kinds(to_worker().iter().map(kind)), 9);
+    assert_eq!(kinds(to_worker().iter().map(kind)), 11);
     let kind = |message: &BulkToManager| match message {
         BulkToManager::Open { .. } => 0,
         BulkToManager::Blob(_) => 1,

@@ -33,6 +33,22 @@ pub struct Register {
     pub invitation: Option<String>,
 }
 
+/// `POST verify`.
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Verify {
+    /// What stands in the link that was mailed.
+    pub token: String,
+}
+
+/// Answers `POST verify`.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Verified {
+    pub verified: bool,
+}
+
 /// `POST login`.
 #[derive(Clone, Serialize, Deserialize)]
 #[cfg_attr(
@@ -61,6 +77,8 @@ pub struct Me {
     pub user: String,
     pub operator: bool,
     pub balance_micros: i64,
+    /// Whether they have shown that an address is theirs, which may bring starting credits.
+    pub verified: bool,
 }
 
 /// What an API token may be used for.

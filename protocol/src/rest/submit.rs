@@ -1,9 +1,11 @@
 //! What of a submit is wrong, and what its tasks are if nothing is.
 
+mod sale;
+
 use super::{
     ARGUMENTS_MAX, ARGUMENTS_MAX_BYTES, After, FEATURES_MAX, FLAGS_MAX, FieldError, PATTERNS_MAX,
-    SOURCE_MAX_BYTES, Submit, TEXTS_MAX_BYTES, UV_LOCK_MAX_BYTES, WorkKind, check_text, field,
-    packages, quoted,
+    SOURCE_MAX_BYTES, Submit, TEXTS_MAX_BYTES, UV_LOCK_MAX_BYTES, WorkKind, check_range,
+    check_text, field, packages, quoted,
 };
 use crate::array::{Array, Indices, TASKS_MAX};
 use crate::compiler_flag::check_compiler_flag;
@@ -135,6 +137,7 @@ impl Submit {
             lines: self.lines_file,
             outputs: self.outputs,
             warn_s: self.warn_s,
+            checkpoint_s: self.checkpoint_s,
         };
         require_label_4(&mut spec, terms);
         spec
@@ -164,6 +167,7 @@ impl Submit {
         }
         let notify = self.notify.clone().unwrap_or_default();
         check_notify(errors, &notify);
+        let sale = sale::sale(self, errors);
         if errors.len() > before {
             return None;
         }
@@ -174,6 +178,9 @@ impl Submit {
             backoff_s: self.backoff_s,
             deadline_at_ms: self.deadline_at_ms,
             notify,
+            sale,
+            deterministic: self.deterministic || self.verify,
+            verify: self.verify,
         })
     }
 
@@ -404,11 +411,5 @@ fn check_notify(errors: &mut Vec<FieldError>, notify: &Notify) {
             "must say of what: start, end or failure"
         };
         errors.push(field("notify", message));
-    }
-}
-
-fn check_range(errors: &mut Vec<FieldError>, name: &str, value: u32, min: u32, max: u32) {
-    if !(min..=max).contains(&value) {
-        errors.push(field(name, &format!("must be {min} to {max}, is {value}")));
     }
 }

@@ -52,7 +52,7 @@ fn words(checked: &Checked) -> String {
     words
 }
 
-fn lines(errors: &[FieldError]) -> String {
+pub(super) fn lines(errors: &[FieldError]) -> String {
     errors.iter().map(|error| format!("{}: {}\n", error.field, error.message)).collect()
 }
 
@@ -69,9 +69,9 @@ fn absent_fields_have_defaults() {
             json!({"kind": "python", "source": "1", "requirements": ["numpy==2.1", "scikit-learn"]}),
         ],
         &expect![[r#"
-            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
-            πrogram: TaskSpec { work: C { program: Source("int main(){}"), flags: [] }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
-            untitled: TaskSpec { work: Python { program: Source("1"), packages: Names { requirements: ["numpy==2.1", "scikit-learn"], requires_python: None } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
+            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0, checkpoint_s: 300 }
+            πrogram: TaskSpec { work: C { program: Source("int main(){}"), flags: [] }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0, checkpoint_s: 300 }
+            untitled: TaskSpec { work: Python { program: Source("1"), packages: Names { requirements: ["numpy==2.1", "scikit-learn"], requires_python: None } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0, checkpoint_s: 300 }
         "#]],
     );
 }
@@ -87,8 +87,8 @@ fn the_limits_themselves_are_allowed() {
             with(json!({"tasks": 1, "cores": 1, "ram_mib": 16, "disk_mib": 1, "time_limit_s": 1})),
         ],
         &expect![[r#"
-            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1024000, ram_mib: 4194304, disk_mib: 4194304, gpus: 64, gpu_memory_mib: 4194304 }, time_limit_s: 2592000, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1000000, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
-            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 16, disk_mib: 1, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 1, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
+            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1024000, ram_mib: 4194304, disk_mib: 4194304, gpus: 64, gpu_memory_mib: 4194304 }, time_limit_s: 2592000, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1000000, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0, checkpoint_s: 300 }
+            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 16, disk_mib: 1, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 1, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0, checkpoint_s: 300 }
         "#]],
     );
 }
@@ -165,14 +165,14 @@ fn unknown_and_missing_fields_are_refused() {
             json!([]),
         ],
         &expect![[r#"
-            not a submit: unknown field `core`, expected one of `kind`, `name`, `source`, `entry`, `arguments`, `requirements`, `uv_lock`, `flags`, `labels`, `image`, `isolation`, `shared_tmp`, `tasks`, `array`, `lines_file`, `at_once`, `outputs`, `after`, `retries`, `backoff_s`, `warn_s`, `deadline_at_ms`, `priority`, `hold`, `notify`, `draft`, `cores`, `ram_mib`, `disk_mib`, `gpus`, `gpu_memory_mib`, `time_limit_s`
+            not a submit: unknown field `core`, expected one of `kind`, `name`, `source`, `entry`, `arguments`, `requirements`, `uv_lock`, `flags`, `labels`, `image`, `isolation`, `shared_tmp`, `tasks`, `array`, `lines_file`, `at_once`, `outputs`, `after`, `retries`, `backoff_s`, `warn_s`, `deadline_at_ms`, `priority`, `hold`, `notify`, `draft`, `market`, `max_price_micros`, `close_after_s`, `deterministic`, `verify`, `checkpoint_s`, `cores`, `ram_mib`, `disk_mib`, `gpus`, `gpu_memory_mib`, `time_limit_s`
             not a submit: unknown variant `some`, expected one of `none`, `restricted`, `docker`, `full`
-            not a submit: unknown field `packages`, expected one of `kind`, `name`, `source`, `entry`, `arguments`, `requirements`, `uv_lock`, `flags`, `labels`, `image`, `isolation`, `shared_tmp`, `tasks`, `array`, `lines_file`, `at_once`, `outputs`, `after`, `retries`, `backoff_s`, `warn_s`, `deadline_at_ms`, `priority`, `hold`, `notify`, `draft`, `cores`, `ram_mib`, `disk_mib`, `gpus`, `gpu_memory_mib`, `time_limit_s`
+            not a submit: unknown field `packages`, expected one of `kind`, `name`, `source`, `entry`, `arguments`, `requirements`, `uv_lock`, `flags`, `labels`, `image`, `isolation`, `shared_tmp`, `tasks`, `array`, `lines_file`, `at_once`, `outputs`, `after`, `retries`, `backoff_s`, `warn_s`, `deadline_at_ms`, `priority`, `hold`, `notify`, `draft`, `market`, `max_price_micros`, `close_after_s`, `deterministic`, `verify`, `checkpoint_s`, `cores`, `ram_mib`, `disk_mib`, `gpus`, `gpu_memory_mib`, `time_limit_s`
             source: must not be empty, or entry must name a file
             not a submit: missing field `kind`
             not a submit: unknown variant `perl`, expected one of `python`, `c`, `shell`
             not a submit: unknown variant `Shell`, expected one of `python`, `c`, `shell`
-            not a submit: invalid length 0, expected struct Submit with 32 elements
+            not a submit: invalid length 0, expected struct Submit with 38 elements
         "#]],
     );
     let stranger = json!({"name": "ada", "password": "correct horse", "operator": true});
@@ -205,7 +205,7 @@ fn requirements_are_names_of_packages() {
     check(
         bad.map(|requirement| python(&[requirement])),
         &expect![[r#"
-            untitled: TaskSpec { work: Python { program: Source("1"), packages: None }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
+            untitled: TaskSpec { work: Python { program: Source("1"), packages: None }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0, checkpoint_s: 300 }
             requirements: "-r /etc/passwd" has an option; options such as -r and --index-url are not taken
             requirements: "--index-url=x" has an option; options such as -r and --index-url are not taken
             requirements: "./local" is not a package's name with an optional version, such as "numpy" or "scikit-learn>=1.4,<2"; addresses and paths are not taken
@@ -244,8 +244,8 @@ fn comments_of_a_requirements_file_are_left_out() {
             json!({"kind": "shell", "source": "1", "requirements": ["# nothing"]}),
         ],
         &expect![[r#"
-            untitled: TaskSpec { work: Python { program: Source("1"), packages: Names { requirements: ["numpy==2.1", "scipy"], requires_python: None } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
-            untitled: TaskSpec { work: Python { program: Source("1"), packages: None }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
+            untitled: TaskSpec { work: Python { program: Source("1"), packages: Names { requirements: ["numpy==2.1", "scipy"], requires_python: None } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0, checkpoint_s: 300 }
+            untitled: TaskSpec { work: Python { program: Source("1"), packages: None }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0, checkpoint_s: 300 }
             requirements: are for Python jobs only
         "#]],
     );
@@ -269,7 +269,7 @@ fn lines_of_a_requirements_file_are_continued() {
             json!({"kind": "python", "source": "1", "requirements": ["six \\", "-r other.txt"]}),
         ],
         &expect![[r#"
-            untitled: TaskSpec { work: Python { program: Source("1"), packages: Names { requirements: ["tzdata ; os_name == 'x'"], requires_python: None } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
+            untitled: TaskSpec { work: Python { program: Source("1"), packages: Names { requirements: ["tzdata ; os_name == 'x'"], requires_python: None } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0, checkpoint_s: 300 }
             requirements: "six numpy" is not a package's name with an optional version, such as "numpy" or "scikit-learn>=1.4,<2"; addresses and paths are not taken
             requirements: "six -r other.txt" has an option; options such as -r and --index-url are not taken
         "#]],
@@ -285,8 +285,8 @@ fn requirements_with_hashes_are_taken_as_they_are() {
     check(
         [python(&good), python(&[&whole])],
         &expect![[r##"
-            untitled: TaskSpec { work: Python { program: Source("1"), packages: Hashed { text: "# made by pip-compile\nnumpy==2.1 \\\n    --hash=sha256:0000000000000000000000000000000000000000000000000000000000000000\n    # via x\n" } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
-            untitled: TaskSpec { work: Python { program: Source("1"), packages: Hashed { text: "numpy==2.1 --hash=sha256:0000000000000000000000000000000000000000000000000000000000000000\n" } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
+            untitled: TaskSpec { work: Python { program: Source("1"), packages: Hashed { text: "# made by pip-compile\nnumpy==2.1 \\\n    --hash=sha256:0000000000000000000000000000000000000000000000000000000000000000\n    # via x\n" } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0, checkpoint_s: 300 }
+            untitled: TaskSpec { work: Python { program: Source("1"), packages: Hashed { text: "numpy==2.1 --hash=sha256:0000000000000000000000000000000000000000000000000000000000000000\n" } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0, checkpoint_s: 300 }
         "##]],
     );
     let bad = [
@@ -336,7 +336,7 @@ fn a_uv_lock_stands_alone() {
             with("python", json!({"uv_lock": "a\u{1b}[0m"})),
         ],
         &expect![[r#"
-            untitled: TaskSpec { work: Python { program: Source("1"), packages: UvLock { text: "version = 1\n" } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
+            untitled: TaskSpec { work: Python { program: Source("1"), packages: UvLock { text: "version = 1\n" } }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0, checkpoint_s: 300 }
             uv_lock: is for Python jobs only
             uv_lock: takes the place of requirements
             uv_lock: must not be empty
@@ -361,9 +361,9 @@ fn a_job_says_what_its_machine_must_be() {
             with(json!({"labels": vec!["R"; FEATURES_MAX + 1]})),
         ],
         &expect![[r#"
-            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Full, labels: ["R", "python3.12"], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
-            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: ["R", "image:default"], image: Some("default"), shared_tmp: true, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
-            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Restricted, labels: ["image:gcc@sha256:0000000000000000000000000000000000000000000000000000000000000000"], image: Some("gcc@sha256:0000000000000000000000000000000000000000000000000000000000000000"), shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
+            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Full, labels: ["R", "python3.12"], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0, checkpoint_s: 300 }
+            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: ["R", "image:default"], image: Some("default"), shared_tmp: true, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0, checkpoint_s: 300 }
+            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Restricted, labels: ["image:gcc@sha256:0000000000000000000000000000000000000000000000000000000000000000"], image: Some("gcc@sha256:0000000000000000000000000000000000000000000000000000000000000000"), shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0, checkpoint_s: 300 }
             isolation: an image runs in a container, which is "docker" and not "full"
             image: must name its content: sha256:… with 64 hexadecimal digits, name@sha256:… or "default"; a name alone can mean another image tomorrow
             image: must name its content: sha256:… with 64 hexadecimal digits, name@sha256:… or "default"; a name alone can mean another image tomorrow
@@ -389,7 +389,7 @@ fn flags_are_for_the_compiler() {
             json!({"kind": "python", "source": "1", "flags": ["-O3"]}),
         ],
         &expect![[r#"
-            untitled: TaskSpec { work: C { program: Source("int main(){}"), flags: ["-O3", "-march=native", "-DN=10", "-lm"] }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
+            untitled: TaskSpec { work: C { program: Source("int main(){}"), flags: ["-O3", "-march=native", "-DN=10", "-lm"] }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0, checkpoint_s: 300 }
             flags: "-o" is not among the flags that are taken: -O…, -g, -w, -W…, -pedantic, -ansi, -std=…, -march=…, -mtune=…, -D…, -U…, -l…, -pthread, -static and those of -f… that are about optimization and code generation
             flags: "@file" is not among the flags that are taken: -O…, -g, -w, -W…, -pedantic, -ansi, -std=…, -march=…, -mtune=…, -D…, -U…, -l…, -pthread, -static and those of -f… that are about optimization and code generation
             flags: "-fplugin=x" is not among the flags that are taken: -O…, -g, -w, -W…, -pedantic, -ansi, -std=…, -march=…, -mtune=…, -D…, -U…, -l…, -pthread, -static and those of -f… that are about optimization and code generation
@@ -419,14 +419,14 @@ fn an_array_says_which_indices_its_tasks_have() {
             with(json!({"lines_file": "../\u{1b}[0m", "tasks": 2})),
         ],
         &expect![[r#"
-            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: ["campusgrid-4"], image: None, shared_tmp: false, tasks: 100, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
-                Terms { indices: Indices { runs: [Run { first: 1, step: 1, count: 100, position: 0 }] }, at_once: None, retries: 0, backoff_s: 0, deadline_at_ms: None, notify: Notify { start: false, end: false, failure: false, mail: false, webhook: None } }
-            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: ["campusgrid-4"], image: None, shared_tmp: false, tasks: 6, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
-                Terms { indices: Indices { runs: [Run { first: 0, step: 2, count: 5, position: 0 }, Run { first: 20, step: 1, count: 1, position: 5 }] }, at_once: Some(4), retries: 0, backoff_s: 0, deadline_at_ms: None, notify: Notify { start: false, end: false, failure: false, mail: false, webhook: None } }
-            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 5, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
-                Terms { indices: Indices { runs: [Run { first: 0, step: 1, count: 5, position: 0 }] }, at_once: Some(2), retries: 0, backoff_s: 0, deadline_at_ms: None, notify: Notify { start: false, end: false, failure: false, mail: false, webhook: None } }
-            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 5, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0 }
-                Terms { indices: Indices { runs: [Run { first: 0, step: 1, count: 5, position: 0 }] }, at_once: Some(2), retries: 0, backoff_s: 0, deadline_at_ms: None, notify: Notify { start: false, end: false, failure: false, mail: false, webhook: None } }
+            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: ["campusgrid-4"], image: None, shared_tmp: false, tasks: 100, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0, checkpoint_s: 300 }
+                Terms { indices: Indices { runs: [Run { first: 1, step: 1, count: 100, position: 0 }] }, at_once: None, retries: 0, backoff_s: 0, deadline_at_ms: None, notify: Notify { start: false, end: false, failure: false, mail: false, webhook: None }, sale: Formula, deterministic: false, verify: false }
+            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: ["campusgrid-4"], image: None, shared_tmp: false, tasks: 6, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0, checkpoint_s: 300 }
+                Terms { indices: Indices { runs: [Run { first: 0, step: 2, count: 5, position: 0 }, Run { first: 20, step: 1, count: 1, position: 5 }] }, at_once: Some(4), retries: 0, backoff_s: 0, deadline_at_ms: None, notify: Notify { start: false, end: false, failure: false, mail: false, webhook: None }, sale: Formula, deterministic: false, verify: false }
+            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 5, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0, checkpoint_s: 300 }
+                Terms { indices: Indices { runs: [Run { first: 0, step: 1, count: 5, position: 0 }] }, at_once: Some(2), retries: 0, backoff_s: 0, deadline_at_ms: None, notify: Notify { start: false, end: false, failure: false, mail: false, webhook: None }, sale: Formula, deterministic: false, verify: false }
+            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 5, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0, checkpoint_s: 300 }
+                Terms { indices: Indices { runs: [Run { first: 0, step: 1, count: 5, position: 0 }] }, at_once: Some(2), retries: 0, backoff_s: 0, deadline_at_ms: None, notify: Notify { start: false, end: false, failure: false, mail: false, webhook: None }, sale: Formula, deterministic: false, verify: false }
             array: must have at most 1000000 tasks, with indices up to 2000000000
             array: its indices must rise: 1 comes after 5
             array: must be indices such as 1-100, 0-9:2 or 1,5,9-12, with %4 for at most 4 at once
@@ -467,8 +467,8 @@ fn a_job_has_terms() {
             with(json!({"notify": {"pager": true}})),
         ],
         &expect![[r#"
-            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: ["campusgrid-4"], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 599 }
-                Terms { indices: Indices { runs: [Run { first: 0, step: 1, count: 1, position: 0 }] }, at_once: None, retries: 3, backoff_s: 60, deadline_at_ms: Some(253402300799999), notify: Notify { start: false, end: true, failure: false, mail: true, webhook: Some("https://example.org/hook?x=1") } }
+            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: ["campusgrid-4"], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 599, checkpoint_s: 300 }
+                Terms { indices: Indices { runs: [Run { first: 0, step: 1, count: 1, position: 0 }] }, at_once: None, retries: 3, backoff_s: 60, deadline_at_ms: Some(253402300799999), notify: Notify { start: false, end: true, failure: false, mail: true, webhook: Some("https://example.org/hook?x=1") }, sale: Formula, deterministic: false, verify: false }
                 priority -100, on hold: true, after [After { job: 1, when: Ok, each: false }, After { job: 2, when: Failed, each: true }]
             retries: must be 0 to 10, is 11
             backoff_s: must be 0 to 86400, is 86401
@@ -513,7 +513,7 @@ fn arguments_and_patterns_are_for_the_worker() {
             with(json!({"outputs": vec!["*"; PATTERNS_MAX + 1]})),
         ],
         &expect![[r#"
-            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: ["campusgrid-4"], image: None, shared_tmp: false, tasks: 1, arguments: ["--seed", "{index}", "", "$(reboot)\n"], inputs: None, lines: None, outputs: ["*.csv", "results/**", "a/?.txt"], warn_s: 0 }
+            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: ["campusgrid-4"], image: None, shared_tmp: false, tasks: 1, arguments: ["--seed", "{index}", "", "$(reboot)\n"], inputs: None, lines: None, outputs: ["*.csv", "results/**", "a/?.txt"], warn_s: 0, checkpoint_s: 300 }
             arguments: must be at most 1000, with 32768 bytes in all
             arguments: must be at most 1000, with 32768 bytes in all
             arguments: must not contain NUL characters
@@ -560,12 +560,12 @@ fn an_entry_is_a_file_that_came() {
         told(of_lines(), files(None)),
     ];
     expect![[r#"
-        untitled: TaskSpec { work: Python { program: Entry("main.py"), packages: None }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: ["campusgrid-4"], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: Some(BlobRef { hash: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb, size_bytes: 70000 }), lines: None, outputs: [], warn_s: 0 }
-        untitled: TaskSpec { work: Python { program: Entry("main.py"), packages: None }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: ["campusgrid-4"], image: None, shared_tmp: false, tasks: 3, arguments: [], inputs: Some(BlobRef { hash: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb, size_bytes: 70000 }), lines: Some("lines.txt"), outputs: [], warn_s: 0 }
-            Terms { indices: Indices { runs: [Run { first: 1, step: 1, count: 3, position: 0 }] }, at_once: None, retries: 0, backoff_s: 0, deadline_at_ms: None, notify: Notify { start: false, end: false, failure: false, mail: false, webhook: None } }
-        untitled: TaskSpec { work: Python { program: Entry("main.py"), packages: None }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: ["campusgrid-4"], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: Some("lines.txt"), outputs: [], warn_s: 0 }
-            Terms { indices: Indices { runs: [Run { first: 1, step: 1, count: 1, position: 0 }] }, at_once: None, retries: 0, backoff_s: 0, deadline_at_ms: None, notify: Notify { start: false, end: false, failure: false, mail: false, webhook: None } }
-        untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: ["campusgrid-4"], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: Some(BlobRef { hash: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb, size_bytes: 70000 }), lines: None, outputs: [], warn_s: 0 }
+        untitled: TaskSpec { work: Python { program: Entry("main.py"), packages: None }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: ["campusgrid-4"], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: Some(BlobRef { hash: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb, size_bytes: 70000 }), lines: None, outputs: [], warn_s: 0, checkpoint_s: 300 }
+        untitled: TaskSpec { work: Python { program: Entry("main.py"), packages: None }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: ["campusgrid-4"], image: None, shared_tmp: false, tasks: 3, arguments: [], inputs: Some(BlobRef { hash: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb, size_bytes: 70000 }), lines: Some("lines.txt"), outputs: [], warn_s: 0, checkpoint_s: 300 }
+            Terms { indices: Indices { runs: [Run { first: 1, step: 1, count: 3, position: 0 }] }, at_once: None, retries: 0, backoff_s: 0, deadline_at_ms: None, notify: Notify { start: false, end: false, failure: false, mail: false, webhook: None }, sale: Formula, deterministic: false, verify: false }
+        untitled: TaskSpec { work: Python { program: Entry("main.py"), packages: None }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: ["campusgrid-4"], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: Some("lines.txt"), outputs: [], warn_s: 0, checkpoint_s: 300 }
+            Terms { indices: Indices { runs: [Run { first: 1, step: 1, count: 1, position: 0 }] }, at_once: None, retries: 0, backoff_s: 0, deadline_at_ms: None, notify: Notify { start: false, end: false, failure: false, mail: false, webhook: None }, sale: Formula, deterministic: false, verify: false }
+        untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: ["campusgrid-4"], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: Some(BlobRef { hash: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb, size_bytes: 70000 }), lines: None, outputs: [], warn_s: 0, checkpoint_s: 300 }
         entry: no file "main.py" has come with the job
         entry: no file "other.py" has come with the job
         entry: no file "../main.py" has come with the job
@@ -574,6 +574,63 @@ fn an_entry_is_a_file_that_came() {
         lines_file: must have 1 to 1000000 lines, has 1000001
         lines_file: no file "lines.txt" has come with the job
     "#]].assert_eq(&told.concat());
+}
+
+#[test]
+fn a_job_on_the_market_is_one_run_of_one_task() {
+    check(
+        [
+            with(json!({"market": "hand", "checkpoint_s": 0})),
+            with(json!({"market": "rule", "max_price_micros": 7, "close_after_s": 5})),
+            with(json!({"market": "rule", "array": "1-2", "retries": 1, "verify": true})),
+            with(json!({"market": "rule", "max_price_micros": 0, "close_after_s": 604_801})),
+            with(json!({"market": "hand", "max_price_micros": 7, "close_after_s": 5, "tasks": 2,
+                "hold": true, "after": [{"job": 1, "when": "ok"}]})),
+            with(json!({"max_price_micros": 7, "checkpoint_s": 4})),
+        ],
+        &expect![[r#"
+            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0, checkpoint_s: 0 }
+                Terms { indices: Indices { runs: [Run { first: 0, step: 1, count: 1, position: 0 }] }, at_once: None, retries: 0, backoff_s: 0, deadline_at_ms: None, notify: Notify { start: false, end: false, failure: false, mail: false, webhook: None }, sale: Hand, deterministic: false, verify: false }
+            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0, checkpoint_s: 300 }
+                Terms { indices: Indices { runs: [Run { first: 0, step: 1, count: 1, position: 0 }] }, at_once: None, retries: 0, backoff_s: 0, deadline_at_ms: None, notify: Notify { start: false, end: false, failure: false, mail: false, webhook: None }, sale: Rule { max_price_micros: 7, close_after_s: 5 }, deterministic: false, verify: false }
+            array: is not for jobs on the market, which have one task
+            retries: must be 0 for a job on the market: a bid is for one run
+            verify: is not for jobs on the market, which run on one machine
+            max_price_micros: is needed with market "rule"
+            close_after_s: is needed with market "rule"
+            max_price_micros: must be 1 to 1000000000000 micro-credits, is 0
+            close_after_s: must be 5 to 604800, is 604801
+            max_price_micros: is for jobs with market "rule"
+            close_after_s: is for jobs with market "rule"
+            tasks: must be 1 for a job on the market
+            after: must be empty for a job on the market, which waits for nothing else
+            hold: is not for jobs on the market, which wait for bids
+            checkpoint_s: must be 5 to 86400, is 4
+            max_price_micros: is for jobs with market "rule"
+        "#]],
+    );
+    let unknown = json!({"kind": "c", "source": "x", "market": "auction"});
+    assert!(serde_json::from_value::<Submit>(unknown).is_err());
+}
+
+#[test]
+fn what_is_verified_is_deterministic_and_runs_once() {
+    check(
+        [
+            with(json!({"deterministic": true, "retries": 1})),
+            with(json!({"verify": true, "tasks": 3, "hold": true})),
+            with(json!({"verify": true, "retries": 1, "checkpoint_s": 86_401})),
+        ],
+        &expect![[r#"
+            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 1, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0, checkpoint_s: 300 }
+                Terms { indices: Indices { runs: [Run { first: 0, step: 1, count: 1, position: 0 }] }, at_once: None, retries: 1, backoff_s: 0, deadline_at_ms: None, notify: Notify { start: false, end: false, failure: false, mail: false, webhook: None }, sale: Formula, deterministic: true, verify: false }
+            untitled: TaskSpec { work: Shell { program: Source("true") }, needs: Needs { cpu_millis: 1000, ram_mib: 512, disk_mib: 256, gpus: 0, gpu_memory_mib: 0 }, time_limit_s: 600, isolation: Docker, labels: [], image: None, shared_tmp: false, tasks: 3, arguments: [], inputs: None, lines: None, outputs: [], warn_s: 0, checkpoint_s: 300 }
+                Terms { indices: Indices { runs: [Run { first: 0, step: 1, count: 3, position: 0 }] }, at_once: None, retries: 0, backoff_s: 0, deadline_at_ms: None, notify: Notify { start: false, end: false, failure: false, mail: false, webhook: None }, sale: Formula, deterministic: true, verify: true }
+                priority 0, on hold: true, after []
+            retries: must be 0 where results are verified: every machine's counts
+            checkpoint_s: must be 5 to 86400, is 86401
+        "#]],
+    );
 }
 
 #[test]
@@ -628,8 +685,16 @@ fn the_largest_job_and_its_lock_fit_a_message() {
         let attempt = AttemptId { task, number: u32::MAX };
         let lock: Arc<str> = "a".repeat(LOCK_MAX_BYTES).into();
         let (spec, gpus) = (Arc::new(spec.unwrap()), (0..64).collect());
-        let start =
-            ToWorker::Start { attempt, index: u32::MAX, spec, gpus, lock: Some(Arc::clone(&lock)) };
+        let start = ToWorker::Start {
+            attempt,
+            index: u32::MAX,
+            spec,
+            gpus,
+            lock: Some(Arc::clone(&lock)),
+            checkpoint: Some(samples::saved()),
+            whose: "a".repeat(64),
+            name: "ß".repeat(64),
+        };
         encode(&start).unwrap();
         encode(&ToWorker::Locked { attempt, lock: Arc::clone(&lock) }).unwrap();
         encode(&ToManager::Locked { attempt, lock: lock.to_string() }).unwrap();
@@ -689,7 +754,7 @@ fn a_job_and_its_detail_lie_flat() {
         "queued": 1, "running": 0, "succeeded": 0, "failed": 0, "cancelled": 0,
         "submitted_at_ms": 1, "ended_at_ms": null,
         "priority": -1, "on_hold": false, "kept_until_ms": null,
-        "held_micros": 1, "charged_micros": 0, "refunded_micros": 0
+        "held_micros": 1, "charged_micros": 0, "refunded_micros": 0, "takes_bids": true
     });
     let read: Job = serde_json::from_value(job.clone()).unwrap();
     assert_eq!(serde_json::to_value(&read).unwrap(), job);
@@ -703,6 +768,10 @@ fn a_job_and_its_detail_lie_flat() {
         "packages": null, "flags": [], "labels": [], "image": null,
         "isolation": "docker", "shared_tmp": false, "has_lock": false,
         "time_limit_s": 1, "waiting": null, "task_list": [],
+        "deterministic": true, "verify": false, "checkpoint_s": 300, "task_micros": 5,
+        "rate_permille": 1000,
+        "market": {"sold_by": "rule", "max_price_micros": 5, "close_after_s": 60, "round": 1,
+            "open": true, "sealed": true, "closes_at_ms": 7, "bids": 2, "award": null},
         "needs": {"cpu_millis": 1, "ram_mib": 1, "disk_mib": 1, "gpus": 0, "gpu_memory_mib": 0}
     });
     detail.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{FieldError, field};
-use crate::resource::{Gpu, GpuLoad, Isolation};
+use super::market::Ask;
+use super::{FieldError, Page, field};
+use crate::resource::{Gpu, GpuLoad, Isolation, Speed};
+use crate::rules::{Limits, Phase, Rules};
 
 /// Machines that may join by one token.
 pub const USES_MAX: u32 = 10_000;
@@ -44,6 +46,116 @@ pub struct Worker {
     pub running: u32,
     pub cpu_busy_permille: u16,
     pub ram_used_mib: u32,
+    /// As it has measured itself; absent while it is not connected, and from an older version.
+    pub speed: Option<Speed>,
+    /// Whether it takes tasks, by its owner's rules; absent as `speed` is.
+    pub phase: Option<Phase>,
+    /// Why it does not, in words such as "on battery since 14:02": for its owner and operators. Empty
+    /// while it does.
+    pub why: String,
+    /// Since when it is in this phase, by its own clock.
+    pub since_ms: Option<u64>,
+    /// How reliable it has been, from 0 to 1000: `GET workers/{id}` says what that is made of.
+    pub score_permille: u32,
+}
+
+/// `GET workers/{id}`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct WorkerDetail {
+    #[serde(flatten)]
+    pub worker: Worker,
+    /// What its score is made of.
+    pub record: Record,
+    pub ask: Ask,
+    /// For its owner and operators.
+    pub rules: Option<Rules>,
+    /// Those that hold: of its rules and of the policy file on it together. For its owner and
+    /// operators, while it is connected.
+    pub limits: Option<Limits>,
+    /// What it has earned, ever; for its owner and operators.
+    pub earned_micros: Option<i64>,
+}
+
+/// What a machine has done so far. A job of its owner's own counts nowhere. When it has done a lot, all
+/// counts are halved, so that what it did lately counts more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Record {
+    /// Runs that it brought to an end.
+    pub delivered: u32,
+    /// Runs that its owner took back.
+    pub handed_back: u32,
+    /// Runs with which it was lost, or that it could not run.
+    pub lost: u32,
+    /// Accepted bids on which it has not started in time.
+    pub bids_failed: u32,
+    /// Results on which another owner's machine agreed.
+    pub valid: u32,
+    /// Results that two other machines contradicted.
+    pub invalid: u32,
+    /// Of `valid`, those since the last of `invalid`.
+    pub valid_in_row: u32,
+}
+
+/// `GET earnings`: what one's machines have earned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Earnings {
+    pub all: Earned,
+    /// Best first; those that were taken out are among them as long as they have earned anything.
+    pub machines: Vec<MachineEarned>,
+}
+
+/// What was earned by now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Earned {
+    /// In the last 24 hours.
+    pub today_micros: i64,
+    /// In the last seven days.
+    pub week_micros: i64,
+    pub ever_micros: i64,
+}
+
+/// What one machine has earned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct MachineEarned {
+    pub worker: u64,
+    pub name: String,
+    /// Whether it was taken out.
+    pub removed: bool,
+    #[serde(flatten)]
+    pub earned: Earned,
+}
+
+/// `GET workers/{id}/earnings`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct WorkerEarnings {
+    #[serde(flatten)]
+    pub earned: Earned,
+    /// Newest first; `next` goes into `?before=`.
+    pub paid: Page<Paid>,
+}
+
+/// What a machine was paid at one time for a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Paid {
+    pub job: u64,
+    pub job_name: String,
+    pub submitter: String,
+    /// The task's, as its program sees it.
+    pub index: u32,
+    pub attempt: u32,
+    /// The running time that it is for.
+    pub run_ms: u64,
+    /// By the submitter: what was earned, and the fee.
+    pub charged_micros: i64,
+    pub earned_micros: i64,
+    pub at_ms: u64,
 }
 
 /// A GPU of a machine.

@@ -24,6 +24,8 @@ pub(super) fn beneath_top(top: &Path) -> Result<Layout, SandboxError> {
     hand_down(top, has_cpuset)?;
     let base = top.join(TOP);
     make(&base)?;
+    // All tasks together step back behind what the machine's owner does.
+    let _not_essential = fs::write(base.join("cpu.weight"), super::CPU_WEIGHT);
     hand_down(&base, has_cpuset)?;
     Ok(Layout::V2 { base, has_cpuset })
 }

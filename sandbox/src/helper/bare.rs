@@ -8,6 +8,7 @@ use nix::unistd::Pid;
 
 use crate::order::{JOB, Order};
 
+use super::kernel;
 use super::link::Streams;
 
 /// Replaces the paths inside a sandbox by those on the host, where a text begins with one.
@@ -49,8 +50,9 @@ pub(super) fn spawn(
     command.args(&argv[1..]).env_clear().envs(environment).current_dir(scratch.join("job"));
     command.stdout(Stdio::from(streams.stdout.try_clone()?));
     command.stderr(Stdio::from(streams.stderr.try_clone()?));
-    let child = command.spawn()?;
-    Ok(Pid::from_raw(child.id().cast_signed()))
+    let child = Pid::from_raw(command.spawn()?.id().cast_signed());
+    let _not_essential = kernel::step_back(child);
+    Ok(child)
 }
 
 fn on_host_path(places: &[(PathBuf, PathBuf)], part: &str) -> String {

@@ -13,7 +13,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{chdir, dup2_stderr, dup2_stdout, pipe2};
+use nix::unistd::{Pid, chdir, dup2_stderr, dup2_stdout, pipe2};
 
 use crate::order::Order;
 use crate::plan::{Network, SandboxError};
@@ -126,6 +126,7 @@ impl Filtered {
         if let Some(cores) = &order.cores {
             keep_to(cores)?;
         }
+        let _not_essential = kernel::step_back(Pid::from_raw(0));
         limit_resources(self.user(), order)?;
         become_user(self.user())?;
         // Its entry in /proc is what rules are about to be made for.

@@ -122,6 +122,8 @@ fn shut_in(
     if let Some(cores) = &order.cores {
         keep_to(cores)?;
     }
+    // Where the kernel has no such priorities, nobody has to step back.
+    let _not_essential = kernel::step_back(Pid::from_raw(0));
     limit_resources(room.user, order)?;
     become_user(room.user)?;
     host("be closed to others", prctl::set_dumpable(false))?;

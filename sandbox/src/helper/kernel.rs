@@ -55,6 +55,24 @@ pub(super) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Lets all others of the machine go before this process, and what it will start: in the use of
+/// cores and of disks.
+///
+/// To be called for a process of a single thread; `pid` 0 is this one.
+pub(super) fn step_back(pid: Pid) -> nix::Result<()> {
+    const NICEST: libc::c_int = 19;
+    // Linux has no header for these: ioprio_set(2).
+    const OF_PROCESS: c_long = 1;
+    const IDLE: c_long = 3 << 13;
+    let pid = pid.as_raw();
+    // SAFETY: neither call takes pointers.
+    let nice = unsafe { libc::setpriority(libc::PRIO_PROCESS, pid.cast_unsigned(), NICEST) };
+    Errno::result(nice)?;
+    // SAFETY: as above.
+    let idle = unsafe { libc::syscall(libc::SYS_ioprio_set, OF_PROCESS, c_long::from(pid), IDLE) };
+    Errno::result(idle).map(drop)
+}
+
 /// What a process and those of its children that it waited for have used.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Used {

@@ -7,11 +7,14 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::dup2_stdin;
 use serde::de::DeserializeOwned;
 
+use crate::checkpoint::CHECKPOINT;
 use crate::order::{
-    Event, KILL, ORDER, ORDER_BYTES_MAX, Order, RELEASE, SETUP, TERMINATE, WARN, Walls,
+    Event, FREEZE, KILL, ORDER, ORDER_BYTES_MAX, Order, RELEASE, SETUP, TERMINATE, THAW, WARN,
+    Walls,
 };
 use crate::plan::SandboxError;
 
@@ -24,6 +27,10 @@ pub(super) enum Command {
     Kill,
     /// Its time is soon over.
     Warn,
+    /// It is to stand still, and to be answered for.
+    Freeze,
+    /// It is to go on.
+    Thaw,
     /// The daemon is gone or has lost interest.
     Leave,
 }
@@ -37,6 +44,7 @@ pub(super) struct Streams {
 pub(super) struct Link {
     socket: UnixStream,
     stopped: bool,
+    frozen: bool,
 }
 
 impl Link {
@@ -45,7 +53,7 @@ impl Link {
         kernel::close_most()?;
         let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
         dup2_stdin(File::open("/dev/null")?)?;
-        Ok(Self { socket, stopped: false })
+        Ok(Self { socket, stopped: false, frozen: false })
     }
 
     /// Waits until there is a setup; `None` if the daemon leaves instead.
@@ -93,6 +101,15 @@ impl Link {
             let made = symlink(target, job.join(name));
             io_failed("make links in the task's directory", made)?;
         }
+        if let Some(restored) = &order.restored {
+            let directory = job.join(CHECKPOINT);
+            let made = fs::create_dir(&directory);
+            io_failed("make the directory of checkpoints", made)?;
+            for (path, length) in restored {
+                let written = self.receive_file(&directory.join(path), *length);
+                io_failed("write what the task goes on from to its scratch space", written)?;
+            }
+        }
         if order.has_outputs {
             let made = fs::create_dir_all(job.join("outputs"));
             io_failed("make the outputs directory", made)?;
@@ -126,10 +143,28 @@ impl Link {
             Ok(1) if byte[0] == TERMINATE => Command::Terminate,
             Ok(1) if byte[0] == KILL => Command::Kill,
             Ok(1) if byte[0] == WARN => Command::Warn,
+            Ok(1) if byte[0] == FREEZE => Command::Freeze,
+            Ok(1) if byte[0] == THAW => Command::Thaw,
             Ok(_) | Err(_) => Command::Leave,
         };
-        self.stopped |= command != Command::Warn;
+        match command {
+            Command::Terminate | Command::Kill | Command::Leave => self.stopped = true,
+            Command::Freeze => self.frozen = true,
+            Command::Thaw => self.frozen = false,
+            Command::Warn => {}
+        }
         command
+    }
+
+    /// Whether a command waits to be read.
+    pub(super) fn is_spoken_to(&self) -> bool {
+        let mut ready = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        matches!(poll(&mut ready, PollTimeout::ZERO), Ok(1..))
+    }
+
+    /// Whether the task is to stand still; who is to end goes on to its end.
+    pub(super) fn is_frozen(&self) -> bool {
+        self.frozen && !self.stopped
     }
 
     /// Whether a command has come that ends the task.
@@ -144,7 +179,7 @@ impl Link {
             match self.socket.read(&mut byte) {
                 Ok(1) if byte[0] == RELEASE => return true,
                 // They came too late for the task.
-                Ok(1) if matches!(byte[0], TERMINATE | KILL | WARN) => {}
+                Ok(1) if matches!(byte[0], TERMINATE | KILL | WARN | FREEZE | THAW) => {}
                 Ok(_) | Err(_) => return false,
             }
         }

@@ -17,7 +17,7 @@ use crate::plan::SandboxError;
 use super::init;
 use super::kernel::{self, Death, Used};
 use super::link::{Command, Link, Streams};
-use super::processes::signal_descendants;
+use super::processes::{freeze, signal_descendants, thaw};
 use super::program::{NOT_EXECUTABLE, NOT_FOUND};
 use super::room::Room;
 use super::{bare, host, io_failed};
@@ -62,6 +62,17 @@ impl Children {
     ) -> Result<(bool, Used), SandboxError> {
         let Task { room, order, streams } = task;
         let argv = &order.steps[step];
+        // What was said between two steps is heard before the next one begins.
+        while link.is_frozen() || link.is_spoken_to() {
+            match link.command() {
+                Command::Freeze => link.tell(&Event::Frozen),
+                Command::Leave => std::process::exit(0),
+                Command::Terminate | Command::Kill | Command::Warn | Command::Thaw => {}
+            }
+        }
+        if link.is_stopped() {
+            return Ok((false, Used::default()));
+        }
         link.tell(&Event::Began { step });
         let watch = Stopwatch::start();
         let (ending, used) = match room {
@@ -105,7 +116,16 @@ impl Children {
             let commanded = ready[0].any().unwrap_or(true);
             if commanded {
                 match link.command() {
-                    Command::Terminate => signal_descendants(Signal::SIGTERM, polite),
+                    Command::Terminate => {
+                        signal_descendants(Signal::SIGTERM, polite);
+                        // Whoever stands still hears it when it goes on.
+                        thaw(polite);
+                    }
+                    Command::Freeze => {
+                        freeze(polite);
+                        link.tell(&Event::Frozen);
+                    }
+                    Command::Thaw => thaw(polite),
                     Command::Kill => signal_descendants(Signal::SIGKILL, Depth::All),
                     Command::Warn => signal_descendants(Signal::SIGUSR1, polite),
                     Command::Leave => {

@@ -17,7 +17,7 @@ const WARM_TIME: Duration = Duration::from_secs(5);
 pub(crate) struct Family {
     name: String,
     shared_tmp: bool,
-    limits: [u32; 5],
+    limits: [u32; 6],
 }
 
 impl Family {
@@ -28,7 +28,14 @@ impl Family {
         plan.family.clone().filter(|_| may_share).map(|name| Self {
             name,
             shared_tmp: plan.shared_tmp,
-            limits: [cpu_millis, ram_mib, scratch_mib, scratch_files, processes],
+            limits: [
+                cpu_millis,
+                u32::from(plan.limits.core_percent),
+                ram_mib,
+                scratch_mib,
+                scratch_files,
+                processes,
+            ],
         })
     }
 }

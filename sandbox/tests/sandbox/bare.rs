@@ -3,9 +3,9 @@
 use std::fs::{self, File};
 use std::time::Duration;
 
+use campusgrid_sandbox::control::Controls;
 use campusgrid_sandbox::plan::{Exit, Progress};
 use campusgrid_sandbox::sandbox::Confinement;
-use tokio_util::sync::CancellationToken;
 
 use crate::rig::{Rig, Task};
 
@@ -39,7 +39,7 @@ async fn who_holds_a_stream_open_does_not_hold_us() {
     let task =
         Task::sh(&format!("echo $$; while [ ! -e {} ]; do sleep 0.02; done", gate.display()));
     let mut held = None;
-    let ran = rig.try_run(task, CancellationToken::new(), |progress| {
+    let ran = rig.try_run(task, Controls::none(), |progress| {
         if let Progress::Printed { bytes, .. } = progress {
             let pid = String::from_utf8_lossy(bytes);
             let stdout = format!("/proc/{}/fd/1", pid.trim());

@@ -3,8 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
+use campusgrid_sandbox::control::Controls;
 use campusgrid_sandbox::plan::Progress;
-use tokio_util::sync::CancellationToken;
 
 use crate::rig::{Rig, Task, cgroups_of, is_running, processes};
 
@@ -25,7 +25,7 @@ async fn the_one_that_will_be_killed() {
             println!("\nrunning"); // The killer waits for it.
         }
     };
-    let _never = rig.try_run(Task::sh(&script), CancellationToken::new(), on_print).await;
+    let _never = rig.try_run(Task::sh(&script), Controls::none(), on_print).await;
 }
 
 #[tokio::test]

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use campusgrid_protocol::task::Stream;
+use campusgrid_sandbox::control::{Control, Controls};
 use campusgrid_sandbox::plan::{Exit, Progress, SandboxError};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use crate::rig::{Directory, Rig, Task, cgroups, children, is_running};
 
@@ -88,18 +88,18 @@ time.sleep(1000)";
 #[tokio::test]
 async fn the_caller_can_stop_a_task() {
     let Some(rig) = Rig::full().await else { return };
-    let stop = CancellationToken::new();
+    let (say, controls) = Controls::channel();
     let on_print = |progress: &Progress| {
         if matches!(progress, Progress::Printed { .. }) {
-            stop.cancel();
+            say.send_replace(Control::Stop);
         }
     };
     let task = Task::sh("echo on; sleep 1000");
-    let ran = rig.try_run(task, stop.clone(), on_print).await.unwrap();
+    let ran = rig.try_run(task, controls.clone(), on_print).await.unwrap();
     assert_eq!(ran.report.exit, Exit::Stopped);
 
     // Already stopped before it begins: it need not begin at all.
-    let ran = rig.try_run(Task::sh("sleep 1000"), stop.clone(), |_| {}).await.unwrap();
+    let ran = rig.try_run(Task::sh("sleep 1000"), controls, |_| {}).await.unwrap();
     assert_eq!(ran.report.exit, Exit::Stopped);
 }
 
@@ -109,7 +109,7 @@ async fn a_dropped_run_leaves_nothing() {
     let results = Directory::new("dropped");
     let (sender, mut receiver) = mpsc::channel(4);
     let task = Task::sh("trap '' TERM; echo on; sleep 1000 & sleep 1000");
-    let run = rig.sandbox().run(task.plan(&results.0), sender, CancellationToken::new());
+    let run = rig.sandbox().run(task.plan(&results.0), sender, Controls::none());
     let first_print =
         async { while !matches!(receiver.recv().await, Some(Progress::Printed { .. }) | None) {} };
     tokio::select! {
@@ -135,7 +135,7 @@ async fn a_helper_that_is_killed_takes_its_task_with_it() {
         }
     };
     let task = Task::sh("echo on; sleep 1000");
-    let ran = rig.try_run(task, CancellationToken::new(), on_print).await;
+    let ran = rig.try_run(task, Controls::none(), on_print).await;
     assert!(matches!(ran, Err(SandboxError::Host { .. })), "{ran:?}");
     // The parked helpers were killed as well, and nobody notices.
     assert_eq!(rig.run(Task::sh("exit 0")).await.report.exit, Exit::Code(0));
@@ -161,13 +161,13 @@ async fn a_listener_that_is_gone_or_asleep_does_not_hold_a_task_up() {
     let (sender, receiver) = mpsc::channel(1);
     drop(receiver);
     let plan = Task::sh("seq 1000").plan(&results.0);
-    let report = rig.sandbox().run(plan, sender, CancellationToken::new()).await.unwrap();
+    let report = rig.sandbox().run(plan, sender, Controls::none()).await.unwrap();
     assert_eq!((report.exit, report.stdout.size_bytes), (Exit::Code(0), 3893));
 
     let results = Directory::new("asleep");
     let (sender, _receiver) = mpsc::channel(1);
     let task = Task::sh("while :; do echo x; done").wall(Duration::from_millis(300));
-    let report = rig.sandbox().run(task.plan(&results.0), sender, CancellationToken::new());
+    let report = rig.sandbox().run(task.plan(&results.0), sender, Controls::none());
     let report = report.await.unwrap();
     assert_eq!(report.exit, Exit::TimeLimit);
 }
@@ -185,7 +185,7 @@ async fn plans_that_cannot_be_run_are_refused() {
     big_file.files.push(("big".into(), vec![0; 17 * 1024 * 1024]));
     let tiny = Task::sh("true").limits(|limits| limits.ram_mib = 1);
     for task in [bad_file, bad_name, no_source, big_file, tiny, Task::sh("\0")] {
-        let ran = rig.try_run(task.clone(), CancellationToken::new(), |_| {}).await;
+        let ran = rig.try_run(task.clone(), Controls::none(), |_| {}).await;
         assert!(matches!(ran, Err(SandboxError::Start { .. })), "{:?}: {ran:?}", task.steps);
     }
 }

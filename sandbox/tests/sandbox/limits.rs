@@ -50,7 +50,8 @@ while time.monotonic() < end: pass";
     assert_eq!(ran.report.exit, Exit::Code(0));
     // Of the time that it took, since on a slow machine Python starts slowly under this limit.
     let usage = ran.report.usage;
-    assert!((usage.run_ms / 10..usage.run_ms * 3 / 10).contains(&usage.cpu_ms), "{usage:?}");
+    // It may be much less: a task goes behind whatever else the machine does.
+    assert!((1..usage.run_ms * 3 / 10).contains(&usage.cpu_ms), "{usage:?}");
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! Real tasks in a real sandbox; skipped, with the reason, where a machine cannot make one.
 
 mod bare;
+mod checkpoints;
 mod crash;
 mod endings;
+mod freezing;
 mod inputs;
 mod limits;
 mod outputs;

@@ -65,7 +65,7 @@ for line in open("/proc/net/dev"):
 for file in "tcp", "udp":
     found(file, len(open(f"/proc/net/{file}").readlines()) > 1)
 found("processes", len([name for name in os.listdir("/proc") if name.isdigit()]) > 1)
-found("niceness", os.nice(0) != 0)
+found("niceness", os.nice(0) != 19)
 found("umask", os.umask(0o77) != 0o77)
 print(os.stat("/job").st_uid)
 "#;

@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use campusgrid_sandbox::plan::{Limits, Network, Plan, Progress, Report, SandboxError, Step};
+use campusgrid_sandbox::checkpoint::CHECKPOINT_DIR;
+use campusgrid_sandbox::control::Controls;
+use campusgrid_sandbox::plan::{
+    Checkpoints, Limits, Network, Plan, Progress, Report, Restored, SandboxError, Step,
+};
 use campusgrid_sandbox::sandbox::{Confinement, Sandbox, SandboxConfig};
 use tokio::sync::{Mutex, MutexGuard, mpsc};
-use tokio_util::sync::CancellationToken;
 
 /// A sandbox and a directory of its own that is removed with it.
 pub(crate) struct Rig {
@@ -37,6 +40,7 @@ pub(crate) struct Task {
     pub(crate) family: Option<String>,
     pub(crate) shared_tmp: bool,
     pub(crate) outputs: Vec<String>,
+    pub(crate) checkpoints: Option<Checkpoints>,
     pub(crate) limits: Limits,
 }
 
@@ -98,14 +102,14 @@ impl Rig {
     }
 
     pub(crate) async fn run(&self, task: Task) -> Ran {
-        self.try_run(task, CancellationToken::new(), |_| {}).await.unwrap()
+        self.try_run(task, Controls::none(), |_| {}).await.unwrap()
     }
 
     /// Calls `listen` with all progress as it comes.
     pub(crate) async fn try_run(
         &self,
         task: Task,
-        stop: CancellationToken,
+        controls: Controls,
         mut listen: impl FnMut(&Progress),
     ) -> Result<Ran, SandboxError> {
         let results = Directory::new("results");
@@ -119,7 +123,8 @@ impl Rig {
             }
             all
         };
-        let (report, progress) = tokio::join!(self.sandbox().run(plan, sender, stop), listening);
+        let (report, progress) =
+            tokio::join!(self.sandbox().run(plan, sender, controls), listening);
         let report = report?;
         let text = |file: &Path| String::from_utf8_lossy(&fs::read(file).unwrap()).into_owned();
         let (stdout, stderr) = (text(&report.stdout.file), text(&report.stderr.file));
@@ -238,8 +243,10 @@ impl Task {
             family: None,
             shared_tmp: false,
             outputs: Vec::new(),
+            checkpoints: None,
             limits: Limits {
                 cpu_millis: 1000,
+                core_percent: 100,
                 ram_mib: 128,
                 scratch_mib: 16,
                 scratch_files: 500,
@@ -288,6 +295,20 @@ impl Task {
         self
     }
 
+    /// May be handed back, finds these files of the host, and is saved so often.
+    pub(crate) fn checkpoints(mut self, restore: &[(&str, &Path)], every_ms: u64) -> Self {
+        let restored = |(path, file): &(&str, &Path)| Restored {
+            path: (*path).to_owned(),
+            file: file.to_path_buf(),
+            size_bytes: fs::metadata(file).unwrap().len(),
+        };
+        let every = (every_ms > 0).then(|| Duration::from_millis(every_ms));
+        let restore = restore.iter().map(restored).collect();
+        self.checkpoints = Some(Checkpoints { restore, every });
+        self.environment.push(("CHECKPOINT_DIR".to_owned(), CHECKPOINT_DIR.to_owned()));
+        self
+    }
+
     pub(crate) fn plan(self, results: &Path) -> Plan {
         Plan {
             name: "test".into(),
@@ -302,6 +323,7 @@ impl Task {
             family: self.family,
             shared_tmp: self.shared_tmp,
             outputs: self.outputs,
+            checkpoints: self.checkpoints,
             limits: self.limits,
             results: results.to_path_buf(),
         }

@@ -6,8 +6,8 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{SocketAddr, UnixListener};
 
+use campusgrid_sandbox::control::Controls;
 use campusgrid_sandbox::plan::{Exit, Network, SandboxError};
-use tokio_util::sync::CancellationToken;
 
 use crate::rig::{Rig, Task};
 
@@ -56,7 +56,7 @@ async fn a_tool_writes_where_it_may_and_always_as_the_same_user() {
     std::os::unix::fs::symlink("/etc", &link).unwrap();
     let mut task = Task::sh("true");
     (task.network, task.read_write) = (Network::Host, vec![(link, "/cache".into())]);
-    let ran = rig.try_run(task, CancellationToken::new(), |_| {}).await;
+    let ran = rig.try_run(task, Controls::none(), |_| {}).await;
     assert!(matches!(ran, Err(SandboxError::Start { .. })), "{ran:?}");
     let owner = fs::metadata(place.join("file")).unwrap().uid();
     let us = nix::unistd::geteuid();

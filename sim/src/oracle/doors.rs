@@ -2,6 +2,7 @@
 //! machines and those set aside, a closed intake, a manager that stood still.
 
 use campusgrid_core::effect::Change;
+use campusgrid_core::market::Award;
 use campusgrid_core::time::Timestamp;
 use campusgrid_core::voucher::{Purpose, Shown};
 use campusgrid_core::worker::KeyHash;
@@ -135,6 +136,13 @@ impl Oracles {
             | Change::UntouchedCancelled { .. }
             | Change::JobEnded { .. }
             | Change::JobLocked { .. }
+            | Change::CheckpointSaved { .. }
+            | Change::CheckpointDropped { .. }
+            | Change::AttemptPaid { .. }
+            | Change::TaskChecking(_)
+            | Change::BidPlaced { .. }
+            | Change::JobAwarded { award: Award { start_by: Some(_), .. }, .. }
+            | Change::JobReopened { .. }
             | Change::SubmitKeyKept { .. } => true,
             Change::LoginOpened { .. }
             | Change::LoginClosed { .. }
@@ -152,6 +160,12 @@ impl Oracles {
             | Change::VoucherOver { .. }
             | Change::SubmitKeyForgotten { .. }
             | Change::AttemptStarted { .. }
+            | Change::BidOver { .. }
+            | Change::JobAwarded { award: Award { start_by: None, .. }, .. }
+            | Change::WorkerRulesSet { .. }
+            | Change::WorkerAskSet { .. }
+            | Change::WorkerRecord { .. }
+            | Change::UserVerified { .. }
             | Change::TaskCancelling { .. }
             | Change::JobCancelling { .. }
             | Change::JobHoldSet { .. }

@@ -1,11 +1,11 @@
 //! Judges attempts on the manager's disk: when they begin, and whether they end as their machines said.
 
 use campusgrid_core::effect::{TaskEnd, Verdict};
-use campusgrid_protocol::id::{AttemptId, WorkerId};
+use campusgrid_protocol::id::{AttemptId, TaskId, WorkerId};
 use campusgrid_protocol::task::{Outcome, WorkerFault};
 
 use super::{Oracle, Oracles};
-use crate::record::RecordedAttempt;
+use crate::recorded::RecordedAttempt;
 
 impl Oracles {
     pub(super) fn leased(&mut self, attempt: AttemptId, worker: WorkerId) {
@@ -19,6 +19,12 @@ impl Oracles {
         if self.cancelled.contains(&attempt.task.job) {
             self.find(Oracle::CancelledStays, format!("{attempt} starts after its job's cancel"));
         }
+    }
+
+    /// Whether there were earlier results of a task.
+    fn is_checked(&self, task: TaskId) -> bool {
+        let attempts = self.record.task(task).map_or(&[][..], |task| &task.attempts);
+        attempts.iter().any(|attempt| attempt.checked.is_some())
     }
 
     pub(super) fn result_is_true(&mut self, end: &TaskEnd) {
@@ -43,7 +49,10 @@ impl Oracles {
                 is_told || is_the_managers(fault)
             }
             (Outcome::Succeeded | Outcome::Failed(_) | Outcome::Cancelled, _)
-            | (Outcome::Returned(_), Verdict::Succeeded) => false,
+            | (Outcome::Returned(_), Verdict::Succeeded) => {
+                // Three machines, three results.
+                is_told && self.is_checked(end.task)
+            }
         };
         if !fits {
             let words = format!("{end:?} is not what its machine reported: {told:?}");

@@ -9,9 +9,10 @@ use campusgrid_core::job::After;
 use campusgrid_core::time::Timestamp;
 use campusgrid_protocol::id::{AttemptId, JobId, UserId};
 use campusgrid_protocol::ranges::Ranges;
+use campusgrid_protocol::terms::Sale;
 
 use super::{Oracle, Oracles};
-use crate::record::RecordedTask;
+use crate::recorded::RecordedTask;
 
 impl Oracles {
     /// A person has read that some tasks of a job are cancelled.
@@ -86,6 +87,9 @@ impl Oracles {
         let Some(job) = self.record.jobs.get(&id) else { return };
         if job.wanted.terms.deadline_at_ms.is_some_and(|deadline| deadline <= at.0) {
             return self.count("deadline over");
+        }
+        if let Sale::Rule { .. } = job.wanted.terms.sale {
+            return self.count("nobody's bid was good enough");
         }
         let is_broken = |index: u32| {
             let after = &job.wanted.after;

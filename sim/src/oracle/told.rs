@@ -17,7 +17,7 @@ impl Oracles {
                     self.find(Oracle::ToldIsOnDisk, words);
                 }
             }
-            ToWorker::Start { attempt, index, spec, gpus, lock } => {
+            ToWorker::Start { attempt, index, spec, gpus, lock, .. } => {
                 self.index_is_true(*attempt, *index);
                 if let Some((machine, key_hash)) = machine {
                     self.is_in(*attempt, key_hash);
@@ -37,6 +37,8 @@ impl Oracles {
                 }
             }
             ToWorker::Cancel { .. }
+            | ToWorker::Rules(_)
+            | ToWorker::Earned { .. }
             | ToWorker::Renewed { .. }
             | ToWorker::Certificate { .. }
             | ToWorker::Closing { .. } => {}

@@ -1,10 +1,17 @@
 //! What a manager may forget when it starts anew.
 
+use std::sync::Arc;
+
+use campusgrid_core::ask::Ask;
 use campusgrid_core::durable::Durable;
 use campusgrid_core::gpus::GpuSet;
 use campusgrid_core::job::TaskState;
 use campusgrid_core::losses::Losses;
+use campusgrid_core::market::Stage;
+use campusgrid_core::money::Micros;
 use campusgrid_core::policy::Policy;
+use campusgrid_core::record::Record;
+use campusgrid_core::votes::Votes;
 use campusgrid_protocol::id::JobId;
 
 use super::{Bug, Saboteur};
@@ -18,6 +25,15 @@ impl Saboteur {
         for worker in durable.workers.values_mut() {
             if self.has(Bug::RecoveryForgetsSetAside) {
                 worker.set_aside = None;
+            }
+            if self.has(Bug::RecoveryForgetsRules) {
+                worker.rules = Arc::default();
+            }
+            if self.has(Bug::RecoveryForgetsAsks) {
+                worker.ask = Ask::default();
+            }
+            if self.has(Bug::RecoveryForgetsRecords) {
+                worker.record = Record::default();
             }
         }
         for voucher in durable.vouchers.values_mut() {
@@ -36,7 +52,25 @@ impl Saboteur {
             if self.has(Bug::RecoveryForgetsChains) {
                 job.after.clear();
             }
+            if let Some(market) = &mut job.market {
+                if self.has(Bug::RecoveryForgetsBids) {
+                    market.bids.clear();
+                }
+                if self.has(Bug::RecoveryForgetsAwards) {
+                    market.stage = Stage::Open { closes_at: None };
+                }
+            }
             for (&index, task) in &mut job.tasks {
+                if self.has(Bug::RecoveryForgetsCheckpoints) {
+                    task.checkpoint = None;
+                }
+                if self.has(Bug::RecoveryForgetsPaid) {
+                    (task.paid, task.paid_ms) = (Micros::ZERO, 0);
+                }
+                if self.has(Bug::RecoveryForgetsVotes) {
+                    task.votes = Votes::None;
+                }
+
                 if self.has(Bug::RecoveryForgetsLosses) {
                     task.losses = Losses::None;
                 }
@@ -56,6 +90,9 @@ impl Saboteur {
                 }
                 if let TaskState::Leased(lease) = &mut task.state {
                     lease.cancelling &= !self.has(Bug::RecoveryForgetsCancels);
+                    if self.has(Bug::RecoveryForgetsDeals) {
+                        lease.deal.prices = None;
+                    }
                     if self.has(Bug::RecoveryForgetsGpus) {
                         lease.gpus = GpuSet::NONE;
                     }

@@ -47,6 +47,16 @@ fn a_forgotten_change_of_any_kind() {
         "JobCancelling",
         "TaskPausing",
         "TaskRoused",
+        "CheckpointSaved",
+        "CheckpointDropped",
+        "TaskChecking",
+        "WorkerRulesSet",
+        "WorkerAskSet",
+        "WorkerRecord",
+        "BidPlaced",
+        "BidOver",
+        "JobAwarded",
+        "JobReopened",
         "AfterMet",
         "JobHoldSet",
         "JobPrioritySet",
@@ -58,7 +68,13 @@ fn a_forgotten_change_of_any_kind() {
         "VoucherOver",
         "RoleSet",
     ] {
-        let by = [Oracle::MemoryIsDisk, Oracle::StoreTakesAll, Oracle::AttemptsEnd];
+        let by = [
+            Oracle::MemoryIsDisk,
+            Oracle::StoreTakesAll,
+            Oracle::AttemptsEnd,
+            Oracle::BooksBalance,
+            Oracle::OneWinner,
+        ];
         is_caught(Bug::ForgetsChange(kind), &by, 300);
     }
 }
@@ -66,6 +82,46 @@ fn a_forgotten_change_of_any_kind() {
 #[test]
 fn a_payment_that_is_written_twice() {
     is_caught(Bug::PaysTwice, &[Oracle::StoreTakesAll], 10);
+}
+
+#[test]
+fn a_payment_that_people_are_never_shown() {
+    is_caught(Bug::ForgetsChange("AttemptPaid"), &[Oracle::BooksBalance], 10);
+}
+
+#[test]
+fn a_rest_that_is_given_back_twice() {
+    is_caught(Bug::RefundsTwice, &[Oracle::StoreTakesAll], 10);
+}
+
+#[test]
+fn more_paid_than_is_held() {
+    is_caught(Bug::PaysAboveTheHold, &[Oracle::BooksBalance], 10);
+}
+
+#[test]
+fn a_bid_accepted_that_nobody_asked_for() {
+    is_caught(Bug::AcceptsAnother, &[Oracle::OneWinner], 300);
+}
+
+#[test]
+fn minutes_paid_for_that_nothing_was_saved_of() {
+    is_caught(Bug::InventsCheckpoints, &[Oracle::CheckpointIsTrue], 60);
+}
+
+#[test]
+fn a_freeze_that_gets_lost_in_the_worker() {
+    is_caught(Bug::LosesFreezes, &[Oracle::FrozenStands], 60);
+}
+
+#[test]
+fn machines_that_get_tasks_though_their_owners_want_them() {
+    is_caught(Bug::IgnoresShares, &[Oracle::ClosedRests], 60);
+}
+
+#[test]
+fn rules_that_are_agreed_to_and_forgotten() {
+    is_caught(Bug::IgnoresRules, &[Oracle::RulesHold], 300);
 }
 
 #[test]
@@ -137,6 +193,15 @@ fn a_recovery_that_forgets() {
         Bug::RecoveryForgetsHolds,
         Bug::RecoveryForgetsDrafts,
         Bug::RecoveryForgetsNumbers,
+        Bug::RecoveryForgetsCheckpoints,
+        Bug::RecoveryForgetsPaid,
+        Bug::RecoveryForgetsBids,
+        Bug::RecoveryForgetsAwards,
+        Bug::RecoveryForgetsDeals,
+        Bug::RecoveryForgetsVotes,
+        Bug::RecoveryForgetsRules,
+        Bug::RecoveryForgetsAsks,
+        Bug::RecoveryForgetsRecords,
     ] {
         is_caught(bug, &[Oracle::MemoryIsDisk], 300);
     }

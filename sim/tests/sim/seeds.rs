@@ -17,7 +17,27 @@ use crate::play;
 const SEEDS: u64 = 300;
 
 /// What must have happened somewhere in the worlds of a push, or they prove little.
-const MUST_HAPPEN: [&str; 71] = [
+const MUST_HAPPEN: [&str; 91] = [
+    "ask set",
+    "attempt paid",
+    "bid accepted",
+    "bid by ask",
+    "bid failed",
+    "bid over",
+    "bid placed",
+    "bid refused",
+    "bid withdrawn",
+    "checkpoint dropped",
+    "checkpoint saved",
+    "job opened again",
+    "owner came",
+    "owner left",
+    "owner stayed",
+    "result checked",
+    "rules respected",
+    "rules set",
+    "task stopped by its owner",
+    "went on from a checkpoint",
     "attempt leased",
     "batch",
     "books broken",

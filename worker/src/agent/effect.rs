@@ -5,7 +5,9 @@ use std::sync::Arc;
 use campusgrid_protocol::id::{AttemptId, BlobHash};
 use campusgrid_protocol::message::{ToManager, ToWorker};
 use campusgrid_protocol::resource::Load;
-use campusgrid_protocol::task::{BlobRef, Ended, Outcome, Stream, TaskSpec};
+use campusgrid_protocol::rules::Rules;
+use campusgrid_protocol::task::{BlobRef, Ended, Outcome, Saved, Stream, TaskSpec};
+use campusgrid_sharing::verdict::Verdict;
 
 use super::room::Grant;
 
@@ -51,6 +53,12 @@ pub enum AgentInput {
         /// thousandths, the heartbeat after this one is to be.
         jitter_permille: i16,
     },
+    /// What the owner's rules come to now; the same again is harmless.
+    Verdict(Box<Verdict>),
+    /// The owner wants this attempt off the machine, whatever the rules say.
+    StopHere {
+        attempt: AttemptId,
+    },
     /// The owner ends the worker.
     Leave,
 }
@@ -66,6 +74,8 @@ pub enum Progress {
     Started,
     /// A stream grew; pieces may be missing, which the offset shows.
     Printed { stream: Stream, offset_bytes: u64, bytes: Vec<u8> },
+    /// What the task has written to go on from is with the manager, all its blobs.
+    Saved(Saved),
 }
 
 /// What to do.
@@ -87,16 +97,23 @@ pub enum AgentEffect {
         attempt: AttemptId,
         order: StopOrder,
     },
+    /// Everything that runs here stands still, until it is thawed or stopped; an attempt that is
+    /// being stopped already goes on to its end.
+    Freeze,
+    /// Everything that stood still goes on.
+    Thaw,
     /// Put this end into the spool, then say [`AgentInput::Finished`].
     Spool(Box<Ended>),
     /// Delete this end from the spool.
     Unspool {
         attempt: AttemptId,
     },
-    /// Bring these blobs of a spooled end to the manager.
+    /// Bring these blobs of a spooled end to the manager; of a checkpoint this manifest, which is
+    /// among them, and all files that it names.
     Upload {
         attempt: AttemptId,
         blobs: Vec<BlobRef>,
+        checkpoint: Option<BlobRef>,
     },
     /// Close the connection, and dial again.
     Disconnect {
@@ -109,6 +126,12 @@ pub enum AgentEffect {
     /// The session stands; tell people for whom this machine works.
     Welcomed {
         owner: String,
+    },
+    /// The owner's rules in the dashboard, to be kept and to be judged by.
+    Rules(Box<Rules>),
+    /// What this machine has earned, ever.
+    Earned {
+        micros: i64,
     },
     /// All is said: end the worker.
     Left,
@@ -124,6 +147,13 @@ pub struct Order {
     pub gpus: Vec<u16>,
     /// What the job's packages came to, if a worker has found that out before.
     pub lock: Option<Arc<str>>,
+    /// What an earlier attempt has left to go on from.
+    pub checkpoint: Option<Saved>,
+    /// The submitter and the job, for the owner to read.
+    pub whose: String,
+    pub name: String,
+    /// How much of each of its cores it may use, by the owner's rules. Per cent.
+    pub core_percent: u8,
 }
 
 impl Order {
@@ -138,6 +168,10 @@ impl Order {
 pub enum StopOrder {
     /// Spool its end with this outcome; if it ended by itself before, its own outcome stands.
     Report(Outcome),
+    /// The machine's owner wants it: tell it, wait so long for what it wants to go on from, keep
+    /// that with its end, and report it as handed back; if it ended by itself before, its own
+    /// outcome stands.
+    HandBack { grace_s: u32 },
     /// Leave no trace of it.
     Forget,
 }

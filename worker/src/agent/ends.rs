@@ -2,14 +2,16 @@
 
 use campusgrid_protocol::id::{AttemptId, BlobHash};
 use campusgrid_protocol::message::ToManager;
-use campusgrid_protocol::task::{Ended, Outcome, WorkerFault};
+use campusgrid_protocol::rules::CHECKPOINT_GRACE_S;
+use campusgrid_protocol::task::{Ended, Outcome};
 
 use super::blobs::{blobs_of, leave_behind};
 use super::effect::{AgentEffect, AgentEffects};
 use super::held::{Delivery, Held};
 use super::{Agent, Leaving};
 
-/// How long a worker that leaves waits for its last results to be confirmed.
+/// How long a worker that leaves waits for its last results to be confirmed, beyond what its tasks
+/// are given to end.
 const LEAVE_LIMIT_MS: u64 = 10_000;
 
 /// Ends whose blobs are on their way at once, each on a connection of its own.
@@ -81,10 +83,12 @@ impl Agent {
         if self.leaving.is_some() {
             return;
         }
-        self.leaving = Some(Leaving::Until { ms: now_ms.saturating_add(LEAVE_LIMIT_MS) });
-        for attempt in self.held.keys().copied().collect::<Vec<_>>() {
-            self.stop(attempt, Outcome::Returned(WorkerFault::Leaving), effects);
-        }
+        // Whoever shuts the machine down does not wait as long as some owner's rules would.
+        let grace_s = self.verdict.checkpoint_s.min(CHECKPOINT_GRACE_S);
+        let limit_ms = u64::from(grace_s) * 1000 + LEAVE_LIMIT_MS;
+        self.leaving = Some(Leaving::Until { ms: now_ms.saturating_add(limit_ms) });
+        self.close_for_good(effects);
+        self.hand_all_back(grace_s, effects);
     }
 
     /// Sends the ends that this session has not sent yet or not confirmed for long, their blobs first.
@@ -105,7 +109,8 @@ impl Agent {
             if !blobs.is_empty() && uploads < UPLOADS_MAX {
                 uploads += 1;
                 *delivery = Delivery::Uploading;
-                effects.push(AgentEffect::Upload { attempt, blobs });
+                let checkpoint = ended.checkpoint.map(|saved| saved.manifest);
+                effects.push(AgentEffect::Upload { attempt, blobs, checkpoint });
             } else if blobs.is_empty() && (is_again || unconfirmed < UNCONFIRMED_MAX) {
                 unconfirmed += usize::from(!is_again);
                 *delivery = Delivery::Sent { again_ms: now_ms.saturating_add(pause.next_ms()) };

@@ -1,6 +1,6 @@
 //! An attempt in the worker's hands, from its start to the confirmation of its end.
 
-use campusgrid_protocol::task::Ended;
+use campusgrid_protocol::task::{Ended, Saved};
 
 use super::effect::Order;
 use super::pause::Pause;
@@ -18,6 +18,8 @@ pub(super) enum Held {
         phase: Phase,
         /// What its packages came to, until the manager has answered what the job's lock is.
         resolved: Option<Resolved>,
+        /// The newest of what it can go on from that the manager has.
+        saved: Option<Saved>,
     },
     /// Being ended; its end will be reported.
     Stopping { grant: Grant },

@@ -61,6 +61,14 @@ impl Session {
         }
     }
 
+    /// Whether the manager has been told in this session how this machine is shared.
+    pub(super) fn is_joined(&self) -> bool {
+        match self.state {
+            State::Joining { .. } | State::Welcomed { .. } => true,
+            State::Disconnected => false,
+        }
+    }
+
     /// Until when an attempt may go on whose start has just come in.
     ///
     /// Its lease counts from when the manager sent it, and the message may have been long on its

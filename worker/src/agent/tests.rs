@@ -1,13 +1,17 @@
 //! Every rule of the agent as a script: lines of "time what-happens" in, effects out.
 
+mod owner;
+
 use std::sync::Arc;
 
 use campusgrid_protocol::id::{AttemptId, BlobHash, WorkerId};
 use campusgrid_protocol::message::{Comeback, ToManager, ToWorker};
-use campusgrid_protocol::resource::{Capacity, Gpu, Isolation, Load, Needs};
+use campusgrid_protocol::resource::{Capacity, Gpu, Isolation, Load, Needs, Speed};
+use campusgrid_protocol::rules::{Kind, Limits, Phase, Shares, Whose};
 use campusgrid_protocol::task::{
-    BlobRef, Ended, Outcome, Output, Program, Stream, TaskSpec, Work, WorkerFault,
+    BlobRef, Ended, Outcome, Output, Program, Saved, Stream, TaskSpec, Work, WorkerFault,
 };
+use campusgrid_sharing::verdict::Verdict;
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
@@ -26,11 +30,43 @@ fn agent() -> Agent {
         isolation: Isolation::Full,
         isolation_notes: Vec::new(),
         labels: vec!["python3.11".to_owned(), "image:lab/*".to_owned()],
+        speed: Speed { core_permille: 1000, all_permille: 4000 },
+        verdict: verdict(Phase::Open),
     })
 }
 
 fn gpu() -> Gpu {
     Gpu { model: "T4".to_owned(), memory_mib: 16_000, driver: "550".to_owned() }
+}
+
+fn verdict(phase: Phase) -> Verdict {
+    let why = if phase == Phase::Open { "" } else { "in use" }.to_owned();
+    let shares = Shares { phase, why, since_ms: 0, limits: Limits::default() };
+    Verdict { shares, checkpoint_s: 20 }
+}
+
+/// An open machine whose owner limits it.
+fn limited(change: impl FnOnce(&mut Limits)) -> AgentInput {
+    let mut verdict = verdict(Phase::Open);
+    change(&mut verdict.shares.limits);
+    AgentInput::Verdict(Box::new(verdict))
+}
+
+fn saved() -> Saved {
+    Saved { manifest: BlobRef { hash: BlobHash([7; 32]), size_bytes: 9 }, run_ms: 5000 }
+}
+
+fn start(attempt: &str, spec: Arc<TaskSpec>) -> ToWorker {
+    ToWorker::Start {
+        attempt: id(attempt),
+        index: 0,
+        spec,
+        gpus: Vec::new(),
+        lock: None,
+        checkpoint: None,
+        whose: "bob".to_owned(),
+        name: "sums".to_owned(),
+    }
 }
 
 fn id(text: &str) -> AttemptId {
@@ -53,6 +89,7 @@ fn spec(cores: u32) -> Arc<TaskSpec> {
         lines: None,
         outputs: Vec::new(),
         warn_s: 0,
+        checkpoint_s: 300,
     })
 }
 
@@ -76,40 +113,60 @@ fn input(words: &[&str]) -> AgentInput {
             heartbeat_ms: 10_000,
             lease_ms: 90_000,
             owner: "ada".to_owned(),
+            rules: Box::default(),
+            earned_micros: 5,
         }),
-        ["start", a, cores] => {
-            let spec = spec(cores.parse().unwrap());
-            received(ToWorker::Start {
-                attempt: id(a),
-                index: 0,
-                spec,
-                gpus: Vec::new(),
-                lock: None,
-            })
+        ["start", a, cores] => received(start(a, spec(cores.parse().unwrap()))),
+        ["start-with-lock", a, known] => {
+            let mut message = start(a, spec(1));
+            if let ToWorker::Start { lock, .. } = &mut message {
+                *lock = Some(known.into());
+            }
+            received(message)
         }
-        ["start-with-lock", a, lock] => received(ToWorker::Start {
-            attempt: id(a),
-            index: 0,
-            spec: spec(1),
-            gpus: Vec::new(),
-            lock: Some(lock.into()),
-        }),
+        ["start-of", a, user] => {
+            let mut message = start(a, spec(1));
+            if let ToWorker::Start { whose, .. } = &mut message {
+                user.clone_into(whose);
+            }
+            received(message)
+        }
+        ["start-in-image", a] => {
+            let spec = TaskSpec { image: Some("lab/x".to_owned()), ..TaskSpec::clone(&spec(1)) };
+            received(start(a, Arc::new(spec)))
+        }
+        ["open"] => AgentInput::Verdict(Box::new(verdict(Phase::Open))),
+        ["frozen"] => AgentInput::Verdict(Box::new(verdict(Phase::Frozen))),
+        ["closed"] => AgentInput::Verdict(Box::new(verdict(Phase::Closed))),
+        ["cores", most] => limited(|limits| limits.cores = Some(most.parse().unwrap())),
+        ["at-once", most] => limited(|limits| limits.at_once = Some(most.parse().unwrap())),
+        ["percent", of] => limited(|limits| limits.core_percent = of.parse().unwrap()),
+        ["only", "mine"] => limited(|limits| limits.whose = Whose::Mine),
+        ["only", "python"] => limited(|limits| limits.kinds = vec![Kind::Python]),
+        ["only", "short"] => limited(|limits| limits.longest_s = Some(59)),
+        ["stop-here", a] => AgentInput::StopHere { attempt: id(a) },
+        ["saved", a] => AgentInput::Progress { attempt: id(a), progress: Progress::Saved(saved()) },
+        ["finished-with-checkpoint", a] => {
+            let outcome = Outcome::Returned(WorkerFault::Leaving);
+            let checkpoint = Some(saved());
+            let ended = Ended { checkpoint, ..Ended::empty(id(a), outcome) };
+            AgentInput::Finished(Box::new(ended))
+        }
+        ["rules"] => received(ToWorker::Rules(Box::default())),
+        ["earned", micros] => received(ToWorker::Earned { micros: micros.parse().unwrap() }),
         ["start-on-gpus", a, gpus] => {
             let gpus: Vec<u16> = gpus.split(',').map(|gpu| gpu.parse().unwrap()).collect();
             let mut spec = TaskSpec::clone(&spec(1));
             spec.needs.gpus = gpus.len() as u16;
-            received(ToWorker::Start {
-                attempt: id(a),
-                index: 0,
-                spec: Arc::new(spec),
-                gpus,
-                lock: None,
-            })
+            let mut message = start(a, Arc::new(spec));
+            if let ToWorker::Start { gpus: granted, .. } = &mut message {
+                *granted = gpus;
+            }
+            received(message)
         }
         ["start-requiring", a, label] => {
             let spec = TaskSpec { labels: vec![label.to_owned()], ..TaskSpec::clone(&spec(1)) };
-            let (spec, gpus) = (Arc::new(spec), Vec::new());
-            received(ToWorker::Start { attempt: id(a), index: 0, spec, gpus, lock: None })
+            received(start(a, Arc::new(spec)))
         }
         ["cancel", a] => received(ToWorker::Cancel { attempt: id(a) }),
         ["drop", a] => received(ToWorker::Drop { attempt: id(a) }),
@@ -185,6 +242,12 @@ fn show(effect: &AgentEffect) -> String {
             };
             format!("send ended {} {}{words}", ended.attempt.task, outcome(&ended.outcome))
         }
+        AgentEffect::Send(ToManager::Checkpoint { attempt, saved }) => {
+            format!("send checkpoint of {} at {} ms", attempt.task, saved.run_ms)
+        }
+        AgentEffect::Send(ToManager::Shares(shares)) => {
+            format!("send {:?} {}", shares.phase, shares.why).to_lowercase().trim_end().to_owned()
+        }
         AgentEffect::Send(ToManager::Renew { .. }) => panic!("not the agent's business"),
         AgentEffect::Send(ToManager::Leaving) => "send leaving".to_owned(),
         AgentEffect::Send(ToManager::Locked { attempt, lock }) => {
@@ -197,10 +260,17 @@ fn show(effect: &AgentEffect) -> String {
                 [] => String::new(),
                 gpus => format!(" on gpus {gpus:?}"),
             };
-            format!("run {}{lock}{gpus}", attempt.task)
+            let share = match order.core_percent {
+                100 => String::new(),
+                percent => format!(" at {percent} %"),
+            };
+            format!("run {}{lock}{gpus}{share}", attempt.task)
         }
         AgentEffect::Stop { attempt, order: StopOrder::Report(why) } => {
             format!("stop {}, report {}", attempt.task, outcome(why))
+        }
+        AgentEffect::Stop { attempt, order: StopOrder::HandBack { grace_s } } => {
+            format!("hand {} back within {grace_s} s", attempt.task)
         }
         AgentEffect::Stop { attempt, order: StopOrder::Forget } => {
             format!("stop {}, forget", attempt.task)
@@ -209,7 +279,14 @@ fn show(effect: &AgentEffect) -> String {
             format!("spool {} {}", ended.attempt.task, outcome(&ended.outcome))
         }
         AgentEffect::Unspool { attempt } => format!("unspool {}", attempt.task),
-        AgentEffect::Upload { attempt, .. } => format!("upload {}", attempt.task),
+        AgentEffect::Upload { attempt, checkpoint: None, .. } => format!("upload {}", attempt.task),
+        AgentEffect::Upload { attempt, checkpoint: Some(_), blobs } => {
+            format!("upload {} with a checkpoint, {} blobs named", attempt.task, blobs.len())
+        }
+        AgentEffect::Freeze => "freeze".to_owned(),
+        AgentEffect::Thaw => "thaw".to_owned(),
+        AgentEffect::Rules(_) => "new rules".to_owned(),
+        AgentEffect::Earned { micros } => format!("earned {micros}"),
         AgentEffect::Disconnect { reason } => format!("disconnect: {reason}"),
         AgentEffect::Dismissed { reason } => format!("dismissed: {reason}"),
         AgentEffect::Welcomed { owner } => format!("works for {owner}"),
@@ -480,6 +557,8 @@ fn an_attempt_is_returned_when_its_lease_is_over() {
              90 spool 2.0 leaseover
              94 send join 1.0 2.0
              94 works for ada
+             94 new rules
+             94 earned 5
              94 send ended 1.0 succeeded
              94 send ended 2.0 succeeded
             then 1.0 2.0; next at 94000
@@ -522,9 +601,13 @@ fn an_end_is_repeated_at_each_connection_until_it_is_stored() {
               1 run 1.0
               4 send join 1.0
               4 works for ada
+              4 new rules
+              4 earned 5
               4 send ended 1.0 succeeded
               6 send join 1.0
               6 works for ada
+              6 new rules
+              6 earned 5
               6 send ended 1.0 succeeded
               7 unspool 1.0
             then; next at 6000
@@ -556,9 +639,13 @@ fn blobs_are_uploaded_before_the_end_is_sent_and_again_in_a_new_session() {
               9 send ended 1.0 succeeded
              11 send join 1.0
              11 works for ada
+             11 new rules
+             11 earned 5
              11 upload 1.0
              14 send join 1.0
              14 works for ada
+             14 new rules
+             14 earned 5
              14 upload 1.0
              15 send ended 1.0 succeeded
             then 1.0; next at 14000
@@ -583,6 +670,8 @@ fn progress_is_repeated_in_a_new_session_and_log_pieces_are_not() {
               1 run 2.0
               4 send join 1.0 2.0
               5 works for ada
+              5 new rules
+              5 earned 5
               5 send preparing 1.0 packages
               5 send started 2.0
             then 1.0 2.0; next at 5000
@@ -610,11 +699,15 @@ fn what_packages_came_to_is_told_until_the_manager_has_answered_what_to_install(
               2 send locked 1.0 mine
               4 send join 1.0
               5 works for ada
+              5 new rules
+              5 earned 5
               5 send preparing 1.0 packages
               5 send locked 1.0 mine
               6 install 1.0 first
               8 send join 1.0
               8 works for ada
+              8 new rules
+              8 earned 5
               8 send preparing 1.0 packages
             then 1.0; next at 8000
         "#]],
@@ -736,7 +829,7 @@ fn a_manager_that_wants_this_worker_no_more_is_left_and_results_stay() {
               1 run 1.0
               2 send ended 2.0 succeeded
               3 dismissed: removed
-              3 stop 1.0, report leaving
+              3 hand 1.0 back within 20 s
               3 spool 3.0 leaving
               5 left
             then 1.0 2.0 3.0; next at never
@@ -772,6 +865,8 @@ fn an_end_is_repeated_with_growing_pauses_until_the_manager_answers() {
              37 send ended 1.0 succeeded
              41 send join 1.0
              42 works for ada
+             42 new rules
+             42 earned 5
              42 send ended 1.0 succeeded
              46 send heartbeat 4: 1.0
              47 send ended 1.0 succeeded
@@ -928,6 +1023,8 @@ fn what_is_found_in_the_spool_is_listed_and_sent() {
     expect![[r#"
           0 send join 5.0
           1 works for ada
+          1 new rules
+          1 earned 5
           1 send ended 5.0 succeeded
           1 send heartbeat 1: 5.0
         then 5.0; next at 6000
@@ -951,7 +1048,8 @@ fn leaving_returns_everything_waits_for_confirmation_and_says_goodbye() {
          6 leave",
         expect![[r#"
               1 run 1.0
-              2 stop 1.0, report leaving
+              2 send closed its worker is being shut down
+              2 hand 1.0 back within 20 s
               2 spool 2.0 leaving
               2 send ended 2.0 succeeded
               3 spool 3.0 leaving
@@ -974,16 +1072,20 @@ fn leaving_does_not_wait_for_a_manager_for_ever_nor_for_an_absent_one() {
          2 leave
          3 finished 1.0
          11 tick
-         12 tick",
+         20 renewed 2
+         32 tick",
         expect![[r#"
               1 run 1.0
-              2 stop 1.0, report leaving
+              2 send closed its worker is being shut down
+              2 hand 1.0 back within 20 s
               3 send ended 1.0 succeeded
              11 send heartbeat 2: 1.0
              11 send ended 1.0 succeeded
-             12 send leaving
-             12 left
-            then 1.0; next at 21000
+             32 send heartbeat 3: 1.0
+             32 send ended 1.0 succeeded
+             32 send leaving
+             32 left
+            then 1.0; next at 42000
         "#]],
     );
     check(
@@ -993,7 +1095,7 @@ fn leaving_does_not_wait_for_a_manager_for_ever_nor_for_an_absent_one() {
          3 finished 1.0",
         expect![[r#"
               1 run 1.0
-              2 stop 1.0, report leaving
+              2 hand 1.0 back within 20 s
               3 left
             then 1.0; next at never
         "#]],
@@ -1012,7 +1114,7 @@ fn a_stronger_sandbox_than_there_is_returns_the_task() {
 
 /// A step of a random walk: which kind, which attempt, how much later.
 fn steps() -> impl Strategy<Value = Vec<(u8, u8, u16)>> {
-    prop::collection::vec((0..16u8, 0..6u8, 0..40_000u16), 0..200)
+    prop::collection::vec((0..20u8, 0..6u8, 0..40_000u16), 0..200)
 }
 
 proptest! {
@@ -1044,6 +1146,10 @@ proptest! {
                 13 if !spooling.is_empty() => {
                     AgentInput::Finished(Box::new(spooling.swap_remove(0)))
                 }
+                16 => input(&["open"]),
+                17 => input(&["frozen"]),
+                18 => input(&["closed"]),
+                19 => input(&["stop-here", &attempt]),
                 _ => input(&["tick"]),
             };
             // A run may be forgotten only after the agent asked for it.
@@ -1053,6 +1159,7 @@ proptest! {
             prop_assert!(agent.room_in_use().cpu_millis <= 4000);
         }
         let mut effects = AgentEffects::default();
+        agent.handle(now_ms, input(&["open"]), &mut effects);
         agent.handle(now_ms, AgentInput::Connected, &mut effects);
         agent.handle(now_ms, input(&["welcome"]), &mut effects);
         take_up(effects, &mut running, &mut spooling);
@@ -1085,6 +1192,10 @@ fn take_up(effects: AgentEffects, running: &mut Vec<AttemptId>, spooling: &mut V
             AgentEffect::Send(_)
             | AgentEffect::Lock { .. }
             | AgentEffect::Stop { .. }
+            | AgentEffect::Freeze
+            | AgentEffect::Thaw
+            | AgentEffect::Rules(_)
+            | AgentEffect::Earned { .. }
             | AgentEffect::Unspool { .. }
             | AgentEffect::Upload { .. }
             | AgentEffect::Disconnect { .. }

@@ -6,29 +6,37 @@ use std::time::Duration;
 
 use campusgrid_protocol::id::AttemptId;
 use campusgrid_protocol::message::ToManager;
+use campusgrid_protocol::rules::Phase;
 use campusgrid_protocol::task::{BlobRef, Ended};
+use campusgrid_sandbox::control::Control;
+use campusgrid_sharing::verdict::Verdict;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::works::{Run, works};
 use super::{Notice, Show};
 use crate::agent::Agent;
 use crate::agent::effect::{AgentEffect, AgentEffects, AgentInput};
 use crate::backoff::random;
-use crate::bulk::{self, UploadError};
+use crate::bulk::{self, UploadError, Way};
 use crate::clock::boot_ms;
 use crate::connection::{ConnectionEvent, Door, Link, Outbox};
 use crate::error::WorkerError;
 use crate::probe::LoadMeter;
 use crate::run::Runner;
 use crate::run::words::RunHandle;
+use crate::senses::{self, Owner};
 use crate::stop::Stop;
 
 /// Tokio's timers stand still while the machine is suspended, so none is set for longer: a worker
 /// that wakes up knows within this time that its leases are over.
 const SLEEP_MAX: Duration = Duration::from_secs(10);
+
+/// How long the manager is not told that everything stands still while something does not say so.
+const STILL_LIMIT: Duration = Duration::from_millis(500);
 
 /// For the last messages to leave the socket.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
@@ -41,10 +49,17 @@ pub(super) struct Daemon {
     pub(super) outbox: Option<Outbox>,
     /// For connections beside the session: those of uploads, and of whoever fetches files.
     pub(super) door: watch::Sender<Option<Door>>,
-    pub(super) runs: BTreeMap<AttemptId, RunHandle>,
+    pub(super) runs: BTreeMap<AttemptId, Run>,
+    /// Whether everything on this machine is to stand still; and the same for the worker's own tools.
+    pub(super) frozen: watch::Sender<bool>,
+    pub(super) tools: watch::Sender<Control>,
+    /// That everything stands still, which the manager hears when it does.
+    pub(super) untold: Option<Untold>,
     /// Those of this session: what becomes of one is of no use to the next, which begins it anew.
     pub(super) uploads: JoinSet<AgentInput>,
     pub(super) load: LoadMeter,
+    /// The owner, who is told what happens here.
+    pub(super) told: Owner,
     /// What the owner was told last.
     pub(super) notice: Option<Notice>,
     pub(super) owner: Option<String>,
@@ -60,8 +75,18 @@ pub(super) struct Daemon {
 pub(super) struct Incoming {
     pub(super) input: mpsc::Receiver<AgentInput>,
     pub(super) event: mpsc::Receiver<ConnectionEvent>,
+    /// What the owner's rules come to.
+    pub(super) verdicts: watch::Receiver<Verdict>,
+    /// What the owner says at the machine itself.
+    pub(super) orders: mpsc::Receiver<senses::Order>,
     /// When this machine stops being shared, by the clock of [`boot_ms`].
     pub(super) end_ms: Option<u64>,
+}
+
+/// A message that waits until it is true, but not for longer than this.
+pub(super) struct Untold {
+    message: ToManager,
+    until: Instant,
 }
 
 enum Flow {
@@ -78,7 +103,7 @@ impl Daemon {
         link: Link,
         shutdown: CancellationToken,
     ) -> Option<Stop> {
-        let Incoming { mut input, mut event, end_ms } = incoming;
+        let Incoming { mut input, mut event, mut verdicts, mut orders, end_ms } = incoming;
         if !recovered.is_empty() {
             info!(results = recovered.len(), "results of an earlier run wait in the spool");
         }
@@ -100,6 +125,20 @@ impl Daemon {
                     leaving = true;
                     info!("leaving: tasks are stopped and given back");
                     self.handle(AgentInput::Leave)
+                }
+                // Before all else: whoever is back at the machine does not wait.
+                Ok(()) = verdicts.changed() => {
+                    let verdict = verdicts.borrow_and_update().clone();
+                    self.on_verdict(verdict)
+                }
+                Some(senses::Order::Stop { attempt }) = orders.recv() => {
+                    self.handle(AgentInput::StopHere { attempt })
+                }
+                () = still(&self.runs, self.untold.as_ref()), if self.untold.is_some() => {
+                    if let Some(Untold { message, .. }) = self.untold.take() {
+                        self.send_now(message);
+                    }
+                    Flow::GoOn
                 }
                 Some(event) = event.recv() => self.on_event(event),
                 Some(input) = input.recv() => self.handle(input),
@@ -130,6 +169,11 @@ impl Daemon {
         until(self.agent.next_deadline())
     }
 
+    fn on_verdict(&mut self, verdict: Verdict) -> Flow {
+        self.runner.inputs.pacing().limit(verdict.shares.limits.network_kib_s);
+        self.handle(AgentInput::Verdict(Box::new(verdict)))
+    }
+
     fn on_event(&mut self, event: ConnectionEvent) -> Flow {
         match event {
             ConnectionEvent::Waiting { code, manager } => {
@@ -153,8 +197,10 @@ impl Daemon {
             ConnectionEvent::Received(message) => self.handle(AgentInput::Received(message)),
             ConnectionEvent::Down => {
                 self.outbox = None;
+                self.untold = None;
                 // Ends those that are under way, and drops what became of those that are not.
                 self.uploads = JoinSet::new();
+                self.told.works_for(None);
                 self.handle(AgentInput::Disconnected)
             }
         }
@@ -168,15 +214,21 @@ impl Daemon {
             AgentInput::Gone { attempt } => {
                 self.runs.remove(attempt);
             }
+            AgentInput::Progress { attempt, progress } => {
+                if let Some(run) = self.runs.get_mut(attempt) {
+                    run.note(progress);
+                }
+            }
             AgentInput::Recovered(_)
             | AgentInput::Connected
             | AgentInput::Disconnected
             | AgentInput::Received(_)
-            | AgentInput::Progress { .. }
             | AgentInput::Uploaded { .. }
             | AgentInput::UploadFailed { .. }
             | AgentInput::UploadRefused { .. }
             | AgentInput::Tick { .. }
+            | AgentInput::Verdict(_)
+            | AgentInput::StopHere { .. }
             | AgentInput::Leave => {}
         }
         let mut effects = AgentEffects::default();
@@ -187,6 +239,7 @@ impl Daemon {
                 flow = Flow::Left;
             }
         }
+        self.told.works(works(&self.runs, *self.frozen.borrow()));
         flow
     }
 
@@ -194,21 +247,24 @@ impl Daemon {
         match effect {
             AgentEffect::Send(message) => self.send(message),
             AgentEffect::Run { attempt, order } => {
-                let (handle, words) = RunHandle::new(order.lock.clone());
-                self.runs.insert(attempt, handle);
+                let (handle, words) = RunHandle::new(order.lock.clone(), self.frozen.subscribe());
+                self.runs.insert(attempt, Run::new(attempt, &order, handle));
                 let runner = Arc::clone(&self.runner);
                 tokio::spawn(runner.run(attempt, order, words, self.inputs.clone()));
             }
             AgentEffect::Lock { attempt, lock } => {
                 if let Some(run) = self.runs.get(&attempt) {
-                    run.lock.send_replace(Some(lock));
+                    run.handle.lock.send_replace(Some(lock));
                 }
             }
             AgentEffect::Stop { attempt, order } => {
-                if let Some(run) = self.runs.get(&attempt) {
-                    run.stop.send_replace(Some(order));
+                if let Some(run) = self.runs.get_mut(&attempt) {
+                    run.end();
+                    run.handle.stop.send_replace(Some(order));
                 }
             }
+            AgentEffect::Freeze => self.freeze(true),
+            AgentEffect::Thaw => self.freeze(false),
             AgentEffect::Spool(ended) => {
                 let runner = Arc::clone(&self.runner);
                 tokio::spawn(runner.spool_empty(ended, self.inputs.clone()));
@@ -217,7 +273,9 @@ impl Daemon {
                 let spool = self.runner.spool.clone();
                 tokio::task::spawn_blocking(move || spool.remove(attempt));
             }
-            AgentEffect::Upload { attempt, blobs } => self.upload(attempt, blobs),
+            AgentEffect::Upload { attempt, blobs, checkpoint } => {
+                self.upload(attempt, blobs, checkpoint);
+            }
             AgentEffect::Disconnect { reason } => {
                 warn!("session over: {reason}");
                 self.outbox = None;
@@ -227,13 +285,31 @@ impl Daemon {
                 self.outbox = None;
                 self.hang_up.cancel();
             }
-            AgentEffect::Welcomed { owner } => self.tell_owner(Notice::WorksFor { owner }),
+            AgentEffect::Welcomed { owner } => {
+                self.told.works_for(Some(owner.clone()));
+                self.tell_owner(Notice::WorksFor { owner });
+            }
+            AgentEffect::Rules(rules) => self.told.rules(*rules),
+            AgentEffect::Earned { micros } => self.told.earned(micros),
             AgentEffect::Left => return Flow::Left,
         }
         Flow::GoOn
     }
 
     fn send(&mut self, message: ToManager) {
+        if let ToManager::Shares(shares) = &message {
+            // Only the newest of them counts.
+            self.untold = None;
+            if shares.phase == Phase::Frozen {
+                let until = Instant::now() + STILL_LIMIT;
+                self.untold = Some(Untold { message, until });
+                return;
+            }
+        }
+        self.send_now(message);
+    }
+
+    fn send_now(&mut self, message: ToManager) {
         if let Some(outbox) = &self.outbox
             && outbox.send(message).is_err()
         {
@@ -242,13 +318,30 @@ impl Daemon {
         }
     }
 
-    fn upload(&mut self, attempt: AttemptId, blobs: Vec<BlobRef>) {
-        let blobs = self.runner.spool.local(attempt, blobs);
+    fn freeze(&self, is_frozen: bool) {
+        self.frozen.send_replace(is_frozen);
+        self.tools.send_replace(if is_frozen { Control::StandStill } else { Control::GoOn });
+    }
+
+    fn upload(&mut self, attempt: AttemptId, blobs: Vec<BlobRef>, checkpoint: Option<BlobRef>) {
+        let spool = self.runner.spool.clone();
+        let pacing = self.runner.inputs.pacing().clone();
         let door = self.door.borrow().clone();
         self.uploads.spawn(async move {
-            let uploaded = match &door {
-                Some(door) => bulk::upload(door, attempt, &blobs).await,
-                None => Err(UploadError::Failed(WorkerError::Closed)),
+            let local = spawn_blocking(move || spool.local(attempt, blobs, checkpoint)).await;
+            let uploaded = match (&door, local) {
+                (Some(door), Ok(Ok(blobs))) => {
+                    bulk::upload(Way { door, pacing: &pacing }, attempt, &blobs).await
+                }
+                (Some(_), Ok(Err(reason))) => {
+                    // Its manifest is the one that the manager then does without.
+                    let blob = checkpoint.map(|manifest| manifest.hash);
+                    Err(UploadError::Refused { blob, reason: format!("it {reason}") })
+                }
+                (Some(_), Err(source)) => {
+                    Err(UploadError::Failed(WorkerError::BlockingWork { source }))
+                }
+                (None, _) => Err(UploadError::Failed(WorkerError::Closed)),
             };
             match uploaded {
                 Ok(()) => AgentInput::Uploaded { attempt },
@@ -292,6 +385,18 @@ impl Daemon {
         self.hang_up.cancel();
         drop(event); // Nothing may wait for room in it any more.
         let _ = connection.await;
+    }
+}
+
+/// Returns when all tasks that run stand still, or the time for that is over.
+async fn still(runs: &BTreeMap<AttemptId, Run>, untold: Option<&Untold>) {
+    let all = async {
+        for mut still in runs.values().filter_map(Run::stillness) {
+            let _ended = still.wait_for(|still| *still).await;
+        }
+    };
+    if let Some(Untold { until, .. }) = untold {
+        let _late = timeout_at(*until, all).await;
     }
 }
 

@@ -26,7 +26,7 @@ const DISK_MIN_MIB: u32 = 64;
 /// Where Ubuntu says whether programs without a profile may make user namespaces.
 const USERNS_SWITCH: &str = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
 
-fn check(what: &str, state: Holds, found: String, mend: Option<&str>) -> Check {
+pub(super) fn check(what: &str, state: Holds, found: String, mend: Option<&str>) -> Check {
     Check { what: what.to_owned(), state, found, mend: mend.map(str::to_owned) }
 }
 

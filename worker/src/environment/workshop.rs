@@ -12,7 +12,6 @@ use campusgrid_protocol::task::Stream;
 use campusgrid_protocol::text::DEFAULT_IMAGE;
 use campusgrid_sandbox::plan::{Exit, Limits, Network, Plan, Progress, Report, Step};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::EnvironmentError;
@@ -129,7 +128,8 @@ impl Workshop<'_> {
         let (progress, mut happened) = mpsc::channel(PROGRESS);
         let is_uv = chore.argv.first().is_some_and(|program| program == UV);
         let plan = plan(chore, self.surroundings);
-        let run = self.backends.run(self.surroundings, plan, progress, CancellationToken::new());
+        let controls = self.backends.tools();
+        let run = self.backends.run(self.surroundings, plan, progress, controls);
         let listen = async {
             let mut line = Vec::new();
             while let Some(happened) = happened.recv().await {
@@ -186,8 +186,10 @@ fn plan(chore: Chore<'_>, surroundings: Surroundings<'_>) -> Plan {
         family: None,
         shared_tmp: false,
         outputs: Vec::new(),
+        checkpoints: None,
         limits: Limits {
             cpu_millis: chore.share.cpu_millis,
+            core_percent: 100,
             ram_mib: chore.share.ram_mib,
             scratch_mib: SCRATCH_MIB,
             scratch_files: SCRATCH_FILES,

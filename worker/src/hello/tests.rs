@@ -43,7 +43,7 @@ async fn check(answer: &[u8], expected: &str) {
 async fn a_manager_of_another_version_is_told_apart_in_words() {
     let mut newer = from_manager(0);
     newer[4..8].copy_from_slice(&[7, 0, 9, 0]);
-    check(&newer, "worker speaks protocol 4 to 4, manager 7 to 9: update the worker").await;
+    check(&newer, "worker speaks protocol 5 to 5, manager 7 to 9: update the worker").await;
 }
 
 #[tokio::test]

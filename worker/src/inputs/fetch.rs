@@ -10,8 +10,7 @@ use tokio::sync::mpsc;
 use super::cache::Fetching;
 use super::telling::Telling;
 use super::writer::{Part, WriteError, write};
-use crate::bulk::{Bulk, UploadError};
-use crate::connection::Door;
+use crate::bulk::{Bulk, UploadError, Way};
 use crate::error::WorkerError;
 
 /// Asked for before the first of them has come: small files then take no round trip each.
@@ -51,7 +50,7 @@ struct Asked {
 ///
 /// Why, and what is still claimed then.
 pub(super) async fn fetch(
-    door: &Door,
+    way: Way<'_>,
     attempt: AttemptId,
     claims: Vec<Fetching>,
     telling: &mut Telling,
@@ -59,7 +58,7 @@ pub(super) async fn fetch(
     telling.resume(&claims);
     let asked: Vec<Asked> = claims.iter().map(Asked::of).collect();
     let (parts, writing) = write(claims);
-    let received = receive(door, attempt, &asked, &parts, telling).await;
+    let received = receive(way, attempt, &asked, &parts, telling).await;
     drop(parts);
     let written = match writing.await {
         Ok(written) => written,
@@ -86,13 +85,13 @@ impl Asked {
 }
 
 async fn receive(
-    door: &Door,
+    way: Way<'_>,
     attempt: AttemptId,
     asked: &[Asked],
     parts: &mpsc::Sender<Part>,
     telling: &mut Telling,
 ) -> Result<(), FetchError> {
-    let mut bulk = Bulk::open(door, attempt).await.map_err(|error| match error {
+    let mut bulk = Bulk::open(way, attempt).await.map_err(|error| match error {
         UploadError::Failed(error) => FetchError::Failed(error),
         UploadError::Refused { reason, .. } => FetchError::Refused { reason },
     })?;

@@ -52,6 +52,11 @@ impl Tree {
         &self.body.names
     }
 
+    /// All its files, by their paths.
+    pub(crate) fn files(&self) -> &BTreeSet<String> {
+        &self.body.files
+    }
+
     /// Whether it has a file of this path.
     pub(crate) fn has(&self, path: &str) -> bool {
         self.body.files.contains(path)

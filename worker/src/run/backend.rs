@@ -4,10 +4,10 @@ use campusgrid_container::engine::Engine;
 use campusgrid_container::error::{Blame, EngineError};
 use campusgrid_protocol::resource::Isolation;
 use campusgrid_protocol::text::DEFAULT_IMAGE;
+use campusgrid_sandbox::control::Controls;
 use campusgrid_sandbox::plan::{Plan, Progress, Report, SandboxError};
 use campusgrid_sandbox::sandbox::Sandbox;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 /// Why a plan could not be run.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,8 @@ pub struct Backends {
     /// With what it has been found to hold.
     sandbox: Option<(Sandbox, Isolation)>,
     engine: Option<Engine>,
+    /// What all of the worker's own tools are told.
+    tools: Controls,
 }
 
 /// The system that a plan sees around it.
@@ -49,7 +51,17 @@ pub enum Surroundings<'a> {
 impl Backends {
     /// A machine whose sandbox, if it has one, holds as much as is said.
     pub fn new(sandbox: Option<(Sandbox, Isolation)>, engine: Option<Engine>) -> Self {
-        Self { sandbox, engine }
+        Self { sandbox, engine, tools: Controls::none() }
+    }
+
+    /// The worker's own tools hear these.
+    pub(crate) fn with_tools(self, tools: Controls) -> Self {
+        Self { tools, ..self }
+    }
+
+    /// What a tool of the worker's is told while it runs: to stand still, as tasks are.
+    pub(crate) fn tools(&self) -> Controls {
+        self.tools.clone()
     }
 
     /// Where a task runs that asks for this image, or none, and for at least this isolation.
@@ -83,14 +95,14 @@ impl Backends {
         surroundings: Surroundings<'_>,
         plan: Plan,
         progress: mpsc::Sender<Progress>,
-        stop: CancellationToken,
+        controls: Controls,
     ) -> Result<Report, BackendError> {
         match (surroundings, &self.sandbox, &self.engine) {
             (Surroundings::Machine, Some((sandbox, _)), _) => {
-                Ok(sandbox.run(plan, progress, stop).await?)
+                Ok(sandbox.run(plan, progress, controls).await?)
             }
             (Surroundings::Image(image), _, Some(engine)) => {
-                Ok(engine.run(plan, image, progress, stop).await?)
+                Ok(engine.run(plan, image, progress, controls).await?)
             }
             (Surroundings::Machine, None, _) | (Surroundings::Image(_), _, None) => {
                 Err(BackendError::Nothing)

@@ -1,18 +1,20 @@
 //! One attempt until everything of it is dead: what it needs is made ready, then it is run.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use campusgrid_protocol::id::AttemptId;
 use campusgrid_protocol::task::{Outcome, WorkerFault};
-use campusgrid_sandbox::plan::{Plan, Progress as Happened, Report};
+use campusgrid_sandbox::control::Controls;
+use campusgrid_sandbox::plan::{Collected, Plan, Progress as Happened, Report};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::Runner;
 use super::backend::{BackendError, Surroundings};
+use super::checkpoint::Offer;
 use super::live_log::LiveLog;
 use super::outcome::{backend_failed, disk_full, fault, outcome};
 use super::plan::{outputs_bytes, plan};
@@ -100,13 +102,10 @@ impl Course<'_> {
         plan: Plan,
     ) -> Result<Report, BackendError> {
         let (progress, happened) = mpsc::channel(PROGRESS);
-        let stop = CancellationToken::new();
-        let run = self.runner.backends.run(surroundings, plan, progress, stop.clone());
-        let watch = async {
-            self.words.clone().until_stopped().await;
-            stop.cancel();
-        };
-        let meanwhile = async { tokio::join!(watch, self.tell_all(happened)) };
+        let (say, controls) = Controls::channel();
+        let run = self.runner.backends.run(surroundings, plan, progress, controls);
+        let steer = self.words.clone().steer(say);
+        let meanwhile = async { tokio::join!(steer, self.tell_all(happened)) };
         tokio::pin!(run);
         // The last piece of a live log is not waited for: the whole log comes with the end.
         tokio::select! {
@@ -119,10 +118,18 @@ impl Course<'_> {
 
     async fn tell_all(&self, mut happened: mpsc::Receiver<Happened>) {
         let mut log = LiveLog::new(self.attempt, self.inputs.clone());
+        // At most one: what comes meanwhile is left out, and the next one is due soon.
+        let mut offers = JoinSet::new();
         loop {
             let happened = tokio::select! {
                 biased;
                 happened = happened.recv() => happened,
+                Some(offered) = offers.join_next() => {
+                    if let Ok(Some(saved)) = offered {
+                        self.tell(Progress::Saved(saved)).await;
+                    }
+                    continue;
+                }
                 () = log.due() => {
                     log.flush().await;
                     continue;
@@ -131,9 +138,29 @@ impl Course<'_> {
             match happened {
                 Some(Happened::Step(0)) => self.tell(Progress::Started).await,
                 Some(Happened::Step(_)) => {}
+                Some(Happened::Still) => self.words.stands_still(),
                 Some(Happened::Printed { stream, bytes }) => log.printed(stream, &bytes).await,
+                Some(Happened::Saved { files, directory, run_ms }) if offers.is_empty() => {
+                    offers.spawn(self.offer(files, directory, run_ms).bring());
+                }
+                Some(Happened::Saved { directory, .. }) => {
+                    let _swept_later = tokio::fs::remove_dir_all(&directory).await;
+                }
                 None => return,
             }
+        }
+    }
+
+    fn offer(&self, files: Vec<Collected>, directory: PathBuf, run_ms: u64) -> Offer {
+        let begun_ms = self.order.checkpoint.map_or(0, |saved| saved.run_ms);
+        let inputs = &self.runner.inputs;
+        Offer {
+            attempt: self.attempt,
+            files,
+            directory,
+            run_ms: begun_ms.saturating_add(run_ms),
+            door: inputs.door(),
+            pacing: inputs.pacing().clone(),
         }
     }
 
@@ -179,6 +206,7 @@ fn is_lasting(fault: &WorkerFault) -> bool {
 #[cfg(test)]
 mod tests {
     use campusgrid_protocol::task::Failure;
+    use tokio::sync::watch;
     use tokio::time::Instant;
 
     use super::*;
@@ -195,7 +223,8 @@ mod tests {
         took_ms: u64,
         order: Option<StopOrder>,
     ) -> (Outcome, Duration) {
-        let (handle, words) = RunHandle::new(None);
+        let (_thawed, frozen) = watch::channel(false);
+        let (handle, words) = RunHandle::new(None, frozen);
         handle.stop.send_replace(order);
         let begun = Instant::now();
         let reported = keep_back(Err::<(), _>(outcome), took_ms, &words).await.unwrap_err();

@@ -38,6 +38,8 @@ pub(super) struct Equipment {
     /// The job's files, and the task's line of them.
     pub(super) inputs: Option<Arc<Tree>>,
     pub(super) line: Option<String>,
+    /// What an earlier attempt has left to go on from.
+    pub(super) saved: Option<Arc<Tree>>,
     pub(super) gpus: Grant,
 }
 
@@ -51,6 +53,7 @@ impl Equipment {
             environment,
             inputs: self.inputs.as_deref(),
             line: self.line.as_deref(),
+            saved: self.saved.as_deref(),
             gpus: &self.gpus,
         }
     }
@@ -62,6 +65,7 @@ impl Equipment {
             environment: None,
             inputs: None,
             line: None,
+            saved: None,
             gpus: Grant::default(),
         }
     }
@@ -87,6 +91,7 @@ impl Course<'_> {
     ) -> Result<Equipment, Outcome> {
         // First: whether they are what the job says is cheaper to find out than what packages are.
         let (inputs, line) = self.inputs(steps).await.map_err(blame_for_inputs)?;
+        let saved = self.saved(steps).await?;
         let mut equipment = match &self.order.spec.work {
             Work::Python { packages, .. } => {
                 let asked = Asked::check(packages).map_err(blame)?;
@@ -101,7 +106,7 @@ impl Course<'_> {
             }
             Work::Shell { .. } => Equipment::plain(),
         };
-        (equipment.inputs, equipment.line) = (inputs, line);
+        (equipment.inputs, equipment.line, equipment.saved) = (inputs, line, saved);
         if !self.order.gpus.is_empty() {
             steps.send_replace("waiting until its GPUs are free".to_owned());
             let root = match surroundings {
@@ -142,6 +147,20 @@ impl Course<'_> {
             None => None,
         };
         Ok((Some(tree), line))
+    }
+
+    /// What an earlier attempt has left, which the manager has answered for: nobody who submitted
+    /// the job is to blame for it.
+    async fn saved(&self, steps: &Steps) -> Result<Option<Arc<Tree>>, Outcome> {
+        let Some(saved) = self.order.checkpoint else { return Ok(None) };
+        match self.runner.inputs.ready(self.attempt, saved.manifest, steps).await {
+            Ok(tree) => Ok(Some(tree)),
+            Err(InputsError::Refused { message } | InputsError::Fetch { message }) => {
+                let message = format!("what the task is to go on from: {message}");
+                Err(blame_for_inputs(InputsError::Fetch { message }))
+            }
+            Err(error @ InputsError::Disk { .. }) => Err(blame_for_inputs(error)),
+        }
     }
 
     async fn python(

@@ -6,9 +6,11 @@ use std::time::Duration;
 use campusgrid_protocol::id::AttemptId;
 use campusgrid_protocol::message::OUTPUTS_MAX;
 use campusgrid_protocol::task::{Failure, Outcome, TaskSpec};
+use campusgrid_sandbox::checkpoint::CHECKPOINT_DIR;
 use campusgrid_sandbox::plan::{Limits, Network, Plan};
 
 use super::backend::Surroundings;
+use super::checkpoint::checkpoints;
 use super::program::{Commands, INPUTS, commands, own_names};
 use crate::agent::effect::Order;
 use crate::config::TaskLimits;
@@ -42,6 +44,8 @@ pub(super) struct Seen<'a> {
     pub(super) inputs: Option<&'a Tree>,
     /// What is the task's own of the job's lines.
     pub(super) line: Option<&'a str>,
+    /// What an earlier attempt has left to go on from.
+    pub(super) saved: Option<&'a Tree>,
     pub(super) gpus: &'a Grant,
 }
 
@@ -62,7 +66,8 @@ pub(super) fn plan(
         Some(_) => "/env/bin/python3",
         None => seen.python,
     };
-    let Commands { files, steps } = commands(spec, python, index, seen.line)
+    let done_ms = order.checkpoint.map_or(0, |saved| saved.run_ms);
+    let Commands { files, steps } = commands(spec, python, (index, seen.line), done_ms)
         .map_err(|message| Outcome::Failed(Failure::Inputs { message }))?;
     let gpus = seen.gpus;
     let environment = seen.environment.map(|host| (host.to_owned(), ENVIRONMENT.into()));
@@ -89,8 +94,10 @@ pub(super) fn plan(
         family: gpus.devices.is_empty().then(|| attempt.task.job.to_string()),
         shared_tmp: spec.shared_tmp,
         outputs: spec.outputs.clone(),
+        checkpoints: Some(checkpoints(spec, seen.saved)),
         limits: Limits {
             cpu_millis: spec.needs.cpu_millis.max(CPU_MIN_MILLIS),
+            core_percent: order.core_percent.clamp(1, 100),
             ram_mib: spec.needs.ram_mib.max(RAM_MIN_MIB),
             scratch_mib,
             scratch_files: scratch_files(spec).saturating_add(linked),
@@ -147,6 +154,7 @@ fn variables(attempt: AttemptId, order: &Order, seen: Seen<'_>) -> Vec<(String, 
         ("TMPDIR", "/tmp"),
         ("LANG", "C.UTF-8"),
         ("OUTPUT_DIR", "/job/outputs"),
+        ("CHECKPOINT_DIR", CHECKPOINT_DIR),
     ];
     let identity = [
         ("CAMPUSGRID_JOB_ID", attempt.task.job.to_string()),
@@ -204,6 +212,7 @@ mod tests {
             lines: None,
             outputs: Vec::new(),
             warn_s: 30,
+            checkpoint_s: 300,
         };
         let limits = TaskLimits {
             processes: 512,
@@ -221,9 +230,19 @@ mod tests {
             environment,
             inputs: None,
             line: None,
+            saved: None,
             gpus: &gpus,
         };
-        let order = Order { index: 41, spec: Arc::new(spec), gpus: Vec::new(), lock: None };
+        let order = Order {
+            index: 41,
+            spec: Arc::new(spec),
+            gpus: Vec::new(),
+            lock: None,
+            checkpoint: None,
+            whose: "ada".to_owned(),
+            name: "sums".to_owned(),
+            core_percent: 100,
+        };
         let plan = plan(attempt, &order, seen, "/r".into(), limits).unwrap();
         let family = plan.family.unwrap();
         let mut said = format!("{} of {family} {:?}\n", plan.name, plan.read_only);

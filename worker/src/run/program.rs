@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use campusgrid_protocol::task::{Program, TaskSpec, Work};
+use campusgrid_sandbox::checkpoint::CHECKPOINT;
 use campusgrid_sandbox::plan::Step;
 
 use super::plan::COMPILE_LIMIT;
@@ -15,6 +16,9 @@ pub(super) const INPUTS: &str = "/inputs";
 /// ordered to execute is twice that. Bytes.
 const ARGUMENTS_MAX_BYTES: usize = 512 << 10;
 
+/// The least that a task has which goes on when its time is almost over.
+const LEAST_MS: u64 = 1000;
+
 /// Files that the plan writes, and the commands.
 #[derive(Debug)]
 pub(super) struct Commands {
@@ -22,7 +26,7 @@ pub(super) struct Commands {
     pub(super) steps: Vec<Step>,
 }
 
-/// The commands of a task.
+/// The commands of a task that has run for `done_ms` in earlier attempts, which it goes on from.
 ///
 /// # Errors
 ///
@@ -30,8 +34,8 @@ pub(super) struct Commands {
 pub(super) fn commands(
     spec: &TaskSpec,
     python: &str,
-    index: u32,
-    line: Option<&str>,
+    (index, line): (u32, Option<&str>),
+    done_ms: u64,
 ) -> Result<Commands, String> {
     let arguments = fill(&spec.arguments, index, line)?;
     let mut files = Vec::new();
@@ -63,7 +67,9 @@ pub(super) fn commands(
         }
     };
     last.extend(arguments);
-    let wall = Duration::from_secs(u64::from(spec.time_limit_s));
+    // Whoever goes on has the rest of its time, and what is left of a second.
+    let limit_ms = u64::from(spec.time_limit_s) * 1000;
+    let wall = Duration::from_millis(limit_ms.saturating_sub(done_ms).max(LEAST_MS));
     let warn = (spec.warn_s > 0).then(|| Duration::from_secs(u64::from(spec.warn_s)));
     steps.push(Step { argv: last, wall, warn });
     Ok(Commands { files, steps })
@@ -76,7 +82,7 @@ pub(super) fn own_names(work: &Work) -> Vec<&'static str> {
         Program::Source(_) => Some(name),
         Program::Entry(_) => None,
     };
-    let mut names = vec!["outputs"];
+    let mut names = vec!["outputs", CHECKPOINT];
     match work {
         Work::Python { .. } => names.extend(source("main.py")),
         Work::C { .. } => {

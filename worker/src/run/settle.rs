@@ -1,25 +1,29 @@
 //! From the sandbox's report to the end that is spooled: logs that are short travel inside.
 
 use std::fs;
+use std::path::Path;
 
 use campusgrid_protocol::id::{AttemptId, BlobHash};
 use campusgrid_protocol::message::{INLINE_LOG_MAX_BYTES, OUTPUTS_MAX};
-use campusgrid_protocol::task::{BlobRef, Content, Ended, Log, Outcome, Output};
+use campusgrid_protocol::task::{BlobRef, Content, Ended, Log, Outcome, Output, Saved};
 use campusgrid_protocol::text::check_path;
 use campusgrid_sandbox::plan::{Captured, Report};
 
 use super::Settled;
+use super::checkpoint::pack;
 use crate::error::WorkerError;
 use crate::spool::NewBlob;
 
 /// Of the words about what was left behind. Characters.
 const LEFT_BEHIND_MAX: usize = 4000;
 
-/// Reads what is short and names the rest by its hash. Blocks on the disk.
+/// Reads what is short and names the rest by its hash: of an attempt that was run in `results`, and that
+/// went on from `begun_ms` of its task's time. Blocks on the disk.
 pub(super) fn settle(
     attempt: AttemptId,
     report: Report,
     outcome: Outcome,
+    (results, begun_ms): (&Path, u64),
 ) -> Result<Settled, WorkerError> {
     let mut blobs = Vec::new();
     let stdout = log(report.stdout, &mut blobs)?;
@@ -34,11 +38,21 @@ pub(super) fn settle(
         outputs.push(Output { path: collected.path, blob });
         blobs.push(NewBlob { hash: collected.hash, file: collected.file });
     }
+    let checkpoint = match report.checkpoint {
+        files if files.is_empty() => None,
+        files => {
+            let packed = pack(files, &results.join("checkpoint"))?;
+            let run_ms = begun_ms.saturating_add(report.usage.run_ms);
+            let saved = Saved { manifest: packed.manifest, run_ms };
+            blobs.extend(packed.into_new());
+            Some(saved)
+        }
+    };
     blobs.sort_by_key(|blob| blob.hash);
     blobs.dedup_by_key(|blob| blob.hash);
     let left_behind = report.left_behind.chars().take(LEFT_BEHIND_MAX).collect();
     let usage = report.usage;
-    let ended = Ended { attempt, outcome, usage, stdout, stderr, outputs, left_behind };
+    let ended = Ended { attempt, outcome, usage, stdout, stderr, outputs, left_behind, checkpoint };
     Ok(Settled { ended, blobs })
 }
 

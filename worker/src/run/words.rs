@@ -1,8 +1,8 @@
-//! What a run is told after its start: to stop, and which lock its packages are installed from.
+//! What a run is told after its start: to stop, to stand still, and which lock its packages are installed from.
 
 use std::sync::Arc;
 
-use campusgrid_protocol::task::Outcome;
+use campusgrid_protocol::task::{Outcome, WorkerFault};
 use tokio::sync::watch;
 
 use crate::agent::effect::StopOrder;
@@ -13,21 +13,28 @@ pub(crate) struct RunHandle {
     /// The newest order counts.
     pub(crate) stop: watch::Sender<Option<StopOrder>>,
     pub(crate) lock: watch::Sender<Option<Arc<str>>>,
+    /// Whether it stands still.
+    pub(crate) still: watch::Receiver<bool>,
 }
 
 /// The run's end.
 #[derive(Debug, Clone)]
 pub(crate) struct RunWords {
-    stop: watch::Receiver<Option<StopOrder>>,
+    pub(super) stop: watch::Receiver<Option<StopOrder>>,
+    /// Whether everything on this machine is to stand still.
+    pub(super) frozen: watch::Receiver<bool>,
     lock: watch::Receiver<Option<Arc<str>>>,
+    pub(super) still: watch::Sender<bool>,
 }
 
 impl RunHandle {
     /// Both ends for a run whose job has this lock already, or none yet.
-    pub(crate) fn new(lock: Option<Arc<str>>) -> (Self, RunWords) {
+    pub(crate) fn new(lock: Option<Arc<str>>, frozen: watch::Receiver<bool>) -> (Self, RunWords) {
         let (stop, stopped) = watch::channel(None);
         let (lock, locked) = watch::channel(lock);
-        (Self { stop, lock }, RunWords { stop: stopped, lock: locked })
+        let (still, stands_still) = watch::channel(false);
+        let words = RunWords { stop: stopped, frozen, lock: locked, still };
+        (Self { stop, lock, still: stands_still }, words)
     }
 }
 
@@ -41,9 +48,15 @@ impl RunWords {
     pub(super) fn stopped(&self) -> Option<Outcome> {
         match &*self.stop.borrow() {
             Some(StopOrder::Report(outcome)) => Some(outcome.clone()),
+            Some(StopOrder::HandBack { .. }) => Some(Outcome::Returned(WorkerFault::Leaving)),
             Some(StopOrder::Forget) => Some(Outcome::Cancelled),
             None => None,
         }
+    }
+
+    /// Nothing of the task runs, as the daemon wanted.
+    pub(super) fn stands_still(&self) {
+        self.still.send_replace(true);
     }
 
     /// Whether nothing of the attempt is to be kept.

@@ -2,8 +2,11 @@
 
 use std::fs;
 
+use campusgrid_protocol::frame;
 use campusgrid_protocol::id::{AttemptId, BlobHash};
-use campusgrid_protocol::task::{BlobRef, Ended, Outcome, Output};
+use campusgrid_protocol::input::{InputFile, Manifest};
+use campusgrid_protocol::task::{BlobRef, Ended, Outcome, Output, Saved};
+use campusgrid_protocol::v4;
 use tempfile::TempDir;
 
 use super::{NewBlob, Spool};
@@ -57,7 +60,7 @@ fn blobs_are_kept_with_their_result_and_go_with_it() {
     spool.store(&ended, &blobs).unwrap();
     let (spool, recovered) = Spool::open(dir.path()).unwrap();
     assert_eq!(recovered.as_slice(), std::slice::from_ref(&ended));
-    let local = spool.local(ended.attempt, blobs_of(&ended));
+    let local = spool.local(ended.attempt, blobs_of(&ended), None).unwrap();
     assert_eq!(fs::read(&local[0].file).unwrap(), b"content");
     spool.remove(ended.attempt);
     assert!(names(&dir).is_empty());
@@ -102,7 +105,8 @@ fn a_result_under_another_name_or_without_its_blob_is_set_aside() {
     fs::rename(dir.path().join("spool/7.0#1.ended"), dir.path().join("spool/8.0#1.ended")).unwrap();
     let (ended, blobs) = with_output(&dir, "9.0#1", b"content");
     spool.store(&ended, &blobs).unwrap();
-    fs::write(&spool.local(ended.attempt, blobs_of(&ended))[0].file, b"conten").unwrap();
+    fs::write(&spool.local(ended.attempt, blobs_of(&ended), None).unwrap()[0].file, b"conten")
+        .unwrap();
     let (_, recovered) = Spool::open(dir.path()).unwrap();
     assert!(recovered.is_empty());
 }
@@ -115,4 +119,63 @@ fn a_result_that_cannot_be_kept_leaves_nothing() {
     fs::remove_file(&blobs[0].file).unwrap();
     spool.store(&ended, &blobs).unwrap_err();
     assert!(names(&dir).is_empty());
+}
+
+#[test]
+fn what_a_worker_of_version_4_has_kept_is_read() {
+    let dir = dir();
+    let (spool, _) = Spool::open(dir.path()).unwrap();
+    let (now, _) = with_output(&dir, "12.0#1", b"content");
+    let then = v4::Ended {
+        attempt: now.attempt,
+        outcome: now.outcome.clone(),
+        usage: now.usage,
+        stdout: now.stdout.clone(),
+        stderr: now.stderr.clone(),
+        outputs: now.outputs.clone(),
+        left_behind: now.left_behind.clone(),
+    };
+    let payload = frame::encode(&then).unwrap();
+    let hash = blake3::hash(&payload);
+    let kept = [b"CGEND\0\0\x01".as_slice(), hash.as_bytes(), &payload].concat();
+    let blobs = dir.path().join("spool/12.0#1.blobs");
+    fs::create_dir(&blobs).unwrap();
+    let name = now.outputs[0].blob.hash.to_string();
+    fs::rename(dir.path().join("collected"), blobs.join(name)).unwrap();
+    fs::write(dir.path().join("spool/12.0#1.ended"), kept).unwrap();
+    drop(spool);
+    let (_, recovered) = Spool::open(dir.path()).unwrap();
+    assert_eq!(recovered, [now]);
+}
+
+#[test]
+fn a_checkpoint_is_kept_with_the_files_that_it_names() {
+    let dir = dir();
+    let (spool, _) = Spool::open(dir.path()).unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = dir.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        let hash = BlobHash(*blake3::hash(bytes).as_bytes());
+        (BlobRef { hash, size_bytes: bytes.len() as u64 }, NewBlob { hash, file: path })
+    };
+    let (blob, state) = file("state", b"state");
+    let named = InputFile { path: "a/state".to_owned(), blob, executable: false };
+    let manifest = Manifest::check(vec![named]).unwrap().encode();
+    let (manifest, list) = file("list", &manifest);
+    let checkpoint = Some(Saved { manifest, run_ms: 7 });
+    let end = Ended { checkpoint, ..ended("12.0#1") };
+    spool.store(&end, &[state, list]).unwrap();
+    let local = spool.local(end.attempt, blobs_of(&end), Some(manifest)).unwrap();
+    let mut hashes: Vec<_> = local.iter().map(|local| local.blob.hash).collect();
+    let mut wanted = vec![blob.hash, manifest.hash];
+    hashes.sort_unstable();
+    wanted.sort_unstable();
+    assert_eq!(hashes, wanted);
+    assert!(local.iter().all(|local| local.file.exists()));
+
+    let (_, recovered) = Spool::open(dir.path()).unwrap();
+    assert_eq!(recovered, std::slice::from_ref(&end));
+    fs::remove_file(dir.path().join(format!("spool/12.0#1.blobs/{}", blob.hash))).unwrap();
+    let (_, recovered) = Spool::open(dir.path()).unwrap();
+    assert!(recovered.is_empty(), "one without a file that it names is set aside");
 }

@@ -54,6 +54,8 @@ fn end_with_steps(link: &mut Link) -> (Ended, Vec<String>) {
         | ToManager::Locked { .. }
         | ToManager::Started { .. }
         | ToManager::LogPiece { .. }
+        | ToManager::Checkpoint { .. }
+        | ToManager::Shares(_)
         | ToManager::Renew { .. }
         | ToManager::Leaving => None,
     });

@@ -13,6 +13,7 @@ mod files;
 mod inputs;
 mod joining;
 mod manager;
+mod owner;
 #[path = "../shared/tls.rs"]
 mod tls;
 mod worker;
@@ -59,6 +60,8 @@ fn packages_are_resolved_told_and_installed_from_the_lock_that_the_manager_answe
         | ToManager::Heartbeat { .. }
         | ToManager::Started { .. }
         | ToManager::LogPiece { .. }
+        | ToManager::Checkpoint { .. }
+        | ToManager::Shares(_)
         | ToManager::Renew { .. }
         | ToManager::Leaving) => panic!("{other:?}"),
     });
@@ -167,6 +170,8 @@ fn a_task_is_started_shown_live_reported_and_forgotten_once_it_is_stored() {
         | ToManager::Heartbeat { .. }
         | ToManager::Preparing { .. }
         | ToManager::Locked { .. }
+        | ToManager::Checkpoint { .. }
+        | ToManager::Shares(_)
         | ToManager::Renew { .. }
         | ToManager::Leaving) => panic!("{other:?}"),
     });

@@ -15,7 +15,8 @@ use campusgrid_protocol::message::{
     BulkToManager, BulkToWorker, Comeback, Enrol, EnrolAnswer, Join, ToManager, ToWorker,
 };
 use campusgrid_protocol::resource::{Isolation, Needs};
-use campusgrid_protocol::task::{Ended, Program, TaskSpec, Work};
+use campusgrid_protocol::rules::{Conditions, Power, Rules};
+use campusgrid_protocol::task::{Ended, Program, Saved, TaskSpec, Work};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
@@ -61,7 +62,14 @@ pub(crate) fn spec(work: Work) -> TaskSpec {
         lines: None,
         outputs: Vec::new(),
         warn_s: 0,
+        checkpoint_s: 0,
     }
+}
+
+/// Rules of a machine that is shared whatever it runs on.
+pub(crate) fn shared() -> Rules {
+    let when = Conditions { power: Power::Any, metered: true, ..Conditions::default() };
+    Rules { when, ..Rules::default() }
 }
 
 pub(crate) fn shell(command: &str) -> Work {
@@ -136,7 +144,15 @@ impl Manager {
         let ToManager::Join(join) = link.receive() else { panic!("no join") };
         let (worker, owner) = (WorkerId(1), "ada".to_owned());
         let heartbeat_ms = (lease_ms / 3).min(10_000);
-        link.send(&ToWorker::Welcome { worker, heartbeat_ms, lease_ms, owner });
+        let (rules, earned_micros) = (Box::new(shared()), 0);
+        link.send(&ToWorker::Welcome {
+            worker,
+            heartbeat_ms,
+            lease_ms,
+            owner,
+            rules,
+            earned_micros,
+        });
         (link, *join)
     }
 
@@ -251,6 +267,8 @@ impl Link {
             | ToManager::Locked { .. }
             | ToManager::Started { .. }
             | ToManager::LogPiece { .. }
+            | ToManager::Checkpoint { .. }
+            | ToManager::Shares(_)
             | ToManager::Ended(_)
             | ToManager::Leaving) => panic!("{other:?}"),
         };
@@ -297,9 +315,27 @@ impl Link {
         spec: TaskSpec,
         lock: Option<String>,
     ) {
-        let (attempt, spec) = (attempt.parse().unwrap(), Arc::new(spec));
-        let (gpus, lock) = (Vec::new(), lock.map(Into::into));
-        self.send(&ToWorker::Start { attempt, index, spec, gpus, lock });
+        self.go_on(attempt, index, (spec, lock), None);
+    }
+
+    /// The same, from where an earlier attempt has been saved.
+    pub(crate) fn go_on(
+        &mut self,
+        attempt: &str,
+        index: u32,
+        (spec, lock): (TaskSpec, Option<String>),
+        checkpoint: Option<Saved>,
+    ) {
+        self.send(&ToWorker::Start {
+            attempt: attempt.parse().unwrap(),
+            index,
+            spec: Arc::new(spec),
+            gpus: Vec::new(),
+            lock: lock.map(Into::into),
+            checkpoint,
+            whose: "bob".to_owned(),
+            name: "sums".to_owned(),
+        });
     }
 
     pub(crate) fn shell(&mut self, attempt: &str, command: &str) {
@@ -321,6 +357,8 @@ impl Link {
             | ToManager::Locked { .. }
             | ToManager::Started { .. }
             | ToManager::LogPiece { .. }
+            | ToManager::Checkpoint { .. }
+            | ToManager::Shares(_)
             | ToManager::Renew { .. }
             | ToManager::Leaving => None,
         };

@@ -86,6 +86,7 @@ impl Job {
             lines: self.lines.clone(),
             outputs: self.outputs.clone(),
             warn_s: 0,
+            checkpoint_s: 1,
         }
     }
 }

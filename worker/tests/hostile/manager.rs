@@ -14,6 +14,7 @@ use campusgrid_protocol::input::{InputFile, Manifest};
 use campusgrid_protocol::message::{
     BulkToManager, BulkToWorker, CHUNK_MAX_BYTES, Enrol, EnrolAnswer, Join, ToManager, ToWorker,
 };
+use campusgrid_protocol::rules::{Conditions, Power, Rules};
 use campusgrid_protocol::task::{BlobRef, Ended};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -121,7 +122,10 @@ fn serve(mut socket: UnixStream, sender: &SyncSender<Session>) {
     let writer = Arc::new(Mutex::new(socket.try_clone().unwrap()));
     let owner = "ada".to_owned();
     let (worker, heartbeat_ms, lease_ms) = (WorkerId(1), HEARTBEAT_MS, LEASE_MS);
-    send(&writer, &ToWorker::Welcome { worker, heartbeat_ms, lease_ms, owner });
+    let when = Conditions { power: Power::Any, metered: true, ..Conditions::default() };
+    let (rules, earned_micros) = (Box::new(Rules { when, ..Rules::default() }), 0);
+    let welcome = ToWorker::Welcome { worker, heartbeat_ms, lease_ms, owner, rules, earned_micros };
+    send(&writer, &welcome);
     let (tell, told) = sync_channel(4096);
     let live = Arc::new(Mutex::new(BTreeMap::<AttemptId, Live>::new()));
     let session = Session { join: *join, writer: Arc::clone(&writer), told, live: live.clone() };
@@ -146,9 +150,11 @@ fn serve(mut socket: UnixStream, sender: &SyncSender<Session>) {
                 Told::Spoke(attempt)
             }
             ToManager::Ended(ended) => Told::Ended(ended),
-            ToManager::Preparing { .. } | ToManager::Started { .. } | ToManager::Leaving => {
-                continue;
-            }
+            ToManager::Preparing { .. }
+            | ToManager::Started { .. }
+            | ToManager::Checkpoint { .. }
+            | ToManager::Shares(_)
+            | ToManager::Leaving => continue,
             ToManager::Join(_) | ToManager::Locked { .. } | ToManager::Renew { .. } => {
                 panic!("nothing asked for this")
             }

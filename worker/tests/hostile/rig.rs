@@ -107,7 +107,17 @@ impl Rig {
         let attempts: Vec<AttemptId> = (0..job.tasks).map(name).collect();
         for (index, &attempt) in (0..).zip(&attempts) {
             let (spec, gpus, lock) = (Arc::clone(&spec), Vec::new(), None);
-            self.session.send(&ToWorker::Start { attempt, index, spec, gpus, lock });
+            let (checkpoint, whose, name) = (None, "mallory".to_owned(), "hostile".to_owned());
+            self.session.send(&ToWorker::Start {
+                attempt,
+                index,
+                spec,
+                gpus,
+                lock,
+                checkpoint,
+                whose,
+                name,
+            });
         }
         attempts
     }

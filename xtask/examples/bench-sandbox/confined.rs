@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use campusgrid_protocol::resource::Isolation;
+use campusgrid_sandbox::control::Controls;
 use campusgrid_sandbox::plan::{Exit, Limits, Network, Plan, Step};
 use campusgrid_sandbox::sandbox::{Confinement, Sandbox, SandboxConfig};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use crate::plain::TRUE;
 
@@ -108,6 +108,7 @@ impl Confined {
             family: family.map(str::to_owned),
             shared_tmp: false,
             outputs: Vec::new(),
+            checkpoints: None,
             limits: LIMITS,
             results,
         })
@@ -119,7 +120,7 @@ impl Confined {
     pub(crate) async fn run(&self, plan: Plan) -> Result<()> {
         // Nobody listens.
         let (progress, _) = mpsc::channel(1);
-        let report = self.sandbox.run(plan, progress, CancellationToken::new()).await?;
+        let report = self.sandbox.run(plan, progress, Controls::none()).await?;
         if report.exit != Exit::Code(0) {
             bail!("a task that does nothing ended with {:?}", report.exit);
         }
@@ -139,6 +140,7 @@ impl Confined {
 /// Of a small job.
 const LIMITS: Limits = Limits {
     cpu_millis: 1000,
+    core_percent: 100,
     ram_mib: 256,
     scratch_mib: 64,
     scratch_files: 4096,

@@ -38,7 +38,8 @@ const DEMO: [Package; 4] = [
 ];
 
 /// Needed by the tests beyond what the demo needs.
-const TEST: [Package; 4] = [
+const TEST: [Package; 5] = [
+    package("dbus", Shows::Program(&["dbus-daemon"]), "is the bus on which owners are sensed"),
     package("g++", Shows::File("/usr/bin/g++"), "compiles a hostile program"),
     package("chromium", Shows::Program(&CHROMIUMS), "drives the dashboard"),
     package("nodejs", Shows::Program(&["node"]), "runs the browser test"),

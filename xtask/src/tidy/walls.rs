@@ -24,7 +24,7 @@ const IO: [&str; 9] = [
     "tokio",
 ];
 
-const WALLS: [Wall; 15] = [
+const WALLS: [Wall; 16] = [
     Wall {
         folder: "core/src/",
         banned: &IO,
@@ -49,6 +49,11 @@ const WALLS: [Wall; 15] = [
         folder: "protocol/src/",
         banned: &["tokio", "std::net", "std::fs", "std::time::Instant", "std::time::SystemTime"],
         why: "the protocol is about bytes, not about sockets, files or the clock",
+    },
+    Wall {
+        folder: "sharing/src/",
+        banned: &IO,
+        why: "an owner's rules are decided from what is handed in, so that they can be simulated",
     },
     Wall {
         folder: "sandbox/src/",

@@ -281,6 +281,7 @@ async fn serve(config: Config, shutdown: CancellationToken, tell: SyncSender<Soc
         config: config.web,
         health,
         vitals,
+        links: None,
         fingerprint: authority.fingerprint(),
         worker_port: 9999,
         shutdown: shutdown.clone(),

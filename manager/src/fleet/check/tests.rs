@@ -1,8 +1,10 @@
 //! Workers that say too much, and what they are told.
 
+use campusgrid_core::time::Timestamp;
 use campusgrid_protocol::id::{VoucherId, VoucherSecret};
 use campusgrid_protocol::message::{Join, LABELS_MAX, Proof};
-use campusgrid_protocol::resource::{Capacity, Gpu, GpuLoad, Isolation, Load};
+use campusgrid_protocol::resource::{Capacity, Gpu, GpuLoad, Isolation, Load, Speed};
+use campusgrid_protocol::rules::{Kind, Limits, Phase, RULE_NAMES_MAX, Shares, Whose};
 use campusgrid_protocol::task::{Ended, Failure, Outcome, WorkerFault};
 
 use super::{FleetError, WORDS_MAX};
@@ -19,14 +21,22 @@ fn proper() -> Join {
         isolation_notes: Vec::new(),
         labels: vec!["R".to_owned(), "image:docker.io/*".to_owned()],
         attempts: Vec::new(),
+        speed: Speed { core_permille: 1000, all_permille: 8000 },
+        shares: shares(Phase::Open),
     }
 }
+
+fn shares(phase: Phase) -> Shares {
+    Shares { phase, why: "in use".to_owned(), since_ms: 5, limits: Limits::default() }
+}
+
+const NOW: Timestamp = Timestamp(1000);
 
 /// A proper introduction, spoilt by `spoil`.
 fn joining(spoil: impl FnOnce(&mut Join)) -> String {
     let mut join = proper();
     spoil(&mut join);
-    said(super::join(&mut join))
+    said(super::join(&mut join, NOW))
 }
 
 fn said(result: Result<(), FleetError>) -> String {
@@ -58,8 +68,52 @@ fn an_introduction_is_of_a_decent_size() {
 fn notes_are_short_and_can_be_read() {
     let mut join = proper();
     join.isolation_notes = vec!["é".repeat(20_000), "no\u{202e} swap\n".to_owned()];
-    super::join(&mut join).unwrap();
+    super::join(&mut join, NOW).unwrap();
     assert_eq!(join.isolation_notes, ["é".repeat(200), "no swap".to_owned()]);
+}
+
+#[test]
+fn a_machine_is_not_a_thousand_times_as_fast() {
+    let mut join = proper();
+    join.speed = Speed { core_permille: u32::MAX, all_permille: u32::MAX };
+    super::join(&mut join, NOW).unwrap();
+    assert_eq!(join.speed, Speed { core_permille: 100_000, all_permille: 800_000 });
+    join.capacity.cpu_millis = 4_096_000;
+    join.speed.all_permille = u32::MAX;
+    super::join(&mut join, NOW).unwrap();
+    assert_eq!(join.speed.all_permille, 409_600_000);
+}
+
+#[test]
+fn what_is_said_of_sharing_is_short_and_can_be_read() {
+    let of = |names: &[String]| Limits { whose: Whose::Of(names.to_vec()), ..Limits::default() };
+    let frozen = Shares {
+        why: format!("on\u{202e} battery\n{}", "é".repeat(20_000)),
+        since_ms: u64::MAX,
+        limits: Limits {
+            core_percent: 0,
+            kinds: vec![Kind::C, Kind::Python, Kind::C],
+            ..of(&["ada".to_owned()])
+        },
+        ..shares(Phase::Frozen)
+    };
+    let kept = super::shares(frozen, NOW).unwrap();
+    assert_eq!(kept.why, format!("on battery{}", "é".repeat(190)));
+    assert_eq!((kept.since_ms, kept.limits.core_percent), (1000, 1));
+    assert_eq!(kept.limits.kinds, [Kind::Python, Kind::C]);
+    assert_eq!(super::shares(shares(Phase::Open), NOW).unwrap().why, "");
+
+    let said = |limits| {
+        let shares = Shares { limits, ..shares(Phase::Closed) };
+        said(super::shares(shares, NOW).map(drop))
+    };
+    assert_eq!(said(of(&vec!["ada".to_owned(); RULE_NAMES_MAX])), "fine");
+    let many = said(of(&vec!["ada".to_owned(); RULE_NAMES_MAX + 1]));
+    assert_eq!(many, "the worker sent 51 users, more than 50");
+    for name in ["", "a\n", "\u{202e}"] {
+        let words = said(of(&[name.to_owned()]));
+        assert!(words.starts_with("the worker sent a user's name "), "{name:?}: {words}");
+    }
 }
 
 #[test]

@@ -7,16 +7,24 @@ use super::TOLD_MAX;
 use crate::store::statements;
 
 statements! {
-    JOBS = "SELECT id, quote, runs, open_runs, charged, tasks FROM job ORDER BY id";
+    JOBS = "SELECT id, quote, runs, open_runs, charged, tasks, paid,
+            coalesce((SELECT sum(audit) FROM task INDEXED BY task_open
+                WHERE task.job = job.id AND ended_at IS NULL), 0),
+            EXISTS (SELECT 1 FROM market WHERE market.job = job.id)
+        FROM job ORDER BY id";
     TRANSFERS = "SELECT id, key, amount, credit = 2 FROM transfer WHERE job = ?1 ORDER BY id";
-    TASKS = "SELECT idx, state, charged, runs_left, ended_at IS NULL FROM task WHERE job = ?1";
+    TASKS = "SELECT idx, state, charged, runs_left, ended_at IS NULL, attempts, paid, audit
+        FROM task WHERE job = ?1";
 }
 
 /// What a transfer about a job is for, by its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
-    /// Of all tasks, or of several that never started.
+    /// Of all tasks, or of several that never started, or of a whole round of bids.
     Many,
+    /// Of the fee account, for checks of a task.
+    Audit(u32),
+    AuditRefund(u32),
     Pay(u32),
     Fee(u32),
     Refund(u32),
@@ -25,15 +33,28 @@ enum Purpose {
 }
 
 impl Purpose {
-    /// Reads keys such as `hold:7`, `pay:7.0:1`, `refund:7.0`, `refund:7.0:1` and `refund:7.2-3`.
+    /// Reads keys such as `hold:7`, `hold:7:round1`, `hold:audit:7.0`, `pay:7.0:1`, `refund:7.0`,
+    /// `refund:7.0:1`, `refund:7.2-3`, `refund:7:round0` and `refund:audit:7.0`.
     fn of(key: &str, job: u64) -> Self {
         let of_task = |rest: &str| {
             let task = rest.split_once(':').map_or(rest, |(task, _)| task);
             let (of, index) = task.split_once('.')?;
             index.parse().ok().filter(|_| of.parse() == Ok(job))
         };
+        let is_round = |rest: &str| {
+            let round = rest.split_once(":round");
+            round.is_some_and(|(of, round)| of.parse() == Ok(job) && round.parse::<u32>().is_ok())
+        };
         match key.split_once(':') {
-            Some(("hold", of)) if of.parse() == Ok(job) => Self::Many,
+            Some(("hold", of)) if of.parse() == Ok(job) || is_round(of) => Self::Many,
+            Some(("refund", rest)) if is_round(rest) => Self::Many,
+            Some((kind @ ("hold" | "refund"), rest)) if rest.starts_with("audit:") => {
+                match (kind, of_task(&rest["audit:".len()..])) {
+                    (_, None) => Self::Unknown,
+                    ("hold", Some(index)) => Self::Audit(index),
+                    (_, Some(index)) => Self::AuditRefund(index),
+                }
+            }
             Some(("refund", rest)) if rest.contains('-') => Self::Many,
             Some(("pay", rest)) => of_task(rest).map_or(Self::Unknown, Self::Pay),
             Some(("fee", rest)) => of_task(rest).map_or(Self::Unknown, Self::Fee),
@@ -48,6 +69,8 @@ impl Purpose {
 struct Closed {
     all: i64,
     charged: i64,
+    /// Held of the fee account for it, less what went back there.
+    audited: i64,
     pays: u32,
     /// The last transfer about it; 0 if there is none.
     transfer: u64,
@@ -61,6 +84,11 @@ struct Job {
     open_runs: i64,
     charged: i64,
     tasks: u32,
+    /// Out of the hold of its open runs.
+    paid: i64,
+    /// Still held of the fee account.
+    audits: i64,
+    is_sold_by_bids: bool,
 }
 
 /// Findings, of each kind as many as are told.
@@ -92,6 +120,9 @@ pub(super) fn check(connection: &Connection, broken: &mut Vec<String>) -> rusqli
             open_runs: row.get(3)?,
             charged: row.get(4)?,
             tasks: row.get(5)?,
+            paid: row.get(6)?,
+            audits: row.get(7)?,
+            is_sold_by_bids: row.get(8)?,
         };
         closed.clear();
         check_job(connection, &job, &mut closed, &mut told)?;
@@ -113,7 +144,7 @@ fn check_job(
     closed: &mut Vec<Closed>,
     told: &mut Told<'_>,
 ) -> rusqlite::Result<()> {
-    let (mut held, mut paid) = (0, 0);
+    let (mut held, mut paid, mut audited) = (0, 0, 0);
     let mut transfers: CachedStatement<'_> = connection.prepare_cached(TRANSFERS)?;
     let mut rows = transfers.query(params![job.id])?;
     while let Some(row) = rows.next()? {
@@ -121,34 +152,57 @@ fn check_job(
         let (amount, comes): (i64, bool) = (row.get(2)?, row.get(3)?);
         held += if comes { amount } else { -amount };
         let purpose = Purpose::of(key, job.id);
-        let (index, is_charge) = match purpose {
+        let index = match purpose {
             Purpose::Many => continue,
-            Purpose::Pay(index) | Purpose::Fee(index) if index < job.tasks => (index, true),
-            Purpose::Refund(index) if index < job.tasks => (index, false),
-            Purpose::Pay(_) | Purpose::Fee(_) | Purpose::Refund(_) | Purpose::Unknown => {
+            Purpose::Pay(index)
+            | Purpose::Fee(index)
+            | Purpose::Refund(index)
+            | Purpose::Audit(index)
+            | Purpose::AuditRefund(index)
+                if index < job.tasks =>
+            {
+                index as usize
+            }
+            Purpose::Pay(_)
+            | Purpose::Fee(_)
+            | Purpose::Refund(_)
+            | Purpose::Audit(_)
+            | Purpose::AuditRefund(_)
+            | Purpose::Unknown => {
                 told.say(4, || {
                     format!("transfer {transfer} ({key}) is about nothing that is there")
                 });
                 continue;
             }
         };
-        let index = index as usize;
         if closed.len() <= index {
             closed.resize(index + 1, Closed::default());
         }
         let task = &mut closed[index];
-        task.all += amount;
         task.transfer = transfer;
-        task.pays += u32::from(matches!(purpose, Purpose::Pay(_)));
-        if is_charge {
-            task.charged += amount;
-            paid += amount;
+        match purpose {
+            Purpose::Pay(_) | Purpose::Fee(_) => {
+                task.all += amount;
+                task.charged += amount;
+                task.pays += u32::from(matches!(purpose, Purpose::Pay(_)));
+                paid += amount;
+            }
+            Purpose::Refund(_) => task.all += amount,
+            Purpose::Audit(_) | Purpose::AuditRefund(_) => {
+                let amount = if comes { amount } else { -amount };
+                task.audited += amount;
+                audited += amount;
+            }
+            Purpose::Many | Purpose::Unknown => {}
         }
     }
-    let (id, open) = (job.id, job.quote.saturating_mul(job.open_runs));
+    let id = job.id;
+    let open = job.quote.saturating_mul(job.open_runs) - job.paid + job.audits;
     if held != open {
         told.say(0, || format!("job {id} has {held} in escrow, its open tasks hold {open}"));
     }
+    // What checks have cost was held of the fee account.
+    paid -= audited - job.audits;
     if paid != job.charged {
         let charged = job.charged;
         told.say(1, || format!("job {id} is charged {charged}, its payments sum to {paid}"));
@@ -169,11 +223,18 @@ fn check_tasks(
     while let Some(row) = rows.next()? {
         let (index, charged, left) = (row.get::<_, u32>(0)?, row.get::<_, i64>(2)?, left(row)?);
         let found = closed.get_mut(index as usize).map(std::mem::take).unwrap_or_default();
-        if i64::from(found.pays) > job.runs {
-            let (pays, runs) = (found.pays, job.runs);
-            told.say(2, || format!("task {id}.{index} is paid {pays} times, for {runs} runs"));
+        let (attempts, paid, audit): (u32, i64, i64) = (row.get(5)?, row.get(6)?, row.get(7)?);
+        if found.pays > attempts {
+            let pays = found.pays;
+            told.say(2, || {
+                format!("task {id}.{index} is paid {pays} times, for {attempts} attempts")
+            });
         }
-        if found.all != quote * (job.runs - left) || found.charged != charged {
+        let checks = found.audited - audit;
+        // What one that is sold by bids has had before may have been for another quote; it is the only
+        // task of its job, whose sum is compared.
+        let closed = found.all - checks == quote * (job.runs - left) + paid || job.is_sold_by_bids;
+        if !closed || found.charged - checks != charged {
             let state: String = row.get(1)?;
             told.say(3, || {
                 let (hold, Closed { all, charged: paid, .. }) = (quote * job.runs, found);
@@ -203,6 +264,13 @@ mod tests {
             ("refund:7.2-3", Purpose::Many),
             ("pay:7.5:1", Purpose::Pay(5)),
             ("fee:7.5:12", Purpose::Fee(5)),
+            ("hold:7:round2", Purpose::Many),
+            ("refund:7:round0", Purpose::Many),
+            ("hold:audit:7.5", Purpose::Audit(5)),
+            ("refund:audit:7.5", Purpose::AuditRefund(5)),
+            ("hold:audit:8.5", Purpose::Unknown),
+            ("hold:8:round2", Purpose::Unknown),
+            ("refund:7:roundx", Purpose::Unknown),
             ("refund:7.5", Purpose::Refund(5)),
             ("refund:7.5:2", Purpose::Refund(5)),
             ("pay:8.5:1", Purpose::Unknown),

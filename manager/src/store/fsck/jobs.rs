@@ -97,6 +97,9 @@ statements! {
         FROM (SELECT id, stored_bytes,
                 coalesce((SELECT sum(size) FROM file WHERE file.job = job.id), 0)
                 + coalesce((SELECT sum(size) FROM output WHERE output.job = job.id), 0)
+                + coalesce((SELECT sum(size) FROM checkpoint_file
+                    WHERE checkpoint_file.job = job.id), 0)
+                + coalesce((SELECT sum(size) FROM vote_output WHERE vote_output.job = job.id), 0)
                 + coalesce((SELECT sum(size) FROM log
                     WHERE log.job = job.id AND hash IS NOT NULL), 0) AS found
             FROM job)

@@ -2,20 +2,23 @@
 
 use std::sync::Arc;
 
+use campusgrid_core::ask::Ask;
 use campusgrid_core::grid::Grid;
-use campusgrid_core::input::{Input, Request, WorkerEvent};
-use campusgrid_core::job::EndedTasks;
+use campusgrid_core::input::{Input, Joined, Request, WorkerEvent};
+use campusgrid_core::job::{EndedTasks, Job};
 use campusgrid_core::time::Timestamp;
-use campusgrid_protocol::id::{JobId, UserId, VoucherId, WorkerId};
+use campusgrid_protocol::id::{JobId, SessionId, UserId, VoucherId, WorkerId};
 use campusgrid_protocol::resource::Isolation;
 use campusgrid_protocol::rest;
-use campusgrid_protocol::task::{Ended, Outcome, Stream, TaskSpec};
-use campusgrid_protocol::terms::Terms;
+use campusgrid_protocol::rules::Rules;
+use campusgrid_protocol::task::{Ended, Outcome, Stream, TaskSpec, Usage};
+use campusgrid_protocol::terms::{Sale, Terms};
 use expect_test::expect;
 
-use super::{apply, ask, join, report};
+use super::{apply, apply_at, ask, join, joined, report};
 use crate::config::Config;
 use crate::store::numbering::Numberings;
+use crate::store::read_earnings::StoredPaid;
 use crate::store::{Store, read, schema};
 
 /// A database as a manager of an older version left it, brought up to date.
@@ -31,6 +34,85 @@ fn of_version(version: usize, rows: &str) -> Store {
     let store = Store { connection, numberings: Numberings::default() };
     assert_eq!(store.fsck().unwrap().broken, Vec::<String>::new());
     store
+}
+
+/// What runs goes on by the quote of then, and what machines have earned is counted by machine and hour.
+#[test]
+fn a_database_of_version_4_is_brought_up_to_date() {
+    let mut store = of_version(4, include_str!("version_4.sql"));
+    let policy = Config::read(None, [], []).unwrap().policy;
+    let loaded = store.load().unwrap();
+    let now = Timestamp(1_795_378_400_000);
+    let mut grid = Grid::recover(Arc::new(policy), loaded.clone(), now);
+    assert_eq!(grid.durable(), loaded);
+    let mut words = String::new();
+    for job in loaded.jobs.values() {
+        let Job { name, quote, rate_permille, untouched, .. } = job;
+        let deals: Vec<String> = job
+            .leases()
+            .map(|(attempt, lease)| format!("{attempt} for {}", lease.deal.price))
+            .collect();
+        assert_eq!(
+            (job.terms.sale, job.terms.verify, job.spec.checkpoint_s),
+            (Sale::Formula, false, 300)
+        );
+        words.push_str(&format!("{name}: {quote} {rate_permille} {untouched} {deals:?}\n"));
+    }
+    let laptop = &loaded.workers[&WorkerId(1)];
+    assert_eq!((&*laptop.rules, laptop.ask), (&Rules::default(), Ask::default()));
+    words.push_str(&format!("{:?}\n", laptop.record));
+    let joined = Joined { key_hash: laptop.key_hash, ..joined(&["5.1#2", "5.4#2"]) };
+    let event = WorkerEvent::Joined(Box::new(joined));
+    let input = Input::FromWorker { session: SessionId(1), event };
+    apply_at(&mut grid, &mut store, now.0, input);
+    for attempt in ["5.1#2", "5.4#2"] {
+        let ended = Ended::empty(attempt.parse().unwrap(), Outcome::Succeeded);
+        let usage = Usage { run_ms: 60_000, ..ended.usage };
+        let event = WorkerEvent::Ended(Box::new(Ended { usage, ..ended }));
+        let input = Input::FromWorker { session: SessionId(1), event };
+        apply_at(&mut grid, &mut store, now.0 + 1, input);
+    }
+    assert_eq!(store.fsck().unwrap().broken, Vec::<String>::new());
+    let reader = super::reader(store);
+    let filter = read::JobFilter { limit: 20, ..read::JobFilter::default() };
+    for job in reader.jobs(super::viewer(1), &filter).unwrap() {
+        let rest::Job { name, state, held_micros, charged_micros, refunded_micros, .. } = job;
+        let money = [held_micros, charged_micros, refunded_micros];
+        words.push_str(&format!("{name} {state:?} {money:?}\n"));
+    }
+    for paid in reader.attempts_paid(super::viewer(2), WorkerId(1), None, 20).unwrap().unwrap() {
+        let StoredPaid { job, index, attempt, earned, run_ms, .. } = paid;
+        words.push_str(&format!("{job}.{index}#{attempt} {earned} for {run_ms} ms\n"));
+    }
+    for hour in reader.prices(498_700, 100).unwrap() {
+        words.push_str(&format!("{hour:?}\n"));
+    }
+    expect![[r#"
+        odd array: 127.5 1000  ["5.1#2 for 127.5", "5.4#2 for 127.5"]
+        half cancelled: 10.5 1000 0,3 []
+        pauses: 17.5 1000  []
+        on hold: 17.5 1000 0-3 []
+        Record { delivered: 0, handed_back: 0, lost: 0, bids_failed: 0, valid: 0, invalid: 0, valid_in_row: 0, earned_micros: 52935120 }
+        on hold Queued [70000000, 0, 0]
+        pauses Running [70000000, 7500034, 9999966]
+        half cancelled Running [42000000, 0, 21000000]
+        a draft Draft [0, 0, 0]
+        waits Cancelled [17500000, 0, 17500000]
+        odd array Cancelled [637500000, 32223685, 605276315]
+        flooded Failed [35000000, 15000251, 19999749]
+        failed c Failed [17500000, 7500634, 9999366]
+        ended python Succeeded [17500000, 7500450, 9999550]
+        5.9#2 8.394967 for 53698 ms
+        5.3#2 8.394967 for 53698 ms
+        10.0#1 7.500034 for 2 ms
+        5.5#1 7.933684 for 26021 ms
+        5.1#1 7.500067 for 4 ms
+        3.0#2 7.500134 for 8 ms
+        3.0#1 7.500117 for 7 ms
+        2.0#1 7.500634 for 38 ms
+        1.0#1 7.50045 for 27 ms
+        PriceHour { hour: 498716, cpu_charged: Micros(69725054), core_ms: 133503, gpu_charged: Micros(0), gpu_ms: 0 }
+    "#]].assert_eq(&words);
 }
 
 /// Its arrays get indices, and each of their tasks a letter; what runs goes on.

@@ -46,10 +46,15 @@ codes! {
     TOO_SLOW = REQUEST_TIMEOUT "too_slow": "The body came too slowly.";
     AFTER_UNKNOWN = CONFLICT "after_unknown":
         "A job that it should wait for is not there, or not yours.";
+    BID_GONE = CONFLICT "bid_gone":
+        "There is no such bid any more, or its price is another by now.";
+    CANNOT_RUN = CONFLICT "cannot_run": "The machine cannot run this job; the message says why.";
     HAS_ENDED = CONFLICT "has_ended": "The job is over already.";
     KEY_REUSED = CONFLICT "key_reused": "This `Idempotency-Key` stands for something else.";
     LAST_OPERATOR = CONFLICT "last_operator": "The last operator stays one.";
     LAUNCHED = CONFLICT "launched": "The job is no draft any more: its files are as they are.";
+    MACHINE_BUSY = CONFLICT "machine_busy":
+        "The machine has no room for the job right now; its bid stands.";
     MACHINE_OWNED = CONFLICT "machine_owned": "This machine is another user's already.";
     MOVED = CONFLICT "moved":
         "Something that it was made of changed at the same moment; try again.";
@@ -58,7 +63,11 @@ codes! {
         "A job that it should wait for is over and cannot come to that any more.";
     NOT_KEPT = CONFLICT "not_kept": "The files of the job are no longer kept.";
     NOT_LAUNCHED = CONFLICT "not_launched": "The job is a draft still.";
+    NOT_OPEN = CONFLICT "not_open": "The job takes no bids, or no longer.";
     NOTHING_TO_RETRY = CONFLICT "nothing_to_retry": "No task of the job has failed.";
+    ON_MARKET = CONFLICT "on_market":
+        "A job that is sold by bids is one run of one task, and waits for nothing else.";
+    OWN_JOB = CONFLICT "own_job": "Nobody bids on their own job.";
     PATH_TAKEN = CONFLICT "path_taken": "A file would be named like a directory of another.";
     SIZES_DIFFER = CONFLICT "sizes_differ":
         "Task can wait for task only where both jobs have as many.";
@@ -66,6 +75,7 @@ codes! {
     STORAGE_FULL = CONFLICT "storage_full":
         "Your share of the storage is used up; delete the files of old jobs.";
     TOO_MANY = CONFLICT "too_many": "You have as many of these as you may; remove one first.";
+    TOO_MANY_BIDS = CONFLICT "too_many_bids": "As many bids stand on the job as may.";
     TOO_MANY_DRAFTS = CONFLICT "too_many_drafts":
         "You have as many drafts as you may; launch or discard one first.";
     TOO_MANY_FILES = CONFLICT "too_many_files": "A job may bring only so many files.";

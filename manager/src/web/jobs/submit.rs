@@ -1,28 +1,20 @@
-//! New jobs: what one would cost, and submitting one, at once or as a draft.
+//! New jobs: submitting one, at once or as a draft.
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use campusgrid_core::effect::Refusal;
 use campusgrid_core::input::{FilesOf, NewDraft, Submission};
-use campusgrid_core::money::Micros;
-use campusgrid_core::pricing::price;
-use campusgrid_core::snapshot::Shape;
-use campusgrid_protocol::id::JobId;
 use campusgrid_protocol::rest::submit::{Brought, Checked};
-use campusgrid_protocol::rest::{ErrorBody, FieldError, Quote, Submit, Submitted, WorkKind};
-use campusgrid_protocol::task::{LABEL_4, Packages, TaskSpec, Work};
-use serde::Deserialize;
-use utoipa::IntoParams;
+use campusgrid_protocol::rest::{ErrorBody, FieldError, Submit, Submitted, WorkKind};
+use campusgrid_protocol::task::{Packages, TaskSpec, Work};
 
 use super::chain;
-use super::launch::Luggage;
 use crate::engine::handle::AskError;
 use crate::web::Site;
 use crate::web::auth::Login;
-use crate::web::credits::read_credits;
 use crate::web::error::WebError;
-use crate::web::extract::{Body, Params};
+use crate::web::extract::Body;
 use crate::web::notices;
 use crate::web::pep723::{self, Header};
 
@@ -33,32 +25,10 @@ const KEY_MAX_BYTES: usize = 128;
 /// once, and files of a draft change when its owner changes them: once more is enough.
 pub(super) const TRIES: usize = 3;
 
-/// With which files.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(in crate::web) struct QuotePart {
-    /// The draft whose files it would bring: the lines of one may be its tasks.
-    draft: Option<u64>,
-}
-
-/// Says what a job would cost.
-///
-/// And how many machines could take it. Nothing is held.
-#[utoipa::path(post, path = "/api/v1/quote", tag = "jobs", params(QuotePart), request_body = Submit,
-    responses((status = 200, body = Quote), (status = 404)))]
-pub(in crate::web) async fn quote(
-    State(site): State<Site>,
-    login: Login,
-    Params(QuotePart { draft }): Params<QuotePart>,
-    Body(body): Body<Submit>,
-) -> Result<Json<Quote>, WebError> {
-    Ok(Json(make_quote(&site, &login, body, draft.map(JobId)).await?))
-}
-
 /// Submits a job.
 ///
-/// Its price is held; with `draft` it waits for files and to be launched, and nothing is held yet.
+/// Its price is held; with `draft` it waits for files and to be launched, and nothing is held yet, nor
+/// is where a bid is to be accepted by hand.
 /// A repeated submit under the same `Idempotency-Key` yields the first job.
 #[utoipa::path(post, path = "/api/v1/jobs", tag = "jobs", request_body = Submit,
     params(("Idempotency-Key" = Option<String>, Header, max_length = 128,
@@ -77,48 +47,6 @@ pub(in crate::web) async fn submit(
     let key = idempotency_key(&headers)?;
     let submitted = make_job(&site, &login, key, body).await?;
     Ok((StatusCode::CREATED, Json(submitted)))
-}
-
-/// What a job would cost this user, and how many machines could take it; with the files of one of their
-/// drafts, if one is named.
-///
-/// # Errors
-///
-/// `Fields`, `NotFound`, `Read`; `Ask` if the price is beyond all numbers.
-pub(in crate::web) async fn make_quote(
-    site: &Site,
-    login: &Login,
-    body: Submit,
-    draft: Option<JobId>,
-) -> Result<Quote, WebError> {
-    let Checked { spec, terms, .. } = match draft {
-        Some(draft) => Luggage::of(site, login, draft, &body).await?.check(body)?,
-        None if body.draft => check(body, Brought::Later, None)?,
-        None => check(body, Brought::Nothing, None)?,
-    };
-    let run_ms = u64::from(spec.time_limit_s) * 1000;
-    let task = price(&site.engine.policy().prices, &spec.needs, run_ms);
-    let total = task.checked_times(terms.runs().into());
-    let total = total.and_then(|task: Micros| task.checked_times(spec.tasks));
-    let total = total.ok_or(AskError::Refused(Refusal::PriceOverflow))?;
-    let credits = read_credits(site, login.id()).await?;
-    let (snapshot, shape) = (site.engine.snapshot(), Shape::of(login.id(), &spec));
-    let fit = snapshot.fit(&shape);
-    let links = || snapshot.workers.iter().filter_map(|worker| worker.link.as_ref());
-    // The label of a version says nothing to people; that no machine fits, they see above.
-    let is_missing =
-        |label: &&String| label.as_str() != LABEL_4 && !links().any(|link| link.offer.has(label));
-    Ok(Quote {
-        task_micros: task.0,
-        tasks: spec.tasks,
-        runs: terms.runs(),
-        total_micros: total.0,
-        balance_micros: credits.balance_micros,
-        workers_fit: fit.able,
-        workers_free: fit.free,
-        workers_online: fit.online,
-        labels_missing: shape.labels.iter().filter(is_missing).cloned().collect(),
-    })
 }
 
 /// Submits a job, or makes it a draft if it says so.
@@ -164,12 +92,13 @@ async fn make_draft(
     Ok(Submitted { job: job.0, held_micros: 0 })
 }
 
-/// Does what counts as a submit of so many bytes, and does not count if it fails.
+/// Does what counts as a submit of so many bytes, since it is kept for ever, and does not count if it
+/// fails.
 ///
 /// # Errors
 ///
 /// `TooManyAttempts`; what `work` yields.
-pub(super) async fn counted<T>(
+pub(in crate::web) async fn counted<T>(
     site: &Site,
     login: &Login,
     bytes: u64,

@@ -58,6 +58,8 @@ pub(in crate::web) struct RegisterPage {
     /// Whether there is no form at all.
     closed: bool,
     starting_credits: String,
+    /// Whether they come only when an address is shown to be one's own.
+    by_mail: bool,
     /// How the first operator is made, where nobody becomes one by registering and there is none.
     operator_command: Option<&'static str>,
     password_min: usize,
@@ -80,6 +82,7 @@ impl RegisterPage {
             by_invitation: admission == Admission::Invitation,
             closed: admission == Admission::Closed && !is_first,
             starting_credits: words::exact_credits(site.engine.policy().starting_credits.0),
+            by_mail: site.engine.policy().verified_grants,
             operator_command: needs_command.then_some(local::BY_COMMAND),
             password_min: PASSWORD_MIN,
             problem: String::new(),

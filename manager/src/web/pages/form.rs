@@ -1,6 +1,8 @@
 //! Forms as browsers send them: texts by name, so that what was typed can be shown again.
 
+pub(super) mod credits;
 pub(in crate::web) mod files;
+pub(super) mod moments;
 
 use std::collections::BTreeMap;
 

@@ -2,6 +2,7 @@
 
 pub(in crate::web) mod actions;
 mod asked;
+mod bids;
 mod chain;
 mod files;
 mod linked;
@@ -18,6 +19,7 @@ use askama_web::WebTemplate;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
+use campusgrid_core::pricing::quote;
 use campusgrid_core::time::Timestamp;
 use campusgrid_protocol::array::Indices;
 use campusgrid_protocol::id::JobId;
@@ -30,9 +32,11 @@ use crate::web::Site;
 use crate::web::error::WebError;
 use crate::web::extract::{Named, Params};
 use crate::web::jobs::{TaskPart, read_map, read_one, read_tasks};
+use crate::web::market::bids::read_bids;
 use crate::web::text_stream;
 use crate::web::words::{self, Moment};
 use asked::Asked;
+use bids::BidsView;
 use chain::ChainLink;
 use files::{JobFiles, place_of, read_files};
 use linked::{Piece, linked};
@@ -78,6 +82,8 @@ pub(in crate::web) struct JobPage {
     map: Option<MapView>,
     files: JobFiles,
     left_behind: Vec<LeftBehind>,
+    /// Absent unless it is sold by bids.
+    bids: Option<BidsView>,
     tasks: TasksView,
     receipt: Receipt,
     log: LogView,
@@ -133,7 +139,13 @@ async fn show(
     } else if detail.job.ended_at_ms.is_none() {
         frame.events = format!("/api/v1/events?job={id}&after={seen}");
     }
+    let bids = match detail.market {
+        Some(_) => Some(read_bids(site, &visitor.login, id).await?),
+        None => None,
+    };
+    let now = site.clock.now();
     let parts = Parts {
+        bids: bids.map(|bids| BidsView::new(&bids, formula_of(site, &detail), now)),
         source: (!is_fragment).then(|| text_stream::shown(&detail.source)),
         silent: silent::notes(site, &detail),
         map: read_cells(site, viewer, &detail, &wanted).await?,
@@ -144,11 +156,12 @@ async fn show(
         of: wanted.of.parse().ok(),
         log,
     };
-    Ok(JobPage::new(frame, detail, parts, site.clock.now()))
+    Ok(JobPage::new(frame, detail, parts, now))
 }
 
 /// What of the page is not in the job's own description.
 struct Parts {
+    bids: Option<BidsView>,
     source: Option<String>,
     silent: Vec<String>,
     map: Option<MapView>,
@@ -158,6 +171,13 @@ struct Parts {
     address: String,
     of: Option<u64>,
     log: LogView,
+}
+
+/// What a job costs by the formula, at the rate that it was submitted at.
+fn formula_of(site: &Site, detail: &JobDetail) -> i64 {
+    let limit_ms = u64::from(detail.time_limit_s) * 1000;
+    let prices = &site.engine.policy().prices;
+    quote(prices, &detail.needs, limit_ms, detail.rate_permille).0
 }
 
 /// The task whose log is shown: the one that was asked for, the only one in the table, or the first.
@@ -240,6 +260,7 @@ impl JobPage {
             map: parts.map,
             files: parts.files,
             left_behind: left_behind(&detail),
+            bids: parts.bids,
             tasks: parts.tasks,
             receipt: Receipt::new(&detail),
             log: parts.log,

@@ -3,15 +3,19 @@
 pub(super) mod account;
 pub(super) mod add_worker;
 pub(super) mod draft;
+pub(super) mod earnings;
 pub(super) mod files;
 mod form;
 pub(super) mod job;
 pub(super) mod jobs;
+pub(super) mod machine;
+pub(super) mod market;
 pub(super) mod overview;
 pub(super) mod settings;
 pub(super) mod standing;
 pub(super) mod submit;
 pub(super) mod users;
+pub(super) mod verify;
 pub(super) mod workers;
 
 use askama::Template;

@@ -18,6 +18,7 @@ use super::{Frame, PageError, Visitor};
 use crate::web::Site;
 use crate::web::accounts::sessions::{read_sessions, revoke_session, set_password};
 use crate::web::accounts::tokens::{make_token, read_tokens, revoke_token};
+use crate::web::accounts::verify::is_verified;
 use crate::web::caller::Caller;
 use crate::web::cookie::Cookie;
 use crate::web::error::WebError;
@@ -74,6 +75,8 @@ pub(in crate::web) struct AccountPage {
     /// What webhooks are signed with from now on; shown this once.
     new_secret: Option<String>,
     has_secret: bool,
+    /// Whether the address is shown to be theirs; absent where nothing hangs on that.
+    verified: Option<bool>,
     notice: &'static str,
     problem: String,
     errors: Vec<FieldError>,
@@ -112,6 +115,7 @@ impl AccountPage {
             new_token: None,
             new_secret: None,
             has_secret: secret.is_some(),
+            verified: is_verified(site, user).await?,
             notice: "",
             problem: String::new(),
             errors: Vec::new(),
@@ -136,6 +140,7 @@ pub(in crate::web) async fn account(
             "Your password is changed. All other logins are closed, and no API token is good any longer."
         }
         "session" => "That login is closed.",
+        "verify" => "The mail is on its way; the link in it is good for a day.",
         "token" => "That token is good no longer.",
         _ => "",
     };
@@ -255,7 +260,7 @@ fn choices(is_operator: bool, fields: &Fields) -> Vec<ScopeChoice> {
     let meaning = |scope| match scope {
         Scope::Read => "look at your jobs, machines and credits",
         Scope::Submit => "submit and cancel jobs, and so spend your credits",
-        Scope::Own => "add, approve and remove your machines",
+        Scope::Own => "look after your machines: add and remove them, rules, prices, bids",
         Scope::Operate => "do what you may as an operator",
     };
     let all = [Scope::Read, Scope::Submit, Scope::Own, Scope::Operate];

@@ -3,8 +3,10 @@
 use askama::Template;
 use askama_web::WebTemplate;
 use axum::extract::State;
+use campusgrid_core::snapshot::Snapshot;
 use campusgrid_protocol::rest::Transfer;
 
+use super::machine::record::score;
 use super::{Frame, PageError, Visitor};
 use crate::web::credits::{LEADERS_MAX, read_credits, read_transfers};
 use crate::web::extract::Params;
@@ -18,6 +20,8 @@ struct LeaderRow {
     user: String,
     earned: String,
     workers: u32,
+    /// Of their machines on average; empty without any.
+    score: String,
     is_me: bool,
 }
 
@@ -57,15 +61,25 @@ pub(in crate::web) async fn leaderboard(
 ) -> Result<LeaderboardPage, PageError> {
     let leaders = site.readers.read(|reader| reader.leaderboard(LEADERS_MAX)).await?;
     let me = &visitor.login.user.name;
+    let snapshot = site.engine.snapshot();
     let row = |leader: campusgrid_protocol::rest::Leader| LeaderRow {
         rank: leader.rank,
         is_me: leader.user == *me,
+        score: mean_score(&snapshot, &leader.user),
         user: leader.user,
         earned: words::credits(leader.sharing_credit_micros),
         workers: leader.workers,
     };
     let leaders = leaders.into_iter().map(row).collect();
     Ok(LeaderboardPage { frame: visitor.frame, leaders })
+}
+
+/// How reliable a user's machines have been on average; empty if there are none.
+fn mean_score(snapshot: &Snapshot, user: &str) -> String {
+    let own = snapshot.workers.iter().filter(|view| view.owner_name == user);
+    let (count, sum) =
+        own.fold((0, 0), |(count, sum), view| (count + 1, sum + view.score_permille));
+    sum.checked_div(count).map(score).unwrap_or_default()
 }
 
 /// `GET /credits`.

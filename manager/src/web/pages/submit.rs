@@ -4,6 +4,7 @@ mod examples;
 mod offers;
 pub(in crate::web) mod quote;
 mod read;
+mod sale;
 mod sections;
 mod write;
 
@@ -29,13 +30,16 @@ use crate::web::jobs::submit::make_job;
 use examples::{EXAMPLES, Example};
 use offers::Offers;
 use quote::{QuoteView, view_quote};
+pub(super) use read::CHECKPOINT_S;
 use read::{DEFAULTS, read, read_leniently};
 use sections::{AfterRow, LimitsView, MailView, OwnJob, after_rows, own_jobs};
 
-/// The example to begin with.
+/// The example to begin with, and how it is sold.
 #[derive(Debug, Deserialize)]
 pub(in crate::web) struct From {
     example: Option<String>,
+    /// How it is sold.
+    sale: Option<String>,
 }
 
 #[derive(Template, WebTemplate)]
@@ -95,6 +99,9 @@ pub(in crate::web) async fn empty_form(
         for (name, text) in example.fields {
             fields.set(name, text.trim_end());
         }
+    }
+    if let Some(sale) = from.sale {
+        fields.set("market", &sale);
     }
     fields.set("key", &fresh_key()?);
     Ok(show(&site, visitor, fields, None, None).await?.into_response())

@@ -8,10 +8,12 @@ use campusgrid_core::snapshot::{NewcomerView, WorkerView};
 use campusgrid_protocol::id::WorkerId;
 use campusgrid_protocol::resource::Isolation;
 use campusgrid_protocol::rest::workers::WorkerGpu;
+use campusgrid_protocol::rules::Phase;
 use campusgrid_protocol::task::LABEL_4;
 use serde::Deserialize;
 
 use super::form::SignedForm;
+use super::machine::record::score;
 use super::{Frame, PageError, Visitor};
 use crate::web::auth::Login;
 use crate::web::extract::{Named, Params};
@@ -34,6 +36,9 @@ struct WorkerCard {
     state_class: &'static str,
     /// Why it gets no tasks, if it was set aside; empty otherwise.
     set_aside: String,
+    /// Why it is not shared right now, for whoever may change it; empty otherwise.
+    why: String,
+    score: String,
     /// Whether whoever looks may remove and release it.
     may_change: bool,
     link: Option<LinkCard>,
@@ -196,6 +201,8 @@ impl WorkerCard {
             state,
             state_class,
             set_aside: view.set_aside.as_deref().map(words::one_line).unwrap_or_default(),
+            why: why(view, login),
+            score: score(view.score_permille),
             may_change: may_change(view, login),
             link: LinkCard::new(view, login),
         }
@@ -208,8 +215,19 @@ fn state(site: &Site, view: &WorkerView) -> (String, &'static str) {
     match silent_ms(site, link) {
         Some(silent_ms) => (format!("silent for {}", words::span(silent_ms)), "silent"),
         None if view.set_aside.is_some() => ("set aside".to_owned(), "silent"),
-        None => ("online".to_owned(), "online"),
+        None => match link.shares.as_ref().map(|shares| shares.phase) {
+            Some(Phase::Frozen) => ("standing still".to_owned(), "silent"),
+            Some(Phase::Closed) => ("not shared".to_owned(), "offline"),
+            Some(Phase::Open) | None => ("online".to_owned(), "online"),
+        },
     }
+}
+
+/// Why it is not shared right now, in its own words, for whom that concerns.
+fn why(view: &WorkerView, login: &Login) -> String {
+    let shares = view.link.as_ref().and_then(|link| link.shares.as_ref());
+    let shares = shares.filter(|shares| shares.phase != Phase::Open && may_change(view, login));
+    shares.map(|shares| words::one_line(&shares.why)).unwrap_or_default()
 }
 
 impl LinkCard {

@@ -6,7 +6,7 @@ use super::{Route, get, post};
 
 /// Every page.
 pub(super) fn all() -> Vec<Route> {
-    [accounts(), jobs(), workers()].into_iter().flatten().collect()
+    [accounts(), jobs(), market(), workers()].into_iter().flatten().collect()
 }
 
 fn accounts() -> Vec<Route> {
@@ -23,6 +23,9 @@ fn accounts() -> Vec<Route> {
         post("/account/tokens", Person, pages::settings::open_token),
         post("/account/tokens/{id}/revoke", Person, pages::settings::close_token),
         post("/account/webhook-secret", Person, pages::settings::new_webhook_secret),
+        post("/account/verify", Person, pages::verify::send_again),
+        get("/verify", Anyone, pages::verify::verify_form),
+        post("/verify", Anyone, pages::verify::verify),
         get("/users", Operate, pages::users::users),
         post("/users/{id}/role", Operate, pages::users::change_role),
         post("/users/invitations", Operate, pages::users::invite),
@@ -42,6 +45,7 @@ fn jobs() -> Vec<Route> {
         get("/jobs", Read, pages::jobs::jobs),
         post("/jobs/cancel", Submit, pages::jobs::cancel_all),
         get("/jobs/{id}", Read, pages::job::job),
+        post("/jobs/{id}/accept", Submit, pages::job::actions::accept),
         post("/jobs/{id}/cancel", Submit, pages::job::actions::cancel),
         post("/jobs/{id}/change", Submit, pages::job::actions::change),
         post("/jobs/{id}/delete", Submit, pages::job::actions::delete),
@@ -53,6 +57,20 @@ fn jobs() -> Vec<Route> {
     ]
 }
 
+fn market() -> Vec<Route> {
+    use pages::market::{bidding, bids, mine, open_jobs, prices};
+    vec![
+        get("/market", Read, open_jobs),
+        get("/market/bids", Read, bids::bids),
+        get("/market/mine", Read, mine),
+        get("/market/prices", Read, prices::prices),
+        get("/market/jobs/{id}", Read, bidding::job),
+        post("/market/jobs/{id}/bid", Own, bidding::bid),
+        post("/market/jobs/{id}/withdraw", Own, bidding::withdraw),
+        get("/earnings", Read, pages::earnings::earnings),
+    ]
+}
+
 fn workers() -> Vec<Route> {
     vec![
         get("/workers", Read, pages::workers::workers),
@@ -61,6 +79,11 @@ fn workers() -> Vec<Route> {
         post("/workers/tokens/{id}/revoke", Own, pages::add_worker::revoke),
         get("/workers/approve", Read, pages::workers::approve_form),
         post("/workers/approve", Own, pages::workers::approve),
+        get("/workers/{id}", Read, pages::machine::machine),
+        post("/workers/{id}/ask", Own, pages::machine::change_ask),
+        post("/workers/{id}/by-hand", Own, pages::machine::hand::by_hand),
+        post("/workers/{id}/rules", Own, pages::machine::change_rules),
+        post("/workers/{id}/withdraw", Own, pages::machine::hand::withdraw),
         post("/workers/{id}/remove", Own, pages::workers::remove),
         post("/workers/{id}/release", Own, pages::workers::release),
     ]

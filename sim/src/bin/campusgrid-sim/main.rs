@@ -1,4 +1,5 @@
-//! Plays many worlds on all cores and says what happened in them: `cargo xtask sim`.
+//! Plays many worlds on all cores and says what happened in them: `cargo xtask sim`; or one season of the
+//! market: `cargo xtask sim market`.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to a person")]
 
@@ -12,19 +13,33 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use campusgrid_manager::store::Store;
+use campusgrid_sim::economy::{Economy, Scale};
 use campusgrid_sim::oracle::{Finding, Report};
 use campusgrid_sim::world;
 
 use crate::clock::Stopwatch;
 use crate::summary::Summary;
 
-const USAGE: &str = "usage: campusgrid-sim [--seeds N] [--from S]";
+const USAGE: &str = "usage: campusgrid-sim [--seeds N] [--from S]
+       campusgrid-sim market [--seed S]";
 
 /// As in every test run.
 const SEEDS: u64 = 300;
 
+/// Owners and jobs of the season that is printed.
+const SEASON: Scale = Scale { owners: 200, jobs: 2000 };
+
 fn main() -> ExitCode {
-    let Some([seeds, from]) = numbers(std::env::args().skip(1)) else {
+    let mut words = std::env::args().skip(1).peekable();
+    if words.next_if(|word| word == "market").is_some() {
+        let Some([seed]) = numbers(words, [("--seed", 0)]) else {
+            eprintln!("{USAGE}");
+            return ExitCode::from(64);
+        };
+        println!("{}", Economy::play(SEASON, seed));
+        return ExitCode::SUCCESS;
+    }
+    let Some([seeds, from]) = numbers(words, [("--seeds", SEEDS), ("--from", 0)]) else {
         eprintln!("{USAGE}");
         return ExitCode::from(64);
     };
@@ -32,11 +47,14 @@ fn main() -> ExitCode {
     if play_all(from, seeds) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// How many seeds, and from which on.
-fn numbers(mut words: impl Iterator<Item = String>) -> Option<[u64; 2]> {
-    let mut numbers = [SEEDS, 0];
+/// The values of these options, or what each is without.
+fn numbers<const N: usize>(
+    mut words: impl Iterator<Item = String>,
+    options: [(&str, u64); N],
+) -> Option<[u64; N]> {
+    let mut numbers = options.map(|(_, default)| default);
     while let Some(word) = words.next() {
-        let place = ["--seeds", "--from"].iter().position(|known| *known == word)?;
+        let place = options.iter().position(|(known, _)| *known == word)?;
         numbers[place] = words.next()?.parse().ok()?;
     }
     Some(numbers)

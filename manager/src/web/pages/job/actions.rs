@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use campusgrid_protocol::id::JobId;
 use campusgrid_protocol::rest::JobState;
 use campusgrid_protocol::rest::arrays::{Cancel, ChangeJob, Retry};
+use campusgrid_protocol::rest::market::Accept;
 
 use super::show;
 use super::shown::Shown;
@@ -14,8 +15,22 @@ use crate::web::extract::Named;
 use crate::web::files::retention::remove_job;
 use crate::web::jobs::change::{cancel_job, change_job, retry_job};
 use crate::web::jobs::read_one;
+use crate::web::market::bids::accept_bid;
 use crate::web::pages::PageError;
-use crate::web::pages::form::{Fields, SignedForm};
+use crate::web::pages::form::{Fields, SignedForm, credits};
+
+/// `POST /jobs/{id}/accept`: a bid, if it still is of the price that the page has shown.
+pub(in crate::web) async fn accept(
+    State(site): State<Site>,
+    Named(id): Named<JobId>,
+    form: SignedForm,
+) -> Result<Response, PageError> {
+    // What cannot be read is no bid that stands.
+    let worker = form.fields.text("worker").parse().unwrap_or(0);
+    let price_micros = credits::parse(form.fields.text("price")).unwrap_or(0);
+    let done = accept_bid(&site, &form.visitor.login, id, Accept { worker, price_micros }).await;
+    done_or_said(&site, id, form, done.map(drop)).await
+}
 
 /// `POST /jobs/{id}/cancel`: all of it, or the tasks that the form names.
 pub(in crate::web) async fn cancel(

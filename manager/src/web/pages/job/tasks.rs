@@ -135,6 +135,23 @@ fn rows(task: &rest::Task) -> Vec<RunRow> {
     runs.map(|(place, run)| RunRow::new(task, run, place + 1 == newest)).collect()
 }
 
+/// What comes after the newest run, in words; empty if nothing is to be said of that.
+fn next(task: &rest::Task) -> String {
+    let waits = match task.state {
+        TaskState::Queued | TaskState::Pausing => true,
+        TaskState::Preparing
+        | TaskState::Running
+        | TaskState::Succeeded
+        | TaskState::Failed
+        | TaskState::Cancelled => false,
+    };
+    match (waits, task.checking, task.saved_ms) {
+        (false, _, _) | (true, 0, 0) => String::new(),
+        (true, 0, saved_ms) => format!("; goes on from {}", words::span(saved_ms)),
+        (true, 1.., _) => "; another owner’s machine is to confirm it".to_owned(),
+    }
+}
+
 impl RunRow {
     fn untouched(task: &rest::Task) -> Self {
         let none = || "–".to_owned();
@@ -158,6 +175,7 @@ impl RunRow {
             Some(_) => "running".to_owned(),
             None => "preparing".to_owned(),
         };
+        let next = if is_newest { next(task) } else { String::new() };
         // What it uses is known at its end.
         let known = |text: String| run.ended_at_ms.map_or("–".to_owned(), |_| text);
         Self {
@@ -169,7 +187,7 @@ impl RunRow {
             minutes: known(words::minutes(run.run_ms)),
             cpu: known(words::span(run.cpu_ms)),
             ram_peak: known(words::mib(run.ram_peak_mib)),
-            outcome: run.outcome.as_deref().map_or_else(under_way, words::one_line),
+            outcome: run.outcome.as_deref().map_or_else(under_way, words::one_line) + &next,
             charged: known(words::exact_credits(run.charged_micros)),
             has_log: true,
         }

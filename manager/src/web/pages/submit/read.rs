@@ -7,11 +7,13 @@ use campusgrid_protocol::rest::submit::Brought;
 use campusgrid_protocol::rest::{FieldError, Submit, WorkKind};
 
 use super::offers::FEATURE_FIELD;
+use super::sale;
 use crate::web::pages::form::Fields;
 
 /// What the form shows before anybody has typed: what the API takes for fields that are absent.
-pub(super) const DEFAULTS: [(&str, &str); 8] = [
+pub(super) const DEFAULTS: [(&str, &str); 9] = [
     ("kind", "python"),
+    ("market", "formula"),
     ("cores", "1"),
     ("ram_mib", "512"),
     ("disk_mib", "256"),
@@ -20,6 +22,9 @@ pub(super) const DEFAULTS: [(&str, &str); 8] = [
     ("time_limit_s", "600"),
     ("isolation", "docker"),
 ];
+
+/// How often checkpoints are saved, unless the form says otherwise: what the API takes for it.
+pub(in crate::web::pages) const CHECKPOINT_S: u32 = 300;
 
 /// The form as a request of the API; the API's own checks see every field that can be read.
 ///
@@ -60,6 +65,7 @@ pub(super) fn read_leniently(fields: &Fields) -> (Submit, Vec<FieldError>) {
     let gpus = number("gpus");
     let (cores, ram_mib, disk_mib) = (number("cores"), number("ram_mib"), number("disk_mib"));
     let (gpu_memory_mib, time_limit_s) = (number("gpu_memory_mib"), number("time_limit_s"));
+    let sale = sale::read(fields, &mut errors);
     let body = Submit {
         kind,
         name: non_empty(fields.text("name")),
@@ -87,6 +93,12 @@ pub(super) fn read_leniently(fields: &Fields) -> (Submit, Vec<FieldError>) {
         hold: !fields.text("hold").is_empty(),
         notify: terms::notify(fields),
         draft: false,
+        market: sale.market,
+        max_price_micros: sale.max_price_micros,
+        close_after_s: sale.close_after_s,
+        deterministic: !fields.text("deterministic").is_empty(),
+        verify: !fields.text("verify").is_empty(),
+        checkpoint_s: terms::number(fields, "checkpoint_s", &mut errors).unwrap_or(CHECKPOINT_S),
         cores,
         ram_mib,
         disk_mib,
@@ -161,7 +173,7 @@ fn non_empty(text: &str) -> Option<String> {
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
-fn wrong(field: &str, message: &str) -> FieldError {
+pub(super) fn wrong(field: &str, message: &str) -> FieldError {
     FieldError { field: field.to_owned(), message: message.to_owned() }
 }
 

@@ -80,6 +80,14 @@ impl SubmitPage {
             || self.uses(&["notify", "notify.mail", "notify.webhook"])
     }
 
+    pub(super) fn uses_sale(&self) -> bool {
+        let names = ["max_price", "max_price_micros", "close_after_s", "deterministic", "verify"];
+        self.value("market") != "formula"
+            || self.uses(&names)
+            || self.uses(&["checkpoint_s"])
+            || !self.error("market").is_empty()
+    }
+
     pub(super) fn uses_more(&self) -> bool {
         self.uses(&["uv_lock", "flags", "labels", "image", "shared_tmp"])
             || self.value("isolation") != "docker"

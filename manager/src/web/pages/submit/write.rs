@@ -4,9 +4,10 @@ use campusgrid_protocol::resource::Isolation;
 use campusgrid_protocol::rest::{After, Submit, WorkKind};
 use campusgrid_protocol::terms::{Notify, When};
 
-use super::read::DEFAULTS;
 use super::read::terms::{AFTER_EACH, AFTER_JOB, AFTER_WHEN};
-use crate::web::pages::form::Fields;
+use super::read::{CHECKPOINT_S, DEFAULTS};
+use super::sale;
+use crate::web::pages::form::{Fields, moments};
 
 /// The fields of a form that reads as this request.
 pub(super) fn write(body: &Submit) -> Fields {
@@ -17,6 +18,7 @@ pub(super) fn write(body: &Submit) -> Fields {
     write_program(&mut fields, body);
     write_machine(&mut fields, body);
     write_terms(&mut fields, body);
+    sale::write(&mut fields, body);
     fields
 }
 
@@ -92,9 +94,14 @@ fn write_terms(fields: &mut Fields, body: &Submit) {
         fields.set("priority", &body.priority.to_string());
     }
     if let Some(at_ms) = body.deadline_at_ms {
-        fields.set("deadline", &moment(at_ms));
+        fields.set("deadline", &moments::write(at_ms));
     }
     check(fields, "hold", body.hold);
+    check(fields, "deterministic", body.deterministic);
+    check(fields, "verify", body.verify);
+    if body.checkpoint_s != CHECKPOINT_S {
+        fields.set("checkpoint_s", &body.checkpoint_s.to_string());
+    }
     for (row, After { job, when, each }) in body.after.iter().enumerate() {
         fields.set(&format!("{AFTER_JOB}{row}"), &job.to_string());
         fields.set(&format!("{AFTER_WHEN}{row}"), name_of(*when));
@@ -124,12 +131,6 @@ fn name_of(when: When) -> &'static str {
     }
 }
 
-/// A moment as browsers write it, in UTC, to the minute.
-fn moment(at_ms: u64) -> String {
-    let at = i64::try_from(at_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    at.unwrap_or(jiff::Timestamp::MAX).strftime("%Y-%m-%dT%H:%M").to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use campusgrid_protocol::rest::Submit;
@@ -154,6 +155,11 @@ mod tests {
                 "priority": -5, "hold": true, "isolation": "restricted", "name": "n",
                 "after": [{"job": 3, "when": "any"}, {"job": 4, "when": "failed", "each": true}],
                 "notify": {"end": true, "mail": true, "webhook": "https://x.example/y"}}),
+            json!({"kind": "c", "source": "x", "isolation": "docker", "market": "hand"}),
+            json!({"kind": "c", "source": "x", "isolation": "docker", "market": "rule",
+                "max_price_micros": 20_500_000, "close_after_s": 300, "checkpoint_s": 0}),
+            json!({"kind": "c", "source": "x", "isolation": "docker", "deterministic": true,
+                "verify": true}),
         ] {
             let body = body(value);
             let again = read(&write(&body)).unwrap();

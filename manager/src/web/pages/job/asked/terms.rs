@@ -1,7 +1,10 @@
 //! What a job asks of the grid beyond what its tasks are, in words.
 
 use campusgrid_protocol::rest::JobDetail;
+use campusgrid_protocol::rest::market::JobMarket;
 
+use crate::web::pages::market::row;
+use crate::web::pages::submit::CHECKPOINT_S;
 use crate::web::words;
 
 /// Indices that are told in full. Bytes; longer ones are cut.
@@ -25,6 +28,22 @@ pub(super) fn words_of(detail: &JobDetail) -> Vec<(&'static str, String)> {
     if !detail.outputs.is_empty() {
         terms.push(("Files to keep", words::visible(&detail.outputs.join(" "))));
     }
+    if let Some(market) = &detail.market {
+        terms.push(("Sold", sold(market)));
+    }
+    if detail.verify {
+        terms.push(("Checked", "two owners’ machines have to agree on the result".to_owned()));
+    } else if detail.deterministic {
+        let words = "it leaves the same wherever it runs; a part of such results is checked";
+        terms.push(("Checked", words.to_owned()));
+    }
+    if detail.checkpoint_s != CHECKPOINT_S {
+        let words = match detail.checkpoint_s {
+            0 => "only when the machine is taken back".to_owned(),
+            s => format!("every {}", words::span(u64::from(s) * 1000)),
+        };
+        terms.push(("Checkpoints", words));
+    }
     if detail.retries > 0 {
         let times = words::counted(detail.retries.into(), "time", "times");
         let pause = match detail.backoff_s {
@@ -46,6 +65,18 @@ pub(super) fn words_of(detail: &JobDetail) -> Vec<(&'static str, String)> {
     }
     terms.extend(notices(detail).map(|notices| ("Notices", notices)));
     terms
+}
+
+/// By whose choice, and within which bounds.
+fn sold(market: &JobMarket) -> String {
+    let mut words = format!("by bids; {}", row::sold(market.sold_by));
+    if let Some(micros) = market.max_price_micros {
+        words.push_str(&format!(", at most {} credits", words::exact_credits(micros)));
+    }
+    if let Some(s) = market.close_after_s {
+        words.push_str(&format!(", after {}", words::span(u64::from(s) * 1000)));
+    }
+    words
 }
 
 fn indices(array: &str) -> String {
