@@ -12,7 +12,7 @@ use clap_complete::Shell;
 
 use account::{Credits, Login, Register, Verify};
 use job::{Cancel, Files, Get, Jobs, Logs, ManyJobs, OneJob, Priority, Tasks};
-use machine::{Share, Unshare, Workers};
+use machine::{Approve, Share, Unshare, Workers};
 use market::{Accept, Ask, Bid, Bids, Market, Prices, Withdraw};
 use owner::{Earnings, Pause, Resume, Rules};
 use submit::{Launch, Quote, Retry, Submit, Upload, Wait};
@@ -101,6 +101,8 @@ pub enum Command {
     Credits(Credits),
     /// Share this machine: joins it to the grid, and earns while it works
     Share(Share),
+    /// Make a machine one's own that waits for it, by the code that it shows
+    Approve(Approve),
     /// Take a machine out of the grid
     #[command(visible_alias = "remove")]
     Unshare(Unshare),

@@ -221,7 +221,7 @@ impl Client {
                 Err(_) => None,
             };
             let Some(wait) = wait.filter(|wait| *wait <= left) else {
-                return self.judge(tried);
+                return self.judge(ask, tried);
             };
             if !is_told {
                 (self.on_wait)(&format!("{} does not answer; trying again", self.server));
@@ -252,6 +252,7 @@ impl Client {
 
     fn judge(
         &self,
+        ask: &Ask<'_>,
         tried: Result<Response<Body>, ureq::Error>,
     ) -> Result<Response<Body>, CliError> {
         let server = self.server.to_string();
@@ -273,7 +274,11 @@ impl Client {
         if refused.error.code == "unauthenticated" && self.token.is_none() {
             return Err(CliError::NotLoggedIn { server });
         }
-        Err(CliError::Refused(Box::new(visible(refused.error))))
+        let mut detail = visible(refused.error);
+        if detail.code == "not_found" {
+            detail.message.push_str(where_to_look(&ask.path));
+        }
+        Err(CliError::Refused(Box::new(detail)))
     }
 
     fn json<T: DeserializeOwned>(&self, answer: Response<Body>) -> Result<T, CliError> {
@@ -340,8 +345,24 @@ fn is_passing(error: &ureq::Error, repeat: Repeat) -> bool {
     is_unsent || (repeat == Repeat::Harmless && is_broken)
 }
 
+/// What lists the things of which one was not found.
+fn where_to_look(path: &str) -> &'static str {
+    match path.split(['/', '?']).next() {
+        Some("workers") => "; campusgrid workers lists machines",
+        Some("jobs") if path.contains("/bids") => {
+            "; campusgrid market lists the jobs that take bids, campusgrid jobs yours"
+        }
+        Some("jobs") => "; campusgrid jobs lists yours",
+        Some(_) | None => "",
+    }
+}
+
 /// Texts of the manager's go to a terminal: nothing in them may steer it.
 fn visible(mut detail: ErrorDetail) -> ErrorDetail {
     detail.message = crate::screen::visible(&detail.message);
+    for error in &mut detail.fields {
+        error.field = crate::screen::visible(&error.field);
+        error.message = crate::screen::visible(&error.message);
+    }
     detail
 }

@@ -64,6 +64,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
         Command::Workers(workers) => workers::list(&open()?, &workers)?,
         Command::Credits(credits) => credits::show(&open()?, &credits)?,
         Command::Share(share) => share::share(&open()?, share)?,
+        Command::Approve(approve) => workers::approve(&open()?, &approve)?,
         Command::Unshare(unshare) => workers::remove(&open()?, &unshare)?,
         Command::Rules(wanted) => rules::rules(&open()?, &wanted)?,
         Command::Pause(wanted) => rules::pause(&open()?, &wanted)?,

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use campusgrid_protocol::rest::ErrorDetail;
 
+use crate::fields;
+
 /// The exit codes of this program, beside those of tasks that were waited for.
 pub mod exit {
     /// The manager refused it, or what was waited for did not come to be.
@@ -144,9 +146,12 @@ fn words_of_refusal(detail: &ErrorDetail) -> String {
         "insufficient_credits" => {
             "; ask for less time or fewer tasks, or earn credits with campusgrid share"
         }
-        "not_found" => "; campusgrid jobs lists yours",
         "storage_full" => "; remove what is no longer needed with campusgrid discard JOB",
         _ => "",
     };
-    format!("{}{advice}", detail.message)
+    if detail.fields.is_empty() {
+        return format!("{}{advice}", detail.message);
+    }
+    let words: Vec<String> = detail.fields.iter().map(fields::words).collect();
+    format!("{}{advice}", words.join("; "))
 }

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod error;
+pub mod fields;
 pub mod interrupt;
 pub mod job;
 mod prompt;

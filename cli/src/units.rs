@@ -130,6 +130,28 @@ pub fn span(ms: u64) -> String {
     }
 }
 
+/// A span as it is typed: `45s`, `1h30m`, `7d`.
+pub fn typed_seconds(seconds: u64) -> String {
+    let parts = [
+        (seconds / 86_400, "d"),
+        (seconds % 86_400 / 3600, "h"),
+        (seconds % 3600 / 60, "m"),
+        (seconds % 60, "s"),
+    ];
+    let some = parts.into_iter().filter(|(number, _)| *number > 0);
+    let text: String = some.map(|(number, unit)| format!("{number}{unit}")).collect();
+    if text.is_empty() { "0s".to_owned() } else { text }
+}
+
+/// A size as it is typed: `512M`, `4G`.
+pub fn typed_mib(size_mib: u64) -> String {
+    match size_mib {
+        0 => "0".to_owned(),
+        _ if size_mib.is_multiple_of(1024) => format!("{}G", size_mib / 1024),
+        _ => format!("{size_mib}M"),
+    }
+}
+
 /// A size: `12 B`, `1.5 MiB`.
 pub fn bytes(size: u64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB"];
@@ -152,6 +174,9 @@ pub fn mib(size_mib: u32) -> String {
 /// What it would take, in words.
 pub fn parse_credits(text: &str) -> Result<i64, String> {
     let wrong = || format!("{text:?} is no number of credits such as 12 or 0.5");
+    if text.strip_prefix('-').is_some_and(|rest| parse_credits(rest).is_ok()) {
+        return Err("a price is positive".to_owned());
+    }
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let is_number = !whole.is_empty() && is_digits(whole) && is_digits(part) && part.len() <= 6;

@@ -110,7 +110,7 @@ mod tests {
     fn task(end: &str, exit_code: Option<i32>, run_ms: u64) -> Task {
         serde_json::from_value(json!({
             "index": 1, "state": "failed", "outputs": [], "left_behind": "", "saved_ms": 0,
-            "checking": 0,
+            "checking": 0, "reason": "",
             "attempts": [{
                 "number": 1, "worker": 1, "worker_name": "w", "gpus": [], "leased_at_ms": 0,
                 "started_at_ms": 0, "ended_at_ms": 1, "end": end, "outcome": "x",

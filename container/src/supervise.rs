@@ -1,5 +1,6 @@
 //! Follows one task in a container from its order to its last trace: time, streams, outputs.
 
+mod ordering;
 mod pausing;
 
 use std::collections::VecDeque;
@@ -10,15 +11,15 @@ use campusgrid_sandbox::capture::Capture;
 use campusgrid_sandbox::control::Controls;
 use campusgrid_sandbox::plan::{Collected, Plan, Progress, Restored};
 use campusgrid_sandbox::stillness::Stillness;
-use campusgrid_sandbox::walk::given;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
 
 use crate::channel::{Channel, Lost};
-use crate::event::{Afterwards, Done, Ending, Event, OUTPUTS, Order};
+use crate::event::{Done, Ending, Event};
 use crate::saving::Saving;
 use crate::unpack::{Part, Unpacker};
 use crate::wire::{Frame, Kind};
+use ordering::{order, restored};
 
 /// What the helper does by itself is done within this, or it shows that it is at it. Its share of a
 /// core may be a hundredth, and the files to look at a hundred thousand.
@@ -397,36 +398,6 @@ impl<'a> Supervision<'a> {
             self.stop_telling();
         }
     }
-}
-
-fn order(plan: &Plan) -> Order {
-    let length = |(path, content): &(String, Vec<u8>)| (path.clone(), content.len() as u64);
-    let is_outputs = |(name, value): &(String, String)| name == "OUTPUT_DIR" && value == OUTPUTS;
-    Order {
-        files: plan.files.iter().map(length).collect(),
-        links: plan.links.clone(),
-        restored: plan.checkpoints.as_ref().map(|_| {
-            let restored = restored(plan);
-            restored.map(|file| (file.path.clone(), file.size_bytes)).collect()
-        }),
-        steps: plan.steps.iter().map(|step| step.argv.clone()).collect(),
-        environment: plan.environment.clone(),
-        has_outputs: plan.environment.iter().any(is_outputs),
-        afterwards: match (&plan.family, plan.shared_tmp) {
-            (None, _) => Afterwards::Nothing,
-            (Some(_), false) => Afterwards::Remove,
-            (Some(_), true) => Afterwards::RemoveButTmp,
-        },
-        file_bytes: crate::walls::file_bytes(plan),
-        outputs: plan.limits.outputs,
-        outputs_bytes: plan.limits.outputs_bytes,
-        patterns: plan.outputs.clone(),
-        given: given(plan),
-    }
-}
-
-fn restored(plan: &Plan) -> impl Iterator<Item = &Restored> {
-    plan.checkpoints.iter().flat_map(|checkpoints| &checkpoints.restore)
 }
 
 fn endless() -> Lost {

@@ -1,26 +1,24 @@
 //! Jobs that are sold by bids from the moment in which one is accepted: who gets them, and what comes of
 //! it.
 
-use std::num::NonZeroU32;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 use campusgrid_protocol::id::{JobId, WorkerId};
 use campusgrid_protocol::message::ToWorker;
-use campusgrid_protocol::ranges::Ranges;
 use campusgrid_protocol::task::{Ended, Outcome};
 use campusgrid_protocol::terms::Sale;
 
-use crate::asking::START_WITHIN_S;
-use crate::auction::{SealedBid, Sold, close};
 use crate::effect::{Change, Effects, TaskResult, Verdict};
 use crate::grid::Grid;
 use crate::job::Job;
 use crate::ledger::{Refund, TransferKey};
-use crate::market::{Award, Bid, BidFate, Market, Stage, closing};
+use crate::market::{Award, Bid, BidFate, Stage};
 use crate::money::Micros;
 use crate::settle::End;
-use crate::time::Timestamp;
+
+/// A machine that has given an awarded task back so often that it would have less time than this to start
+/// it again has failed. Seconds.
+const RESTART_MIN_S: u32 = 30;
 
 /// Why an accepted bid has failed.
 const TOO_LATE: &str = "the machine has not started it in time";
@@ -42,74 +40,7 @@ impl Grid {
         }
     }
 
-    /// Until when the end of a round waits because the grid stood still in it: machines have to come back
-    /// first.
-    fn put_off(&self, job: &Job) -> Option<Timestamp> {
-        let (within_ms, end, until) = match (job.market.as_ref()?.stage, job.terms.sale) {
-            (Stage::Open { closes_at }, Sale::Rule { close_after_s, .. }) => {
-                let until = self.steady_since.plus_ms(self.policy.lease_ms.into());
-                (u64::from(close_after_s) * 1000, closes_at?, until)
-            }
-            (Stage::Open { .. }, Sale::Hand | Sale::Formula) => return None,
-            (Stage::Awarded(award), _) => {
-                let within_ms = u64::from(award.start_within_s) * 1000;
-                (within_ms, award.start_by?, self.steady_since.plus_ms(within_ms))
-            }
-        };
-        (end < self.steady_since.plus_ms(within_ms)).then_some(until)
-    }
-
-    /// Accepts the best bid, or cancels the job if there is none.
-    fn close_auction(&mut self, id: JobId, effects: &mut Effects) {
-        let job = &self.jobs[&id];
-        let (Sale::Rule { max_price_micros, .. }, Some(market)) =
-            (&job.terms.sale, job.open_market())
-        else {
-            return; // What is sold by hand has no time.
-        };
-        let price_max = Micros(*max_price_micros);
-        let bids = self.sealed_bids(job, market);
-        let Some(Sold { worker, price }) = close(&bids, price_max) else {
-            let reason = format!(
-                "none of {} bids was at most {price_max} credits and of a machine that could begin",
-                market.bids.len()
-            );
-            return self.cancel_unsold(id, reason.into(), effects);
-        };
-        let bid = market.bids.get(&worker).copied().unwrap_or_else(|| {
-            let own = bids.iter().find(|bid| bid.worker == worker);
-            let price = own.expect("the winner is one of them").price;
-            Bid { price, start_within_s: START_WITHIN_S, automatic: true, at: self.now }
-        });
-        if !market.bids.contains_key(&worker) {
-            effects.changes.push(Change::BidPlaced { job: id, worker, bid });
-        }
-        self.award(id, (worker, bid), price, effects);
-    }
-
-    /// The bids of machines that could begin right now: those that stand, and what the asks of others
-    /// come to.
-    fn sealed_bids(&self, job: &Job, market: &Market) -> Vec<SealedBid> {
-        let by_hand = market.bids.iter().map(|(&worker, bid)| (worker, bid.price, bid.at));
-        let asked = self.links.keys().filter(|worker| !market.bids.contains_key(worker));
-        let by_ask =
-            asked.filter_map(|&worker| Some((worker, self.asked_price(worker, job)?, self.now)));
-        let all = by_hand.chain(by_ask).filter(|(worker, _, _)| self.can_begin(*worker, job));
-        all.map(|(worker, price, at)| {
-            let machine = &self.workers[&worker];
-            let score = machine.record.score_permille();
-            let score_permille = NonZeroU32::new(score).unwrap_or(NonZeroU32::MIN);
-            SealedBid { owner: machine.owner, worker, price, score_permille, at }
-        })
-        .collect()
-    }
-
-    fn cancel_unsold(&mut self, id: JobId, reason: Arc<str>, effects: &mut Effects) {
-        self.cancel_waiting(id, &Ranges::below(1), Some(reason), effects);
-        self.close_if_over(id, effects);
-    }
-
-    /// Accepts a bid at a price, refuses all others, and starts the job if its machine can begin.
+    /// Accepts a bid of a machine that can begin at a price, refuses all others, and starts the job.
     /// The price is held already.
     pub(crate) fn award(
         &mut self,
@@ -124,21 +55,23 @@ impl Grid {
         let start_by = Some(at.plus_ms(u64::from(start_within_s) * 1000));
         let award = Award { worker, price, start_within_s, automatic, start_by };
         market.stage = Stage::Awarded(award);
-        let mut others = std::mem::take(&mut market.bids);
+        let mut others = self.clear_bids(id);
         others.remove(&worker);
         let won = Change::BidOver { job: id, worker, fate: BidFate::Accepted, at };
         effects.changes.push(won);
-        for worker in others.into_keys() {
+        for worker in others {
             let fate = BidFate::Refused;
             effects.changes.push(Change::BidOver { job: id, worker, fate, at });
         }
         self.note_award(id, award, effects);
         self.reshape(id);
-        let shape = self.shape_of(&self.jobs[&id]);
-        if self.takes(worker, &shape) {
-            // Not left to the queue: what has just got room there may be for somebody else.
-            self.lease(id, &shape, worker, effects);
-        }
+        let shape = self.lineups[&id].shape().clone();
+        assert!(
+            self.takes(worker, &shape),
+            "whoever accepts a bid has looked whether it can begin"
+        );
+        // Not left to the queue: what has just got room there may be for somebody else.
+        self.lease(id, &shape, worker, effects);
     }
 
     /// The task's clock runs on the machine whose bid was accepted.
@@ -148,11 +81,14 @@ impl Grid {
         }
     }
 
-    /// The machine whose bid was accepted has given the task back, or was lost: it has its time again.
+    /// The machine whose bid was accepted has given the task back, or was lost: it has half of its time
+    /// again, so that nobody keeps a job for ever by starting it now and then.
     pub(crate) fn on_award_returned(&mut self, id: JobId, effects: &mut Effects) {
         if let Some(award) = self.jobs.get(&id).and_then(Job::award).copied() {
-            let start_by = self.now.plus_ms(u64::from(award.start_within_s) * 1000);
-            self.renew_award(id, Award { start_by: Some(start_by), ..award }, effects);
+            let start_within_s = award.start_within_s / 2;
+            let within_s = if start_within_s < RESTART_MIN_S { 0 } else { start_within_s };
+            let start_by = Some(self.now.plus_ms(u64::from(within_s) * 1000));
+            self.renew_award(id, Award { start_within_s, start_by, ..award }, effects);
         }
     }
 
@@ -184,9 +120,8 @@ impl Grid {
         let amount = job.held_of_submitter();
         let market = job.market.as_mut().expect("a bid on it was accepted");
         let round = market.round;
-        let closes_at = closing(&sale, at).expect("it is on the market");
         market.round += 1;
-        market.stage = Stage::Open { closes_at };
+        market.stage = Stage::opened(&sale, at).expect("it is on the market");
         let market = market.clone();
         // What stands for the whole time limit goes on to do so; what was paid is gone from it.
         job.quote = match sale {
@@ -203,6 +138,7 @@ impl Grid {
         let reason = why.to_owned();
         effects.changes.push(Change::JobReopened { job: id, market, quote, reason, at });
         self.markets.begin(&self.jobs[&id]);
+        self.markets.note_failure(id, award.worker);
         self.reshape(id);
         self.bid_by_asks(id, effects);
     }
@@ -233,6 +169,7 @@ impl Grid {
             losses: task.losses,
             paid: task.paid,
             paid_ms: task.paid_ms,
+            run_ms: 0, // Its clock has not run.
             at: self.now,
         });
         self.requeue(attempt.task);
@@ -242,8 +179,10 @@ impl Grid {
     /// A job is over: bids on it stand no longer.
     pub(crate) fn end_market(&mut self, id: JobId, effects: &mut Effects) {
         let at = self.now;
-        let Some(market) = self.job_mut(id).market.as_mut() else { return };
-        for worker in std::mem::take(&mut market.bids).into_keys() {
+        if self.jobs[&id].market.is_none() {
+            return;
+        }
+        for worker in self.clear_bids(id) {
             effects.changes.push(Change::BidOver { job: id, worker, fate: BidFate::Over, at });
         }
         self.markets.end(id);
@@ -262,18 +201,12 @@ impl Grid {
     }
 
     /// 1000 while waiting tasks are no more than machines, 2000 from twice as many on, in a straight line
-    /// between. Costs O(jobs), but no more than it takes to count so many that wait.
+    /// between.
     fn premium_permille(&self) -> u64 {
         let machines = self.links.len() as u64;
-        let mut waiting = 0_u64;
-        for job in self.jobs.values() {
-            if !job.on_hold && job.after.is_empty() && job.open_market().is_none() {
-                waiting += u64::from(job.waiting());
-            }
-            if waiting >= 2 * machines && waiting > 0 {
-                return 2000;
-            }
+        if self.waiting > 0 && self.waiting >= 2 * machines {
+            return 2000;
         }
-        1000 + (waiting.saturating_sub(machines) * 1000).checked_div(machines).unwrap_or(0)
+        1000 + (self.waiting.saturating_sub(machines) * 1000).checked_div(machines).unwrap_or(0)
     }
 }

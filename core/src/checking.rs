@@ -10,6 +10,7 @@ use campusgrid_protocol::task::{Content, Ended, Failure, Log, Outcome};
 use crate::effect::{Change, Effects, TaskCheck, TaskResult, Verdict};
 use crate::grid::Grid;
 use crate::job::{Job, Lease, Task, TaskState};
+use crate::ledger::AccountId;
 use crate::money::Micros;
 use crate::pay::{Deed, Payee};
 use crate::record::Record;
@@ -32,8 +33,8 @@ const WAIT_MIN_MS: u64 = 10 * 60 * 1000;
 const EXTRA_RUNS: u32 = 2;
 
 /// Why a task failed that can not be checked.
-const DIFFERENT: &str =
-    "three machines came to three different results, so it is not deterministic";
+const DIFFERENT: &str = "three machines came to three different results: the job is not deterministic; all three were \
+     charged";
 
 impl Job {
     /// Owners whose machines do not run this task, since one has given a result or must not. The
@@ -77,14 +78,37 @@ impl Grid {
             && job.quote > Micros::ZERO
             && !job.is_overdue(self.now)
             && owner != job.owner
+            && is_of_one_machine(task)
             && self.is_drawn(lease.worker, ended.attempt);
         let cost = job.quote.checked_times(EXTRA_RUNS).filter(|_| is_sample);
-        let Some(cost) = cost.filter(|_| self.is_checkable(job, owner)) else { return false };
+        let Some(cost) = cost.filter(|cost| self.is_affordable(*cost, job.owner)) else {
+            return false;
+        };
+        if !self.is_checkable(job, owner) {
+            return false;
+        }
+        let submitter = job.owner;
         if !self.ledger.hold_fees(id, cost, self.now, &mut effects.changes) {
             return false;
         }
-        self.checked(id).audit = cost;
+        self.note_fees(submitter, -cost);
+        self.task_mut(id).audit = cost;
         true
+    }
+
+    /// Whether a check may be paid: there are so many fees, and this submitter has paid as many. Else one
+    /// whose machines check each other's results would be paid with what others have paid.
+    fn is_affordable(&self, cost: Micros, submitter: UserId) -> bool {
+        let paid = self.fees_of.get(&submitter).copied().unwrap_or_default();
+        cost <= paid && cost <= self.ledger.account(AccountId::Fee).balance
+    }
+
+    /// Counts what a submitter has paid in fees, or what of that was spent on checks. Nothing is known of
+    /// what was paid before the last start, so that no fee is spent twice.
+    pub(crate) fn note_fees(&mut self, submitter: UserId, fees: Micros) {
+        if fees != Micros::ZERO {
+            *self.fees_of.entry(submitter).or_default() += fees;
+        }
     }
 
     /// Whether a machine's result is one of those that are checked: all of a new machine's, and fewer
@@ -103,10 +127,18 @@ impl Grid {
         draw % u64::from(in_row) < CHECKED_SHARE
     }
 
-    /// Whether a machine is there that could give a second opinion.
+    /// Whether machines of two other owners that take tasks right now could give a second opinion and a
+    /// third, if they had room. With one alone, whose word counts could not be told where they differ.
     fn is_checkable(&self, job: &Job, owner: UserId) -> bool {
         let shape = Shape { but: [Some(owner), None], ..self.shape_of(job) };
-        self.links.keys().any(|&worker| self.could_run(worker, &shape).is_ok())
+        let mut owners = self.links.iter().filter_map(|(&worker, link)| {
+            let could = self.takes_tasks(worker, link)
+                && self.admits(worker, link, &shape)
+                && link.whole().fits(&shape.needs);
+            could.then(|| self.workers[&worker].owner)
+        });
+        let first = owners.next();
+        first.is_some_and(|first| owners.any(|other| other != first))
     }
 
     /// Counts a result against those that came before, which ends the task or has another machine run
@@ -134,7 +166,7 @@ impl Grid {
             payee: Some(payee),
             ..End::of(verdict)
         };
-        let end = match self.checked(id).votes.and(vote) {
+        let end = match self.task_mut(id).votes.and(vote) {
             Ballot::Open(votes) => {
                 return self.await_another(votes, (vote, payee.deed), ended, effects);
             }
@@ -145,10 +177,15 @@ impl Grid {
                 if let Some(liar) = liar {
                     self.tally(liar.worker, submitter, contradict, effects);
                 }
-                End { wrong: liar.map(|liar| liar.attempt), ..end }
+                End { wrong: liar.map(|liar| liar.attempt), is_confirmed: true, ..end }
             }
-            Ballot::Hopeless(_) => {
-                End { verdict: Verdict::Failed { reason: DIFFERENT.to_owned() }, ..end }
+            Ballot::Hopeless { first } => {
+                if self.jobs[&id.job].terms.verify {
+                    End { verdict: Verdict::Failed { reason: DIFFERENT.to_owned() }, ..end }
+                } else {
+                    // Nobody has asked for it to be checked.
+                    End { verdict: Verdict::Succeeded, kept: Some(first), ..end }
+                }
             }
         };
         self.end_task(id, end, effects);
@@ -166,7 +203,7 @@ impl Grid {
         let (attempt, at) = (ended.attempt, self.now);
         let id = attempt.task;
         self.drop_checkpoint(id, effects);
-        let task = self.checked(id);
+        let task = self.task_mut(id);
         (task.votes, task.paid_ms) = (votes, 0);
         let (runs_left, audit) = (task.runs_left, task.audit);
         let check = TaskCheck { attempt, ended, vote, runs_left, audit, at };
@@ -201,7 +238,7 @@ impl Grid {
     /// Samples that no other machine has taken up count without.
     pub(crate) fn settle_checks(&mut self, effects: &mut Effects) {
         while let Some(id) = self.checks.pop_over(self.now) {
-            match self.checked(id).state {
+            match self.task_mut(id).state {
                 TaskState::Queued => self.conclude(id, "no other machine was free", effects),
                 TaskState::Leased(_) | TaskState::Pausing { .. } => self.watch_check(id),
             }
@@ -209,8 +246,8 @@ impl Grid {
     }
 
     /// Ends a task of which there are results, though no two agree, and says why no other machine is
-    /// asked. What one machine said counts, unless its submitter wanted it confirmed; whoever gave a
-    /// result is paid.
+    /// asked. What the first machine said counts, unless its submitter wanted it confirmed: then
+    /// whoever gave a result is paid, and else the first alone.
     pub(crate) fn conclude(&mut self, id: TaskId, why: &str, effects: &mut Effects) {
         self.end_unchecked(id, why, effects);
         self.close_if_over(id.job, effects);
@@ -219,8 +256,9 @@ impl Grid {
     /// As [`Grid::conclude`]; the caller closes the job if it is over.
     fn end_unchecked(&mut self, id: TaskId, why: &str, effects: &mut Effects) {
         let verify = self.jobs[&id.job].terms.verify;
-        let end = match self.checked(id).votes {
-            Votes::One(one) if !verify => {
+        let end = match self.task_mut(id).votes {
+            // As without the check, which its submitter has not asked for.
+            Votes::One(one) | Votes::Two(one, _) if !verify => {
                 End { kept: Some(one.attempt), ..End::of(Verdict::Succeeded) }
             }
             Votes::None | Votes::One(_) => {
@@ -243,17 +281,19 @@ impl Grid {
         reason: Option<&Arc<str>>,
         effects: &mut Effects,
     ) -> bool {
-        let Some(reason) = reason.filter(|_| !self.checked(id).votes.is_empty()) else {
+        let Some(reason) = reason.filter(|_| !self.task_mut(id).votes.is_empty()) else {
             return false;
         };
         self.end_unchecked(id, reason, effects);
         true
     }
+}
 
-    fn checked(&mut self, id: TaskId) -> &mut Task {
-        let job = self.jobs.get_mut(&id.job).expect("the caller has looked the job up");
-        job.tasks.get_mut(&id.index).expect("the caller has looked the task up")
-    }
+/// Whether what a task came to is one machine's alone: it has not gone on from what an earlier attempt had
+/// saved, which may have been forged. Where it began is not known any more of one that has saved something
+/// itself in a later attempt.
+fn is_of_one_machine(task: &Task) -> bool {
+    task.attempts == 1 || task.checkpoint.is_none()
 }
 
 fn confirm(record: &mut Record) {

@@ -27,7 +27,7 @@ impl Grid {
         let Some(job) = self.jobs.get_mut(&attempt.task.job) else { return };
         let Some(lease) = job.lease(attempt).filter(|lease| lease.worker == worker) else { return };
         let Some(started_at) = lease.started_at else { return };
-        let limit_ms = u64::from(job.spec.time_limit_s) * 1000;
+        let limit_ms = job.limit_ms();
         let is_checked = job.terms.verify;
         let task = job.tasks.get_mut(&attempt.task.index).expect("a task with a lease");
         if is_checked || task.votes != Votes::None {

@@ -189,6 +189,8 @@ pub enum Change {
         /// What is paid of the present run's quote by now, and up to where.
         paid: Micros,
         paid_ms: u64,
+        /// How long the attempt has run, as far as that is known and can be believed.
+        run_ms: u64,
         at: Timestamp,
     },
     /// The attempt has a result, and the task waits for another machine's.

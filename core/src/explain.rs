@@ -72,6 +72,7 @@ impl Grid {
                 silent: !self.is_heard(link),
                 whole: link.whole(),
                 shares: link.shares.clone(),
+                is_open: link.is_open(&worker.rules, self.now),
                 speed: link.speed,
             }),
         };

@@ -15,11 +15,13 @@ use crate::input::{Input, Intake, WorkerEvent};
 use crate::job::Job;
 use crate::ledger::Ledger;
 use crate::lineup::Lineup;
+use crate::markets::Markets;
+use crate::money::Micros;
 use crate::offer::Offers;
 use crate::on_enrol::Repeats;
-use crate::on_market::Markets;
 use crate::policy::Policy;
 use crate::queue::Queue;
+use crate::record::Shares;
 use crate::snapshot::Shape;
 use crate::suspicion::Suspicions;
 use crate::time::Timestamp;
@@ -57,12 +59,19 @@ pub struct Grid {
     pub(crate) draft_ends: Deadlines<JobId>,
     /// One for each of `jobs`.
     pub(crate) lineups: BTreeMap<JobId, Lineup>,
+    /// Tasks that wait for machines: [`Lineup::waiting`] of all.
+    pub(crate) waiting: u64,
     pub(crate) chains: Chains,
     pub(crate) markets: Markets,
     /// Tasks that pause before their next run.
     pub(crate) task_pauses: Deadlines<TaskId>,
     /// Tasks whose results are checked as samples, until when they wait for that.
     pub(crate) checks: Deadlines<TaskId>,
+    /// What submitters have paid in fees since the grid was recovered, less what checks of their jobs'
+    /// results cost.
+    pub(crate) fees_of: BTreeMap<UserId, Micros>,
+    /// What each submitter's jobs have made of the machines' records since the grid was recovered.
+    pub(crate) shares: Shares,
     /// When what waits of a job is to be cancelled.
     pub(crate) job_deadlines: Deadlines<JobId>,
     pub(crate) submit_key_ends: BTreeSet<(Timestamp, UserId, String)>,
@@ -138,10 +147,13 @@ impl Grid {
             drafts_of: BTreeMap::new(),
             draft_ends: Deadlines::default(),
             lineups: BTreeMap::new(),
+            waiting: 0,
             chains: Chains::default(),
-            markets: Markets::default(),
+            markets: Markets::new(now),
             task_pauses: Deadlines::default(),
             checks: Deadlines::default(),
+            fees_of: BTreeMap::new(),
+            shares: Shares::new(),
             job_deadlines: Deadlines::default(),
             voucher_ends,
             late_cancels: BTreeSet::new(),
@@ -189,6 +201,9 @@ impl Grid {
         self.watch_deadline(&job);
         self.chains.begin(&job);
         self.markets.begin(&job);
+        for &worker in job.market.iter().flat_map(|market| market.bids.keys()) {
+            self.markets.note_bid(&job, (self.workers[&worker].owner, worker));
+        }
         self.jobs_of.entry(job.owner).or_default().insert(job.id);
         self.jobs.insert(job.id, job);
     }
@@ -224,7 +239,7 @@ impl Grid {
             }
             Input::Tick => self.on_tick(effects),
             Input::Paused => self.on_paused(),
-            Input::Intake(intake) => self.on_intake(intake),
+            Input::Intake(intake) => self.on_intake(intake, effects),
         }
         self.settle_due(effects);
         self.follow(effects);
@@ -286,6 +301,7 @@ impl Grid {
 
     fn on_paused(&mut self) {
         self.steady_since = self.now;
+        self.markets.resume(self.now);
         let mut running: Vec<AttemptId> = Vec::new();
         for (attempt, grant) in self.occupancy.values_mut().flatten() {
             grant.outlast();

@@ -9,8 +9,15 @@ use crate::grid::Grid;
 use crate::input::{Intake, Shut};
 
 impl Grid {
-    pub(crate) fn on_intake(&mut self, intake: Intake) {
+    pub(crate) fn on_intake(&mut self, intake: Intake, effects: &mut Effects) {
+        let was_shut = self.is_shut();
         self.intake = intake;
+        if was_shut && !self.is_shut() {
+            self.markets.resume(self.now); // What was won could not be started.
+            for worker in self.markets.take_missed() {
+                self.on_machine_ready(worker, effects);
+            }
+        }
     }
 
     pub(crate) fn is_shut(&self) -> bool {

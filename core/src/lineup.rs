@@ -21,6 +21,9 @@ pub(crate) struct Lineup {
     pub(crate) ready: Option<Ranges>,
     /// Something of it waits or pauses, and nothing may start.
     pub(crate) is_stalled: bool,
+    /// Tasks that wait for machines and for nothing else; those of them too that may not start beside what
+    /// runs.
+    waiting: u32,
     /// Of tasks without a result.
     base: Strand,
     /// Of tasks with results that others are to check, by whose machines may not do so.
@@ -42,7 +45,12 @@ impl Lineup {
     fn new(job: &Job, shape: Shape, ready: Option<Ranges>) -> Self {
         let running = u32::try_from(job.leases().count()).expect("a job has at most u32 tasks");
         let base = Strand { shape, requeued: BTreeSet::new(), queued: None };
-        Self { running, ready, is_stalled: false, base, apart: BTreeMap::new() }
+        Self { running, ready, is_stalled: false, waiting: 0, base, apart: BTreeMap::new() }
+    }
+
+    /// The shape of tasks without a result.
+    pub(crate) fn shape(&self) -> &Shape {
+        &self.base.shape
     }
 
     /// All shapes that tasks of it wait under, or may.
@@ -93,7 +101,7 @@ impl Lineup {
     /// a whole, and has fewer tasks running than may at once; and a task of it waits and may.
     fn may_start(&self, job: &Job) -> bool {
         !job.on_hold
-            && !takes_bids(job)
+            && job.open_market().is_none()
             && job.after.iter().all(|after| after.each)
             && !self.is_full(job)
     }
@@ -112,14 +120,6 @@ impl Strand {
             self.queued = rank;
         }
     }
-}
-
-/// Whether a job is on the market and no bid has been accepted.
-fn takes_bids(job: &Job) -> bool {
-    job.market.as_ref().is_some_and(|market| match market.stage {
-        Stage::Open { .. } => true,
-        Stage::Awarded(_) => false,
-    })
 }
 
 impl Grid {
@@ -149,6 +149,10 @@ impl Grid {
         }
         lineup.apart.retain(|_, strand| !strand.requeued.is_empty());
         lineup.is_stalled = !stands && job.open_tasks() > lineup.running;
+        let waits = !job.on_hold && job.after.is_empty() && job.open_market().is_none();
+        let waiting = if waits { job.waiting() } else { 0 };
+        self.waiting = self.waiting - u64::from(lineup.waiting) + u64::from(waiting);
+        lineup.waiting = waiting;
     }
 
     /// As a job begins or is taken up anew; all jobs that it waits for are there.
@@ -165,6 +169,7 @@ impl Grid {
     /// An open job is about to be forgotten.
     pub(crate) fn end_lineup(&mut self, id: JobId) {
         let lineup = self.lineups.remove(&id).expect("every open job has one");
+        self.waiting -= u64::from(lineup.waiting);
         for mut strand in std::iter::once(lineup.base).chain(lineup.apart.into_values()) {
             strand.stand(None, &mut self.queue);
         }

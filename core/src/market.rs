@@ -11,6 +11,10 @@ use crate::time::Timestamp;
 /// Bids that stand on one job at most.
 pub const BIDS_MAX: usize = 100;
 
+/// Of these, those of one owner's machines on a job that is sold by hand. Under seal one stands, since
+/// only an owner's best counts.
+pub const OWN_BIDS_MAX: usize = 5;
+
 /// How far a job has come that is sold by bids ([`campusgrid_protocol::terms::Sale`]). It has one task
 /// and one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,18 +81,30 @@ pub enum BidFate {
 impl Market {
     /// Of a job that begins now, if it is sold by bids.
     pub(crate) fn of(terms: &Terms, now: Timestamp) -> Option<Self> {
-        let closes_at = closing(&terms.sale, now)?;
-        Some(Self { round: 0, stage: Stage::Open { closes_at }, bids: BTreeMap::new() })
+        let stage = Stage::opened(&terms.sale, now)?;
+        Some(Self { round: 0, stage, bids: BTreeMap::new() })
     }
 }
 
-/// When a job that is opened now closes, if it is sold by bids; by itself, if ever.
-pub(crate) fn closing(sale: &Sale, now: Timestamp) -> Option<Option<Timestamp>> {
-    match *sale {
-        Sale::Formula => None,
-        Sale::Hand => Some(None),
-        Sale::Rule { close_after_s, .. } => {
-            Some(Some(now.plus_ms(u64::from(close_after_s) * 1000)))
+impl Market {
+    /// Whether bids still count: the announced end of its round has not come. It may close later, once
+    /// machines have had time to come back.
+    pub(crate) fn takes_bids(&self, now: Timestamp) -> bool {
+        match self.stage {
+            Stage::Open { closes_at } => closes_at.is_none_or(|end| now < end),
+            Stage::Awarded(_) => false,
         }
+    }
+}
+
+impl Stage {
+    /// Of a job that is opened now; none, if it is not sold by bids.
+    pub(crate) fn opened(sale: &Sale, now: Timestamp) -> Option<Self> {
+        let closes_at = match *sale {
+            Sale::Formula => return None,
+            Sale::Hand => None,
+            Sale::Rule { close_after_s, .. } => Some(now.plus_ms(u64::from(close_after_s) * 1000)),
+        };
+        Some(Self::Open { closes_at })
     }
 }

@@ -1,75 +1,20 @@
 //! Jobs that are sold by bids: bids by hand, and acceptance.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use campusgrid_protocol::id::{JobId, UserId, WorkerId};
 use campusgrid_protocol::terms::Sale;
 
-use crate::deadlines::Deadlines;
 use crate::effect::{Change, Effects, Refusal, Reply};
 use crate::grid::Grid;
 use crate::job::Job;
 use crate::ledger::{Hold, TransferKey};
-use crate::market::{BIDS_MAX, Bid, BidFate, Market, Stage};
+use crate::market::{BIDS_MAX, Bid, BidFate, Market, OWN_BIDS_MAX, Stage};
 use crate::money::Micros;
 use crate::snapshot::Shape;
-use crate::time::Timestamp;
-
-/// Which jobs are on the market; derived from them.
-#[derive(Debug, Default)]
-pub(crate) struct Markets {
-    open: BTreeSet<JobId>,
-    /// The machines whose bids were accepted.
-    pub(crate) awarded: BTreeMap<JobId, WorkerId>,
-    /// When a job closes, or an accepted bid fails.
-    pub(crate) ends: Deadlines<JobId>,
-}
-
-impl Markets {
-    /// Takes a job as it stands now, if it is on the market.
-    pub(crate) fn begin(&mut self, job: &Job) {
-        let Some(market) = &job.market else { return };
-        self.end(job.id);
-        let ends = match market.stage {
-            Stage::Open { closes_at } => {
-                self.open.insert(job.id);
-                closes_at
-            }
-            Stage::Awarded(award) => {
-                self.awarded.insert(job.id, award.worker);
-                award.start_by
-            }
-        };
-        if let Some(end) = ends {
-            self.ends.renew(job.id, end);
-        }
-    }
-
-    /// A job is over.
-    pub(crate) fn end(&mut self, job: JobId) {
-        self.open.remove(&job);
-        self.awarded.remove(&job);
-        self.ends.close(&job);
-    }
-
-    /// When the next one closes, or fails.
-    pub(crate) fn first(&self) -> Option<Timestamp> {
-        self.ends.first()
-    }
-
-    /// Whether a bid of this machine was accepted, of a job that is not over.
-    pub(crate) fn is_bound(&self, worker: WorkerId) -> bool {
-        self.awarded.values().any(|bound| *bound == worker)
-    }
-
-    /// Jobs that take bids.
-    pub(crate) fn open(&self) -> impl Iterator<Item = JobId> {
-        self.open.iter().copied()
-    }
-}
 
 impl Grid {
-    /// A bid by hand, in place of what stands of the same machine.
+    /// A bid by hand, in place of what stands of the same machine; under seal, of the same owner.
     pub(crate) fn on_bid(
         &mut self,
         user: UserId,
@@ -80,6 +25,12 @@ impl Grid {
         assert!(price >= Micros::ZERO, "a price was checked for its form");
         match self.may_bid(user, id, worker) {
             Ok(()) => {
+                if self.jobs[&id].terms.sale != Sale::Hand {
+                    let standing = self.markets.bidders(user, id).filter(|other| *other != worker);
+                    for other in Vec::from_iter(standing) {
+                        self.end_bid((id, other), BidFate::Withdrawn, effects);
+                    }
+                }
                 let bid = Bid { price, start_within_s, automatic: false, at: self.now };
                 self.place_bid((id, worker), bid, effects);
                 Reply::Done
@@ -99,16 +50,25 @@ impl Grid {
         let Some(job) = self.jobs.get(&id) else {
             return Err(if self.was_job(id) { Refusal::NotOpen } else { Refusal::NotFound });
         };
-        let market = job.open_market().ok_or(Refusal::NotOpen)?;
+        let market = job.open_market().filter(|market| market.takes_bids(self.now));
+        let market = market.ok_or(Refusal::NotOpen)?;
         if job.owner == user {
             return Err(Refusal::OwnJob);
         }
-        self.could_run(worker, &self.shape_of(job)).map_err(|why| Refusal::CannotRun { why })?;
-        if market.bids.len() >= BIDS_MAX && !market.bids.contains_key(&worker) {
-            let max = u32::try_from(BIDS_MAX).expect("a small number");
-            return Err(Refusal::TooManyBids { max });
+        let shape = self.lineups[&id].shape();
+        self.could_run(worker, shape).map_err(|why| Refusal::CannotRun { why })?;
+        if market.bids.contains_key(&worker) {
+            return Ok(());
         }
-        Ok(())
+        let own = self.markets.bidders(user, id).count();
+        let most = if job.terms.sale == Sale::Hand && own >= OWN_BIDS_MAX {
+            OWN_BIDS_MAX
+        } else if market.bids.len() >= BIDS_MAX && (job.terms.sale == Sale::Hand || own == 0) {
+            BIDS_MAX
+        } else {
+            return Ok(());
+        };
+        Err(Refusal::TooManyBids { max: u32::try_from(most).expect("a small number") })
     }
 
     pub(crate) fn on_withdraw_bid(
@@ -162,8 +122,11 @@ impl Grid {
         let market = market.ok_or(Refusal::NotOpen)?;
         let bid = market.bids.get(&worker).filter(|bid| bid.price == price);
         let bid = *bid.ok_or(Refusal::BidGone)?;
-        if !self.can_begin(worker, job) {
-            return Err(Refusal::MachineBusy);
+        let shape = Shape { only: Some(worker), ..self.lineups[&id].shape().clone() };
+        if !self.can_begin(worker, &shape) {
+            let link = self.links.get(&worker);
+            let is_there = link.is_some_and(|link| self.takes_tasks(worker, link));
+            return Err(if is_there { Refusal::MachineBusy } else { Refusal::MachineAway });
         }
         let key = match market.round {
             0 => TransferKey::Hold(id),
@@ -178,16 +141,14 @@ impl Grid {
     }
 
     /// Whether a machine could begin with a job on the market right now, beside those for which its bids
-    /// were accepted.
-    pub(crate) fn can_begin(&self, worker: WorkerId, job: &Job) -> bool {
-        let shape = Shape { only: Some(worker), ..self.shape_of(job) };
-        let Some(link) = self.links.get(&worker).filter(|_| self.takes(worker, &shape)) else {
+    /// were accepted; the job's shape is for this machine only.
+    pub(crate) fn can_begin(&self, worker: WorkerId, shape: &Shape) -> bool {
+        let Some(link) = self.links.get(&worker).filter(|_| self.takes(worker, shape)) else {
             return false;
         };
-        let awarded = self.markets.awarded.iter().filter(|(_, of)| **of == worker);
         let mut free = link.free.clone();
-        for (id, _) in awarded {
-            let other = &self.jobs[id];
+        for id in self.markets.awarded_of(worker) {
+            let other = &self.jobs[&id];
             if other.leases().next().is_none() {
                 let needs = other.spec.needs;
                 free.take(&crate::worker::Grant::new(needs, free.choose(&needs)));
@@ -199,14 +160,13 @@ impl Grid {
     /// A machine is about to be removed, and nothing runs there: what it has bid is withdrawn, and what
     /// it was to run is open again.
     pub(crate) fn withdraw_bids_of(&mut self, worker: WorkerId, effects: &mut Effects) {
-        let awarded = self.markets.awarded.iter().filter(|(_, of)| **of == worker);
-        for id in Vec::from_iter(awarded.map(|(id, _)| *id)) {
+        for id in Vec::from_iter(self.markets.awarded_of(worker)) {
             self.fail_award(id, "the machine was removed", effects);
         }
         // Afterwards, since it may have bid on what is open again.
-        for id in Vec::from_iter(self.markets.open()) {
-            let market = self.jobs[&id].open_market();
-            if market.is_some_and(|market| market.bids.contains_key(&worker)) {
+        let owner = self.workers[&worker].owner;
+        for id in Vec::from_iter(self.markets.bid_on_by(owner)) {
+            if self.markets.bidders(owner, id).any(|bidder| bidder == worker) {
                 self.end_bid((id, worker), BidFate::Withdrawn, effects);
             }
         }
@@ -220,6 +180,7 @@ impl Grid {
     ) {
         let market = self.job_mut(id).market.as_mut().expect("it takes bids");
         market.bids.insert(worker, bid);
+        self.markets.note_bid(&self.jobs[&id], (self.workers[&worker].owner, worker));
         effects.changes.push(Change::BidPlaced { job: id, worker, bid });
     }
 
@@ -232,7 +193,18 @@ impl Grid {
         let at = self.now;
         let market = self.job_mut(id).market.as_mut().expect("it takes bids");
         market.bids.remove(&worker);
+        self.markets.forget_bid(&self.jobs[&id], (self.workers[&worker].owner, worker));
         effects.changes.push(Change::BidOver { job: id, worker, fate, at });
+    }
+
+    /// No bid stands on a job any more; yields whose did. What became of them is for the caller to say.
+    pub(crate) fn clear_bids(&mut self, id: JobId) -> BTreeSet<WorkerId> {
+        let market = self.job_mut(id).market.as_mut().expect("it is on the market");
+        let bidders: BTreeSet<WorkerId> = std::mem::take(&mut market.bids).into_keys().collect();
+        for &worker in &bidders {
+            self.markets.forget_bid(&self.jobs[&id], (self.workers[&worker].owner, worker));
+        }
+        bidders
     }
 
     pub(crate) fn job_mut(&mut self, id: JobId) -> &mut Job {

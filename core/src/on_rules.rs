@@ -29,7 +29,8 @@ impl Grid {
             worker.rules = Arc::clone(&rules);
             effects.changes.push(Change::WorkerRulesSet { worker: id, rules, at: self.now });
             self.send(id, ToWorker::Rules(told), effects);
-            self.share(id, effects);
+            self.share(id);
+            self.on_machine_ready(id, effects);
         }
         Reply::Done
     }
@@ -39,26 +40,31 @@ impl Grid {
         let Some(&worker) = self.worker_of_session.get(&session) else { return };
         let link = self.links.get_mut(&worker).expect("a session in use has a link");
         if link.shares.as_deref() != Some(&shares) {
+            let before = link.shares.as_deref().map(|shares| &shares.limits);
+            let is_other = before != Some(&shares.limits);
             link.shares = Some(Arc::new(shares));
-            self.share(worker, effects);
+            self.share(worker);
+            if is_other {
+                // Not for a phase, which comes and goes with the owner: a bid is for later.
+                self.on_machine_ready(worker, effects);
+            }
         }
     }
 
     /// A machine may take more than before, or less.
-    fn share(&mut self, id: WorkerId, effects: &mut Effects) {
+    fn share(&mut self, id: WorkerId) {
         let Some(link) = self.links.get_mut(&id) else { return };
         link.cap = Cap::of(&self.workers[&id].rules, link.shares.as_deref());
         self.update_room(id, |_| {});
         self.freed.insert(id);
         self.watch_rules(id);
-        self.on_machine_ready(id, effects);
     }
 
-    /// Notes when a machine may be shared, or no longer, that says nothing of that itself.
+    /// Notes when a connected machine may be shared, or no longer, by its rules alone.
     pub(crate) fn watch_rules(&mut self, id: WorkerId) {
-        let is_silent = self.links.get(&id).is_some_and(|link| link.shares.is_none());
+        let is_connected = self.links.contains_key(&id);
         let rules = &self.workers[&id].rules;
-        match next_change(rules, self.now).filter(|_| is_silent) {
+        match next_change(rules, self.now).filter(|_| is_connected) {
             Some(at) => self.rule_ends.renew(id, at),
             None => self.rule_ends.close(&id),
         }

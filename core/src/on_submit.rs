@@ -86,8 +86,8 @@ impl Grid {
         let rate_permille = self.rate_permille();
         let quote = match new.terms.sale {
             Sale::Formula => {
-                let limit_ms = u64::from(new.spec.time_limit_s) * 1000;
-                quote(&self.policy.prices, &new.spec.needs, limit_ms, rate_permille)
+                let spec = &new.spec;
+                quote(&self.policy.prices, &spec.needs, spec.limit_ms(), rate_permille)
             }
             Sale::Hand => Micros::ZERO,
             Sale::Rule { max_price_micros, .. } => Micros(max_price_micros.max(0)),

@@ -170,7 +170,7 @@ impl Grid {
 
     fn may_go_on(&self, attempt: AttemptId, worker: WorkerId) -> bool {
         let Some(job) = self.jobs.get(&attempt.task.job) else { return false };
-        let limit_ms = u64::from(job.spec.time_limit_s) * 1000 + GRACE_MS;
+        let limit_ms = job.limit_ms() + GRACE_MS;
         job.lease(attempt).is_some_and(|lease| {
             let since = lease.leased_at.max(self.steady_since);
             lease.worker == worker && self.now.since_ms(since) <= limit_ms
@@ -304,6 +304,7 @@ impl Grid {
             self.end_voucher(token, effects);
         }
         self.suspicions.forget(id);
+        self.shares.remove(&id);
         effects.changes.push(Change::WorkerRemoved { worker: id, at: self.now });
         Reply::Done
     }

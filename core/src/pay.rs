@@ -11,7 +11,7 @@ use crate::job::{Job, Lease};
 use crate::ledger::{Payment, Purse};
 use crate::money::Micros;
 use crate::policy::Billing;
-use crate::pricing::{Prices, Tariff, charge, quote};
+use crate::pricing::{self, Prices, Tariff, charge, quote, spread};
 use crate::record::Record;
 use crate::votes::Vote;
 
@@ -32,7 +32,7 @@ pub(crate) struct Payee {
 pub(crate) enum Deed {
     /// It has brought an attempt to an end.
     Delivered,
-    /// It has done a part, or what it did was counted before.
+    /// It has done a part, or what it did was counted before, or was next to free.
     Part,
 }
 
@@ -51,7 +51,10 @@ impl Grid {
     pub(crate) fn deal(&self, job: &Job, worker: WorkerId) -> Deal {
         let ask = self.workers[&worker].ask;
         if let Some(award) = job.award() {
-            let prices = ask.prices.filter(|_| award.automatic);
+            // Once it has been given back, what was agreed stays, and its owner may ask for something
+            // else by now.
+            let is_first = job.tasks.values().all(|task| task.attempts == 0);
+            let prices = ask.prices.filter(|_| award.automatic && is_first);
             return Deal { price: award.price, prices };
         }
         let price = match &ask.prices {
@@ -61,45 +64,82 @@ impl Grid {
         Deal { price, prices: ask.prices }
     }
 
-    /// What the stretch of a task's own running time from `from_ms` to `to_ms` costs in this attempt; at
-    /// most what is left of what is held for one run.
-    pub(crate) fn charge(
-        &self,
-        attempt: AttemptId,
-        lease: &Lease,
-        from_ms: u64,
-        to_ms: u64,
-    ) -> Micros {
-        let job = &self.jobs[&attempt.task.job];
-        let task = &job.tasks[&attempt.task.index];
-        let Job { spec, rate_permille, .. } = job;
-        let tariff = Tariff {
-            formula: self.policy.prices,
-            needs: spec.needs,
-            limit_ms: job.limit_ms(),
-            rate_permille: *rate_permille,
-        };
-        let most = job.award().map_or(job.quote, |award| award.price.min(job.quote));
-        // What was paid is of the run that gave the first result.
-        let paid = if task.votes.is_empty() { task.paid } else { Micros::ZERO };
-        charge(&lease.deal, &tariff, from_ms, to_ms).min((most - paid).max(Micros::ZERO))
-    }
-
     /// What the end of an attempt costs, beyond what was paid for before. The worker's clock is believed
     /// only as far as the manager's own and the time limit allow.
     pub(crate) fn charge_run(&self, lease: &Lease, ended: &Ended) -> Micros {
-        let task = ended.attempt.task;
-        let job = &self.jobs[&task.job];
-        let from_ms = job.tasks[&task.index].paid_ms;
+        let id = ended.attempt.task;
+        let job = &self.jobs[&id.job];
+        let (deal, limit_ms) = (&lease.deal, job.limit_ms());
+        let [from_ms, to_ms] = self.stretch(lease, ended);
+        let tariff = self.tariff(job);
+        let by_deal = charge(deal, &tariff, to_ms);
+        let whole = match job.award() {
+            Some(_) => by_deal,
+            // Nobody has accepted this machine's ask: it never makes a run dearer than the formula.
+            None => {
+                let formula = Deal { price: job.quote, prices: None };
+                by_deal.min(charge(&formula, &tariff, to_ms))
+            }
+        };
+        let before = spread(deal.price, limit_ms, from_ms);
+        (whole - before).max(Micros::ZERO).min(self.unpaid(id))
+    }
+
+    /// The part of a task's own running time that an attempt which has ended is charged for.
+    fn stretch(&self, lease: &Lease, ended: &Ended) -> [u64; 2] {
+        let id = ended.attempt.task;
+        let job = &self.jobs[&id.job];
+        let from_ms = job.tasks[&id.index].paid_ms;
         let to_ms = match self.policy.billing {
             Billing::Quoted => job.limit_ms(),
             Billing::Actual => from_ms.saturating_add(self.run_ms(lease, ended)),
         };
-        self.charge(ended.attempt, lease, from_ms, to_ms)
+        [from_ms, to_ms]
+    }
+
+    fn tariff(&self, job: &Job) -> Tariff {
+        Tariff {
+            formula: self.policy.prices,
+            needs: job.spec.needs,
+            limit_ms: job.limit_ms(),
+            rate_permille: job.rate_permille,
+        }
+    }
+
+    /// Whether an attempt that was sold by a bid costs less than a tenth of what the formula says. Two
+    /// people could sell each other as many as they like, and have a machine of theirs look reliable.
+    fn is_next_to_free(&self, lease: &Lease, ended: &Ended, charge: Micros) -> bool {
+        let job = &self.jobs[&ended.attempt.task.job];
+        if job.award().is_none() {
+            return false;
+        }
+        let price = job.price_by(&self.policy.prices);
+        let [from_ms, to_ms] = self.stretch(lease, ended);
+        let whole = pricing::charge(&Deal { price, prices: None }, &self.tariff(job), to_ms);
+        let usual = whole - spread(price, job.limit_ms(), from_ms);
+        i128::from(charge.0) * 10 < i128::from(usual.0)
+    }
+
+    /// What the stretch of a task's own running time from `from_ms` to `to_ms` costs that a checkpoint
+    /// covers.
+    fn charge_saved(&self, id: TaskId, deal: &Deal, [from_ms, to_ms]: [u64; 2]) -> Micros {
+        let limit_ms = self.jobs[&id.job].limit_ms();
+        let [from, to] = [from_ms, to_ms].map(|ms| spread(deal.price, limit_ms, ms));
+        (to - from).min(self.unpaid(id))
+    }
+
+    /// The most that an attempt may still cost, of what is held for one run.
+    fn unpaid(&self, id: TaskId) -> Micros {
+        let job = &self.jobs[&id.job];
+        let task = &job.tasks[&id.index];
+        let most = job.award().map_or(job.quote, |award| award.price.min(job.quote));
+        // What was paid is of the run that gave the first result.
+        let paid = if task.votes.is_empty() { task.paid } else { Micros::ZERO };
+        (most - paid).max(Micros::ZERO)
     }
 
     /// How long an attempt has run, as far as that can be believed.
-    fn run_ms(&self, lease: &Lease, ended: &Ended) -> u64 {
+    pub(crate) fn run_ms(&self, lease: &Lease, ended: &Ended) -> u64 {
         ended.usage.run_ms.min(self.now.since_ms(lease.leased_at))
     }
 
@@ -108,7 +148,9 @@ impl Grid {
         let (attempt, worker) = (ended.attempt, lease.worker);
         let limit_ms = self.jobs[&attempt.task.job].limit_ms();
         let (owner, run_ms) = (self.workers[&worker].owner, self.run_ms(lease, ended));
-        let (run_ms, deed) = (run_ms.min(limit_ms), Deed::Delivered);
+        let is_next_to_free = self.is_next_to_free(lease, ended, charge);
+        let deed = if is_next_to_free { Deed::Part } else { Deed::Delivered };
+        let run_ms = run_ms.min(limit_ms);
         Payee { attempt, worker, owner, charge, run_ms, deed }
     }
 
@@ -134,6 +176,7 @@ impl Grid {
             self.now,
             &mut effects.changes,
         );
+        self.note_fees(submitter, fee);
         if charge > Micros::ZERO {
             let charged = match purse {
                 Purse::Submitter(_) => charge,
@@ -171,11 +214,17 @@ impl Grid {
         if to_ms <= from_ms {
             return; // It goes on from where it began.
         }
+        // Who checks a sample is paid once it is confirmed, or could take what the first has earned.
+        let charge = if task.audit > Micros::ZERO {
+            Micros::ZERO
+        } else {
+            self.charge_saved(attempt.task, &lease.deal, [from_ms, to_ms])
+        };
         let payee = Payee {
             attempt,
             worker: lease.worker,
             owner: self.workers[&lease.worker].owner,
-            charge: self.charge(attempt, lease, from_ms, to_ms),
+            charge,
             run_ms: to_ms - from_ms,
             deed: Deed::Part,
         };
@@ -190,7 +239,7 @@ impl Grid {
 impl Job {
     /// The longest that one run may take, milliseconds.
     pub(crate) fn limit_ms(&self) -> u64 {
-        u64::from(self.spec.time_limit_s) * 1000
+        self.spec.limit_ms()
     }
 
     /// What the whole time limit costs by these prices.

@@ -57,33 +57,34 @@ pub struct Tariff {
     pub rate_permille: u32,
 }
 
-/// What is charged for the stretch of a task's running time from `from_ms` to `to_ms`:
-/// `price · (P(to) − P(from)) / P(limit)`, where `P` are the deal's prices and `P(0)` is nothing, so
-/// that the first stretch also pays the start.
+/// What a run of so long is charged by a deal: `price · P(run) / P(limit)`, where `P` are its prices.
 ///
-/// Rounded up once. Where the deal's price is that of its prices at the tariff's rate, what was
-/// rounded to make it is not counted twice: the stretch from 0 costs what [`quote`] says of it. At most
-/// the deal's price, however long the stretch.
-pub fn charge(deal: &Deal, tariff: &Tariff, from_ms: u64, to_ms: u64) -> Micros {
+/// Rounded up once. Where the deal's price is that of its prices at the tariff's rate, what was rounded
+/// to make it is not counted twice: the run costs what [`quote`] says of it. At most the deal's price,
+/// however long the run.
+pub fn charge(deal: &Deal, tariff: &Tariff, run_ms: u64) -> Micros {
     let Tariff { formula, needs, limit_ms, rate_permille } = tariff;
     let prices = deal.prices.as_ref().unwrap_or(formula);
-    let to_ms = to_ms.min(*limit_ms);
-    if from_ms > 0 && from_ms >= to_ms {
-        return Micros::ZERO;
-    }
+    let run_ms = run_ms.min(*limit_ms);
     let whole = exact(prices, needs, *limit_ms);
     if whole == 0 {
         // Prices of nothing say nothing about how a price grows: by time alone.
-        let (part, whole) = (to_ms.saturating_sub(from_ms), (*limit_ms).max(1));
-        return share(deal.price, part.into(), whole.into());
+        return spread(deal.price, *limit_ms, run_ms);
     }
-    let before = if from_ms == 0 { 0 } else { exact(prices, needs, from_ms) };
-    let part = exact(prices, needs, to_ms) - before;
+    let part = exact(prices, needs, run_ms);
     if deal.price == quote(prices, needs, *limit_ms, *rate_permille) {
         let sum = part.saturating_mul((*rate_permille).into());
         return rounded_up(sum, COMMON * MILLI).min(deal.price);
     }
     share(deal.price, part, whole)
+}
+
+/// What checkpoints up to so far into a run are worth: a price spread evenly over the time limit, the
+/// start included, so that whoever saves first has not earned all of that. Rounded up once; at most the
+/// price.
+pub fn spread(price: Micros, limit_ms: u64, run_ms: u64) -> Micros {
+    let limit_ms = limit_ms.max(1);
+    share(price, run_ms.min(limit_ms).into(), limit_ms.into())
 }
 
 /// In micro-credits over [`COMMON`]; never negative, and never less for more.

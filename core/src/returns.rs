@@ -10,6 +10,7 @@ use crate::grid::Grid;
 use crate::job::{Lease, Task};
 use crate::losses::{Loss, Losses};
 use crate::settle::End;
+use crate::snapshot::Shape;
 use crate::worker::Grant;
 
 /// How often a task may come back for nothing before a broken engine or a GPU in use counts as one of
@@ -165,6 +166,7 @@ impl Grid {
         effects: &mut Effects,
     ) {
         let attempt = back.ended.attempt;
+        let run_ms = self.run_ms(&back.lease, &back.ended);
         let task = self.task_mut(attempt.task);
         (task.tries_left, task.losses) = (tries_left, losses);
         let Task { paid, paid_ms, .. } = *task;
@@ -176,6 +178,7 @@ impl Grid {
             losses,
             paid,
             paid_ms,
+            run_ms,
             at: self.now,
         });
         self.on_award_returned(attempt.task.job, effects);
@@ -186,7 +189,7 @@ impl Grid {
         let Return { lease, ended, fault, .. } = back;
         let (worker, attempt) = (lease.worker, ended.attempt);
         let job = &self.jobs[&attempt.task.job];
-        let (submitter, shape) = (job.owner, self.shape_of(job));
+        let (submitter, shape) = (job.owner, self.shape_of_task(attempt.task));
         if *fault == WorkerFault::Leaving
             && let Some(link) = self.links.get_mut(&worker)
             && lease.leased_at >= link.connected_at
@@ -212,7 +215,12 @@ impl Grid {
             self.suspect(worker, attempt, fault, effects);
         }
         if is_by_owner(fault) {
-            self.tally(worker, submitter, |record| record.handed_back += 1, effects);
+            self.tally(
+                worker,
+                submitter,
+                |record| record.handed_back = record.handed_back.saturating_add(1),
+                effects,
+            );
         } else if back.excuse().is_none() {
             self.tally(worker, submitter, |record| record.lost += 1, effects);
         }
@@ -236,7 +244,13 @@ impl Grid {
         format!("three different workers were lost while they ran it: {one}, {two} and {three}")
     }
 
-    fn task_mut(&mut self, id: TaskId) -> &mut Task {
+    /// The shape that a task which has started waits under, if it does.
+    pub(crate) fn shape_of_task(&self, id: TaskId) -> Shape {
+        let job = &self.jobs[&id.job];
+        Shape { but: job.but(id.index), ..self.shape_of(job) }
+    }
+
+    pub(crate) fn task_mut(&mut self, id: TaskId) -> &mut Task {
         let job = self.jobs.get_mut(&id.job).expect("the caller has looked the job up");
         job.tasks.get_mut(&id.index).expect("the caller has looked the task up")
     }

@@ -226,6 +226,6 @@ impl Grid {
         let Some(lease) = job.lease(attempt) else { return 0 };
         let since = lease.started_at.unwrap_or(lease.leased_at);
         let done_ms = job.tasks[&attempt.task.index].paid_ms + self.now.since_ms(since);
-        (u64::from(job.spec.time_limit_s) * 1000).saturating_sub(done_ms)
+        job.limit_ms().saturating_sub(done_ms)
     }
 }

@@ -23,7 +23,7 @@ impl Grid {
         effects: &mut Effects,
     ) {
         let job = attempt.task.job;
-        let shape = self.shape_of(&self.jobs[&job]);
+        let shape = self.shape_of_task(attempt.task);
         let submitter = shape.owner;
         let believed = self.may_act_for(submitter, self.workers[&worker].owner)
             || !self.has_witness(&shape, worker);

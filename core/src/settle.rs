@@ -10,7 +10,7 @@ use crate::chain::News;
 use crate::effect::{Change, Effects, NoticeKind, TaskEnd, TaskResult, Verdict};
 use crate::grid::Grid;
 use crate::job::{Lease, Task};
-use crate::ledger::{Purse, Refund, TransferKey};
+use crate::ledger::{Payment, Purse, Refund, TransferKey};
 use crate::money::Micros;
 use crate::notices::notice;
 use crate::pausing::FailedRun;
@@ -31,11 +31,21 @@ pub(crate) struct End {
     pub(crate) payee: Option<Payee>,
     /// The number of the attempt that gave a wrong result, for which nobody is paid.
     pub(crate) wrong: Option<u32>,
+    /// Two results agree.
+    pub(crate) is_confirmed: bool,
 }
 
 impl End {
     pub(crate) fn of(verdict: Verdict) -> Self {
-        Self { verdict, reason: None, result: None, kept: None, payee: None, wrong: None }
+        Self {
+            verdict,
+            reason: None,
+            result: None,
+            kept: None,
+            payee: None,
+            wrong: None,
+            is_confirmed: false,
+        }
     }
 
     pub(crate) fn cancelled(reason: Option<Arc<str>>) -> Self {
@@ -95,6 +105,9 @@ impl Grid {
         if self.is_checked(&lease, &ended, effects) {
             return self.check_result(payee, verdict, ended, effects);
         }
+        // It is to be cancelled, and nobody will confirm what it came to.
+        let is_unconfirmed = self.jobs[&attempt.task.job].terms.verify;
+        let verdict = if is_unconfirmed { Verdict::Cancelled } else { verdict };
         let result = Some(TaskResult { attempt, ended });
         let end = End { result, payee: Some(payee), ..End::of(verdict) };
         self.end_task(attempt.task, end, effects);
@@ -140,8 +153,15 @@ impl Grid {
         let (tasks, ok) = (Ranges::one(task.index), end.verdict == Verdict::Succeeded);
         self.chains.tell(News::Ended { job: task.job, tasks, ok });
         let given = removed.votes.iter().filter(|vote| Some(vote.attempt) != end.wrong);
-        let payees: Vec<Payee> = given.map(|vote| Payee::of(task, vote)).chain(end.payee).collect();
-        let charged = self.close_hold((task, &removed), &payees, effects);
+        let mut payees: Vec<Payee> =
+            given.map(|vote| Payee::of(task, vote)).chain(end.payee).collect();
+        if removed.audit > Micros::ZERO && !end.is_confirmed {
+            // As without the check.
+            payees.truncate(1);
+        }
+        let wrong = removed.votes.iter().find(|vote| Some(vote.attempt) == end.wrong);
+        let wrong = wrong.map(|vote| Payee::of(task, vote));
+        let charged = self.close_hold((task, &removed), &payees, wrong, effects);
         effects.changes.push(Change::TaskEnded(Box::new(TaskEnd {
             task,
             attempt: end.result,
@@ -154,11 +174,14 @@ impl Grid {
     }
 
     /// Pays for a task that ends and gives back what is left; yields what its submitter is charged now:
-    /// for the first of these, and for all of them unless fees are held for it.
+    /// for the first of these, and for all of them unless fees are held for it. Then for whoever was
+    /// wrong too, though that goes to the fees: or a job that says something else each time would have
+    /// machines run it for nothing.
     fn close_hold(
         &mut self,
         (id, task): (TaskId, &Task),
         payees: &[Payee],
+        wrong: Option<Payee>,
         effects: &mut Effects,
     ) -> Micros {
         let job = &self.jobs[&id.job];
@@ -177,9 +200,27 @@ impl Grid {
             *left -= paid;
             charged += if purse == Purse::Fees { Micros::ZERO } else { paid };
         }
+        if let Some(wrong) = wrong.filter(|_| task.audit == Micros::ZERO) {
+            let Payee { attempt, worker, owner, run_ms, .. } = wrong;
+            let (fee, purse) = (wrong.charge.min(held), Purse::Submitter(submitter));
+            let payment = Payment { attempt, purse, owner, pay: Micros::ZERO, fee };
+            self.ledger.pay(payment, self.now, &mut effects.changes);
+            let (earned, at) = (Micros::ZERO, self.now);
+            effects.changes.push(Change::AttemptPaid {
+                attempt,
+                worker,
+                charged: fee,
+                earned,
+                run_ms,
+                at,
+            });
+            held -= fee;
+            charged += fee;
+        }
         let refund = Refund { key: TransferKey::Refund(id), user: submitter, amount: held };
         self.ledger.refund(refund, self.now, &mut effects.changes);
         self.ledger.refund_fees(id, audit, self.now, &mut effects.changes);
+        self.note_fees(submitter, audit);
         charged
     }
 

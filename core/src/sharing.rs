@@ -62,15 +62,33 @@ fn limits_of<'a>(
 
 /// Whether a machine is shared at all that says nothing of it itself, since it speaks an older version.
 pub(crate) fn is_shared_by(rules: &Rules, now: Timestamp) -> bool {
-    let lasts = |until: Option<u64>| until.is_none_or(|until| until > now.0);
-    match rules.by_hand.filter(|by_hand| lasts(by_hand.until_ms)).map(|by_hand| by_hand.wish) {
+    match wish(rules, now) {
         Some(Wish::Pause) => false,
         Some(Wish::Share) => true,
-        None => rules.when.enabled && lasts(rules.when.until_ms),
+        None => rules.when.enabled && lasts(rules.when.until_ms, now),
     }
 }
 
-/// When [`is_shared_by`] may come to something else, if ever.
+/// Whether a machine is not shared, whatever it says itself: it is paused, or its offer is over.
+pub(crate) fn is_shut_by(rules: &Rules, now: Timestamp) -> bool {
+    match wish(rules, now) {
+        Some(Wish::Pause) => true,
+        Some(Wish::Share) => false,
+        None => !lasts(rules.when.until_ms, now),
+    }
+}
+
+/// What was said by hand and still holds.
+fn wish(rules: &Rules, now: Timestamp) -> Option<Wish> {
+    let by_hand = rules.by_hand.filter(|by_hand| lasts(by_hand.until_ms, now));
+    by_hand.map(|by_hand| by_hand.wish)
+}
+
+fn lasts(until_ms: Option<u64>, now: Timestamp) -> bool {
+    until_ms.is_none_or(|until| until > now.0)
+}
+
+/// When [`is_shared_by`] or [`is_shut_by`] may come to something else, if ever.
 pub(crate) fn next_change(rules: &Rules, now: Timestamp) -> Option<Timestamp> {
     let by_hand = rules.by_hand.and_then(|by_hand| by_hand.until_ms);
     let ends = by_hand.into_iter().chain(rules.when.until_ms).filter(|until| *until > now.0);
@@ -187,14 +205,8 @@ fn takes_kind(limits: &Limits, shape: &Shape) -> bool {
 }
 
 fn takes_jobs_of<'n>(whose: &Whose, name: &impl Fn() -> &'n str) -> bool {
-    match whose {
-        Whose::Everyone => true,
-        Whose::Of(names) => {
-            let submitter = name().to_lowercase();
-            names.iter().any(|name| name.to_lowercase() == submitter)
-        }
-        Whose::Mine => false,
-    }
+    // Most take everyone's, and a name costs a look at all users.
+    matches!(whose, Whose::Everyone) || whose.includes(name())
 }
 
 /// Whether a machine of this confinement may run a shape: it confines at least as the submitter asks, and

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use campusgrid_protocol::id::{JobId, UserId, WorkerId};
 use campusgrid_protocol::resource::{Capacity, Isolation, Load, Needs, Speed};
-use campusgrid_protocol::rules::{Kind, Phase, Rules, Shares};
-use campusgrid_protocol::task::{TaskSpec, Work};
+use campusgrid_protocol::rules::{Kind, Rules, Shares};
+use campusgrid_protocol::task::TaskSpec;
 
 use crate::ask::Ask;
 use crate::input::Intake;
@@ -106,15 +106,14 @@ impl Shape {
         // Most jobs require nothing by name, and these share one empty list.
         let labels =
             if spec.labels.is_empty() { Arc::default() } else { spec.labels.as_slice().into() };
-        let limit_ms = u64::from(spec.time_limit_s) * 1000;
         Self {
             owner,
             needs: spec.needs,
             isolation: spec.isolation,
             labels,
-            kind: kind_of(spec),
+            kind: spec.kind(),
             time_limit_s: spec.time_limit_s,
-            budget: price(prices, &spec.needs, limit_ms),
+            budget: price(prices, &spec.needs, spec.limit_ms()),
             only: None,
             but: But::default(),
         }
@@ -166,6 +165,8 @@ pub struct LinkView {
     /// All that its owner shares of it.
     pub whole: Free,
     pub shares: Option<Arc<Shares>>,
+    /// Whether it takes tasks right now, as far as its owner is concerned.
+    pub is_open: bool,
     pub speed: Option<Speed>,
 }
 
@@ -211,7 +212,7 @@ impl Snapshot {
             fit.online += 1;
             if worker.could_run(shape, submitter) {
                 fit.able += 1;
-                fit.free += u32::from(link.is_open() && link.free.fits(&shape.needs));
+                fit.free += u32::from(link.is_open && link.free.fits(&shape.needs));
             }
         }
         fit
@@ -226,22 +227,5 @@ impl WorkerView {
                 Host::of_view(self, link).admits(shape, || submitter)
                     && link.whole.fits(&shape.needs)
             })
-    }
-}
-
-impl LinkView {
-    /// Whether it takes tasks right now, as far as its owner is concerned.
-    pub fn is_open(&self) -> bool {
-        self.shares.as_ref().is_none_or(|shares| shares.phase == Phase::Open)
-    }
-}
-
-/// What an owner tells a job by.
-pub fn kind_of(spec: &TaskSpec) -> Kind {
-    match (&spec.image, &spec.work) {
-        (Some(_), _) => Kind::Container,
-        (None, Work::Python { .. }) => Kind::Python,
-        (None, Work::C { .. }) => Kind::C,
-        (None, Work::Shell { .. }) => Kind::Shell,
     }
 }

@@ -80,6 +80,9 @@ impl fmt::Display for Stalled {
             }
             Self::Bids { bids: 1 } => f.write_str("1 bid stands; accept it to have it run"),
             Self::Bids { bids } => write!(f, "{bids} bids stand; accept one to have it run"),
+            Self::Closing { ms: 0, .. } => f.write_str(
+                "takes no more bids; it closes when machines have had time to come back",
+            ),
             Self::Closing { bids, ms } => {
                 let count = if bids == 1 { "1 bid".to_owned() } else { format!("{bids} bids") };
                 let soon = duration(ms);

@@ -2,6 +2,7 @@
 
 mod busy;
 mod chains;
+mod cheats;
 mod checking;
 mod checkpoints;
 mod drafts;
@@ -13,6 +14,7 @@ mod labels;
 mod locks;
 mod losing;
 mod market;
+mod market_rounds;
 mod market_storm;
 mod model;
 mod money;

@@ -53,8 +53,8 @@ pub(crate) enum Ballot {
     Open(Votes),
     /// The newest result and one before it agree: it counts. `liar` is who said otherwise.
     Agreed { with: Vote, liar: Option<Vote> },
-    /// Three machines, three results.
-    Hopeless([Vote; 2]),
+    /// Three machines, three results. `first` is the number of the first attempt.
+    Hopeless { first: u32 },
 }
 
 impl Votes {
@@ -70,7 +70,7 @@ impl Votes {
             Self::Two(one, two) if two.digest == new.digest => {
                 Ballot::Agreed { with: two, liar: Some(one) }
             }
-            Self::Two(one, two) => Ballot::Hopeless([one, two]),
+            Self::Two(first, _) => Ballot::Hopeless { first: first.attempt },
         }
     }
 }

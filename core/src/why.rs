@@ -41,7 +41,8 @@ pub(crate) struct Site<'a> {
     /// Its place in the kinds of offers.
     pub(crate) kind: usize,
     pub(crate) whole: Free,
-    /// Why its owner does not share it right now, if they do not.
+    /// Why its owner does not share it right now, if they do not: in the machine's words, which say what
+    /// its owner does, so that nobody else reads them.
     pub(crate) shut: Option<&'a str>,
     /// What is free from how many milliseconds on, if all that runs there takes as long as it may.
     /// Empty for a machine that takes nothing right now.
@@ -62,6 +63,11 @@ impl Site<'_> {
         let room_in_ms = self.rooms.iter().find(|(_, free)| free.fits(&shape.needs))?.0;
         let pause_ms = self.pauses.get(shape).copied().unwrap_or(0);
         Some(Wait { ms: room_in_ms.max(pause_ms), is_pause: pause_ms > room_in_ms })
+    }
+
+    /// Why it is not shared right now, if whoever submitted the shape may know.
+    fn shut_for(&self, shape: &Shape) -> Option<&str> {
+        self.shut.filter(|_| self.host.owner() == shape.owner)
     }
 }
 
@@ -153,8 +159,8 @@ impl<'a> Sites<'a> {
         if site.set_aside {
             return format!("{name}, whose bid was accepted, is set aside");
         }
-        if let Some(why) = site.shut {
-            return format!("{name}, whose bid was accepted, is not shared: {why}");
+        if site.shut.is_some() {
+            return format!("{name}, whose bid was accepted, is not shared right now");
         }
         match site.wait(shape) {
             Some(Wait { ms: 0, .. }) => "it is its turn; it starts in a moment".to_owned(),
@@ -267,14 +273,18 @@ fn busy(able: &[&Site], shape: &Shape) -> String {
         }
         // Nothing but its owner can keep a machine from it on which nothing of ours runs.
         None => match able.iter().filter(|site| !site.rooms.is_empty()).count() {
-            0 => match able.iter().find_map(|site| site.shut) {
-                Some(why) if able.len() == 1 => {
+            0 if able.iter().all(|site| site.shut.is_none()) => {
+                format!("{words} silent or about to leave; it starts when one is back")
+            }
+            0 => match (able.len(), able.iter().find_map(|site| site.shut_for(shape))) {
+                (1, Some(why)) => {
                     format!("{words} not shared right now: {why}; it starts when it is")
                 }
-                Some(why) => format!(
-                    "{words} not shared right now, the first one: {why}; it starts when one is"
-                ),
-                None => format!("{words} silent or about to leave; it starts when one is back"),
+                (1, None) => format!("{words} not shared right now; it starts when it is"),
+                (_, Some(why)) => {
+                    format!("{words} not shared right now, yours: {why}; it starts when one is")
+                }
+                (_, None) => format!("{words} not shared right now; it starts when one is"),
             },
             1 => "1 worker can run it, and its GPU is in use by its owner; it starts when that is \
                   free"

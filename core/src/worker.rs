@@ -12,7 +12,7 @@ use crate::gpus::GpuSet;
 use crate::input::Ticket;
 use crate::offer::Offer;
 use crate::record::Record;
-use crate::sharing::{Cap, is_shared_by};
+use crate::sharing::{Cap, is_shared_by, is_shut_by};
 use crate::time::Timestamp;
 
 /// BLAKE3 of a worker's public key, as its certificate has it (SubjectPublicKeyInfo, DER).
@@ -68,10 +68,11 @@ impl Link {
         Free::beside(&self.capacity, (&Occupancy::new(), GpuSet::NONE), &self.cap)
     }
 
-    /// Whether its owner wants it to take tasks right now.
+    /// Whether its owner wants it to take tasks right now. What a machine says when it comes back may be
+    /// older than what its owner has said in the dashboard meanwhile.
     pub(crate) fn is_open(&self, rules: &Rules, now: Timestamp) -> bool {
         match &self.shares {
-            Some(shares) => shares.phase == Phase::Open,
+            Some(shares) => shares.phase == Phase::Open && !is_shut_by(rules, now),
             None => is_shared_by(rules, now),
         }
     }

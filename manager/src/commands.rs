@@ -80,7 +80,11 @@ pub(crate) fn fsck(data_dir: &Path, closeness: Closeness, removal: Removal) -> E
     let broken = books.broken.len() + files.len();
     if unreferred.blobs > 0 {
         let mib = unreferred.bytes >> 20;
-        print(&format!("{} files that no job refers to, {mib} MiB", unreferred.blobs))?;
+        print(&format!(
+            "note: {} files that no job refers to, {mib} MiB; a manager that runs removes them two days \
+             after they were last used, so this is no finding",
+            unreferred.blobs
+        ))?;
     }
     if broken > 0 {
         let what = if books.broken.is_empty() {

@@ -14,7 +14,7 @@ use campusgrid_settings::problem::Problems;
 use campusgrid_settings::reader::{Flag, Reader};
 
 use crate::notify;
-use crate::web::{self, FileLimits, Proxies, PublicUrl, TlsSetting};
+use crate::web::{self, Domains, FileLimits, Proxies, PublicUrl, TlsSetting};
 
 /// The manager's settings.
 #[derive(Debug, Clone)]
@@ -81,6 +81,7 @@ impl Config {
                 tls: tls(&mut reader),
                 public_url: public_url(&mut reader),
                 proxies: proxies(&mut reader),
+                verified_domains: verified_domains(&mut reader),
                 login_days: reader.integer("dashboard.login_days", 30, 1..=365),
                 passwords: web::PasswordCosts {
                     memory_kib: reader.integer("dashboard.argon2_memory_kib", 19_456, 8..=4 << 20),
@@ -98,6 +99,12 @@ impl Config {
         if config.policy.verified_grants && config.notify.mail.is_none() {
             reader.problem(
                 "credits.verified_grants needs a mail server: set mail.host and mail.from"
+                    .to_owned(),
+            );
+        }
+        if !config.policy.verified_grants && !config.web.verified_domains.is_empty() {
+            reader.problem(
+                "credits.verified_domains is used with credits.verified_grants = true only"
                     .to_owned(),
             );
         }
@@ -164,6 +171,11 @@ fn public_url(reader: &mut Reader) -> Option<PublicUrl> {
 fn proxies(reader: &mut Reader) -> Proxies {
     let check = |text: &str| text.parse::<Proxies>().map(drop);
     reader.text("dashboard.proxies", "", check).parse().unwrap_or_default()
+}
+
+fn verified_domains(reader: &mut Reader) -> Domains {
+    let check = |text: &str| text.parse::<Domains>().map(drop);
+    reader.text("credits.verified_domains", "", check).parse().unwrap_or_default()
 }
 
 /// People would be sent to an address that does not answer.
@@ -310,6 +322,13 @@ mod tests {
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].contains("credits.verified_grants needs a mail server"), "{found:?}");
         assert_eq!(problems(&format!("[credits]\nverified_grants = true\n{mail}")), [""; 0]);
+        let of = |domains: &str, grants: bool| {
+            let credits = format!("verified_grants = {grants}\nverified_domains = \"{domains}\"");
+            problems(&format!("[credits]\n{credits}\n{mail}"))
+        };
+        assert_eq!(of("campus.edu, students.campus.edu", true), [""; 0]);
+        assert!(of("@campus.edu", true)[0].contains("must be domains such as"));
+        assert!(of("campus.edu", false)[0].contains("with credits.verified_grants = true only"));
     }
 
     #[test]

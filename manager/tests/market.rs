@@ -372,3 +372,26 @@ fn a_machine_that_is_taken_out_hands_over_what_it_runs() {
     assert_eq!(detail["task_list"][0]["attempts"][0]["end"], "returned");
     grid.fsck();
 }
+
+/// Who asks for nothing is taken at their word.
+#[test]
+fn an_ask_for_nothing_can_be_accepted() {
+    let (grid, client) = started("market-free");
+    let (one, mut machine) = owner(&grid, 1);
+    let worker = machine.papers.worker;
+    let before = balance(&grid, &client);
+    let job = submit(&grid, &client, &json!({"market": "hand"}));
+    let ask = json!({"prices": {}, "automatic": true});
+    let (status, answer) = grid.put(&one, &format!("workers/{worker}/ask"), &ask);
+    assert_eq!(status, 200, "{answer}");
+    until("it has bid by itself", || !standing(&bids(&grid, &client, job)).is_empty());
+    assert_eq!(standing(&bids(&grid, &client, job)), [is("open", 0)]);
+    assert_eq!(refused(accept(&grid, &client, job, worker, -1)), (409, "bid_gone".to_owned()));
+    let (status, accepted) = accept(&grid, &client, job, worker, 0);
+    assert_eq!(status, 200, "{accepted}");
+    let attempt = start(&mut machine);
+    end(&mut machine, attempt, Outcome::Succeeded);
+    assert_eq!(grid.ended(&client, job)["charged_micros"], 0);
+    assert_eq!(balance(&grid, &client), before);
+    grid.fsck();
+}

@@ -48,7 +48,7 @@ pub struct Capacity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Speed {
-    /// One core alone, in thousandths of what one of the reference machine's does (ADR 22).
+    /// One core alone, in thousandths of the reference: 100,000,000 rounds of the worker's mix per second.
     pub core_permille: u32,
     /// All cores together, in the same unit.
     pub all_permille: u32,

@@ -4,7 +4,11 @@
 //! Rules are made in the dashboard and kept by the manager; a policy file on the machine holds the same
 //! vocabulary and holds in addition, so that nothing can lift what it says.
 
+mod span;
+
 use serde::{Deserialize, Serialize};
+
+pub use span::SpanError;
 
 /// Most programs, spans or people that one rule names.
 pub const RULE_NAMES_MAX: usize = 50;
@@ -182,6 +186,18 @@ pub enum Phase {
     Closed,
 }
 
+impl Whose {
+    /// Whether jobs of the user of this name are among them, the machine's owner aside. Names differ by
+    /// more than the case of their letters.
+    pub fn includes(&self, name: &str) -> bool {
+        match self {
+            Self::Everyone => true,
+            Self::Of(names) => names.iter().any(|known| known.eq_ignore_ascii_case(name)),
+            Self::Mine => false,
+        }
+    }
+}
+
 impl Default for Conditions {
     /// A laptop that is plugged in and that nobody uses.
     fn default() -> Self {
@@ -216,5 +232,17 @@ impl Default for Limits {
             whose: Whose::Everyone,
             kinds: Vec::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_known_in_any_case() {
+        let some = Whose::Of(vec!["Ada".to_owned()]);
+        assert!(some.includes("ada") && some.includes("ADA") && !some.includes("adam"));
+        assert!(Whose::Everyone.includes("eve") && !Whose::Mine.includes("eve"));
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{AttemptId, BlobHash};
 use crate::resource::{Isolation, Needs};
+use crate::rules::Kind;
 
 /// What to run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +98,21 @@ pub struct TaskSpec {
 }
 
 impl TaskSpec {
+    /// What an owner tells it by: an image counts before the language in it.
+    pub fn kind(&self) -> Kind {
+        match (&self.image, &self.work) {
+            (Some(_), _) => Kind::Container,
+            (None, Work::Python { .. }) => Kind::Python,
+            (None, Work::C { .. }) => Kind::C,
+            (None, Work::Shell { .. }) => Kind::Shell,
+        }
+    }
+
+    /// The longest that one run may take. Milliseconds.
+    pub fn limit_ms(&self) -> u64 {
+        u64::from(self.time_limit_s) * 1000
+    }
+
     /// Whether only machines that offer [`LABEL_4`] can run it: workers of protocol 3 know nothing of
     /// files, arguments and warnings, and take a task's position for its index.
     pub fn needs_4(&self) -> bool {

@@ -18,6 +18,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::clock::Stopwatch;
 use crate::plan::{Limits, SandboxError};
 use layout::Layout;
 
@@ -35,6 +36,8 @@ const CPU_QUOTA_MIN_US: u64 = 1000;
 const CPU_SHARES: &str = "102";
 const CPU_WEIGHT: &str = "10";
 const MIB: u64 = 1024 * 1024;
+/// For what is killed to be gone, which takes milliseconds unless others want all of the cores.
+pub(crate) const REMOVAL: Duration = Duration::from_secs(2);
 
 /// One group, or one in each hierarchy, made for one task.
 #[derive(Debug)]
@@ -63,7 +66,7 @@ impl Cgroup {
             Layout::V2 { .. } => Ok(()),
         });
         ready.map_err(|source| {
-            group.remove();
+            group.remove(REMOVAL);
             SandboxError::Limit { limit: "cgroup", reason: format!("it cannot be made: {source}") }
         })?;
         if let Layout::V2 { base, .. } = layout {
@@ -163,16 +166,10 @@ impl Cgroup {
         self.directories().first().map(|group| processes(group)).unwrap_or_default()
     }
 
-    /// Kills what is still inside and removes the group. Blocks, two seconds at most for each
-    /// hierarchy; returns whether it is gone.
-    pub(crate) fn remove(&self) -> bool {
-        let directories = self.directories();
-        // In all before any: nothing that is being killed in one may go on multiplying.
-        directories.iter().for_each(|dir| close(dir));
-        let left = directories.iter().filter(|dir| !remove_group(dir));
-        left.inspect(|dir| tracing::warn!(cgroup = %dir.display(), "a cgroup could not be removed"))
-            .count()
-            == 0
+    /// Kills what is still inside and removes the group. Blocks, for as long as `patience` and a little
+    /// more; returns whether it is gone.
+    pub(crate) fn remove(&self, patience: Duration) -> bool {
+        remove_groups(self.directories(), patience)
     }
 
     fn directories(&self) -> BTreeSet<PathBuf> {
@@ -197,20 +194,37 @@ fn close(dir: &Path) {
     }
 }
 
-/// Kills what is in one group and removes it. Blocks, two seconds at most; returns whether it is
-/// gone.
-fn remove_group(dir: &Path) -> bool {
-    close(dir);
-    // What it still holds ends within milliseconds; only an uninterruptible process stays.
-    for _ in 0..1000 {
-        kill_all(dir);
-        match fs::remove_dir(dir) {
-            Ok(()) => return true,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return true,
-            Err(_) => std::thread::sleep(Duration::from_millis(2)),
+/// Kills what is in these groups and removes them. Blocks, for as long as `patience` and a little more;
+/// returns whether all are gone.
+fn remove_groups(mut left: BTreeSet<PathBuf>, patience: Duration) -> bool {
+    // In all before any: nothing that is being killed in one may go on multiplying.
+    left.iter().for_each(|dir| close(dir));
+    let watch = Stopwatch::start();
+    let mut pause = Duration::from_millis(1);
+    loop {
+        let mut why = None;
+        left.retain(|dir| {
+            kill_all(dir);
+            match fs::remove_dir(dir) {
+                Ok(()) => false,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+                Err(error) => {
+                    why = Some(error);
+                    true
+                }
+            }
+        });
+        let (Some(dir), Some(why)) = (left.first(), why) else { return true };
+        if watch.passed() >= patience {
+            let inside = processes(dir);
+            tracing::warn!(cgroup = %dir.display(), ?inside, "a cgroup is not gone yet: {why}");
+            return false;
         }
+        // A process that was killed leaves its group only when it has had a core once more, which may
+        // take long where others want them all.
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
     }
-    false
 }
 
 /// Sends SIGKILL to every process of one group.

@@ -23,6 +23,8 @@ mod view;
 
 use std::io;
 
+use nix::unistd::Pid;
+
 use crate::order::{Done, Event};
 use crate::plan::SandboxError;
 use kernel::Used;
@@ -93,6 +95,16 @@ fn run(children: &mut Children, link: &mut Link, task: &Task) -> Result<Done, Sa
         cpu_ms: all.cpu_us / 1000,
         ram_peak_kib: all.ram_peak_kib,
     })
+}
+
+/// Lets all others of the machine go before this process, and what it will start from now on: in the use
+/// of cores and of disks. It must have a single thread.
+///
+/// # Errors
+///
+/// The kernel's, when it is not ours or may not be moved.
+pub fn step_back(pid: Pid) -> nix::Result<()> {
+    kernel::step_back(pid)
 }
 
 /// Tells a failed system call as ours.

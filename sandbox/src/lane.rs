@@ -189,13 +189,14 @@ impl Lane {
         }
     }
 
-    /// Waits until nothing of the task is left, and removes what was made for it. Blocks.
+    /// Waits until nothing of the task is left, for about as long as `patience`, and removes what was made
+    /// for it. Blocks.
     ///
     /// Returns whether nothing is left; otherwise its number, and so its user, must not be used
-    /// again.
-    pub(crate) fn end(&mut self) -> bool {
+    /// again, until another call finds nothing.
+    pub(crate) fn end(&mut self, patience: Duration) -> bool {
         self.end_process();
-        let is_clear = self.cgroup().is_none_or(|cgroup| cgroup.remove());
+        let is_clear = self.cgroup().is_none_or(|cgroup| cgroup.remove(patience));
         let directory = match &self.berth {
             Berth::Confined { .. } => return is_clear,
             Berth::Filtered { directory, .. } | Berth::Bare { directory } => directory,

@@ -38,9 +38,9 @@ fn both_whose(one: &Whose, other: &Whose) -> Whose {
     match (one, other) {
         (Whose::Everyone, whose) | (whose, Whose::Everyone) => whose.clone(),
         (Whose::Mine, Whose::Mine | Whose::Of(_)) | (Whose::Of(_), Whose::Mine) => Whose::Mine,
-        (Whose::Of(one), Whose::Of(other)) => {
+        (Whose::Of(names), Whose::Of(_)) => {
             let both: Vec<String> =
-                one.iter().filter(|name| other.contains(name)).cloned().collect();
+                names.iter().filter(|name| other.includes(name)).cloned().collect();
             if both.is_empty() { Whose::Mine } else { Whose::Of(both) }
         }
     }
@@ -69,6 +69,7 @@ mod tests {
     fn nobody_is_let_in_by_one_whom_the_other_keeps_out() {
         assert_eq!(both_whose(&Whose::Everyone, &of(&["ada"])), of(&["ada"]));
         assert_eq!(both_whose(&of(&["ada", "bob"]), &of(&["bob", "eve"])), of(&["bob"]));
+        assert_eq!(both_whose(&of(&["Ada", "bob"]), &of(&["ADA"])), of(&["Ada"]));
         assert_eq!(both_whose(&of(&["ada"]), &of(&["eve"])), Whose::Mine);
         assert_eq!(both_whose(&of(&["ada"]), &Whose::Mine), Whose::Mine);
     }

@@ -26,6 +26,8 @@ pub struct Sharing {
     zone: TimeZone,
     dashboard: Side,
     policy: Side,
+    /// Why the policy file cannot be followed, if it cannot: then nothing is shared.
+    unfit: Option<String>,
     /// What was said at the machine itself.
     by_hand: Option<ByHand>,
     state: State,
@@ -54,7 +56,7 @@ impl State {
 impl Sharing {
     /// A machine in this time zone. It is closed until a first [`Self::look`].
     ///
-    /// `policy` holds for as long as the machine runs; rules and `by_hand` are those that were kept.
+    /// Rules and `by_hand` are those that were kept.
     pub fn new(zone: TimeZone, policy: Rules, rules: Rules, by_hand: Option<ByHand>) -> Self {
         let limits = stricter(&rules.limits, &policy.limits);
         let why = NOT_LOOKED.to_owned();
@@ -63,6 +65,7 @@ impl Sharing {
             zone,
             dashboard: Side::new(rules, ""),
             policy: Side::new(policy, " (policy file)"),
+            unfit: None,
             by_hand,
             state: State::Closed,
             verdict: Verdict {
@@ -76,6 +79,18 @@ impl Sharing {
     /// Other rules from the dashboard; they hold from the next look on.
     pub fn set_rules(&mut self, rules: Rules) {
         self.dashboard.set(rules);
+    }
+
+    /// Another policy, or why the file cannot be followed, in words: what it was to forbid is not known
+    /// then. It holds from the next look on.
+    pub fn set_policy(&mut self, policy: Result<Rules, String>) {
+        match policy {
+            Ok(policy) => {
+                self.policy.set(policy);
+                self.unfit = None;
+            }
+            Err(why) => self.unfit = Some(why),
+        }
     }
 
     /// What is said at the machine itself from now on; it holds from the next look on.
@@ -207,6 +222,11 @@ impl Sharing {
             let words = "its rules and its policy file together allow no kind of job".to_owned();
             reasons.push(Reason { weight: Weight::Closes, words, over: None });
         }
+        reasons.extend(self.unfit.clone().map(|why| Reason {
+            weight: Weight::Closes,
+            words: format!("its policy file cannot be followed: {why}"),
+            over: None,
+        }));
         reasons.extend(self.policy.reasons(now, senses, &self.zone));
         if self.in_force(now, Wish::Share).is_none() {
             reasons.extend(self.dashboard.reasons(now, senses, &self.zone));

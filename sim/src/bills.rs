@@ -89,8 +89,11 @@ impl<'a> Walk<'a> {
     fn come_back(&mut self, attempt: &RecordedAttempt) {
         let saved_ms = attempt.saved_ms.map_or(0, |saved_ms| saved_ms.min(limit_ms(self.job)));
         if saved_ms > self.paid_ms {
-            let charge =
-                self.stretch(&attempt.deal, self.paid_ms, saved_ms).min(self.left(attempt));
+            let [before, after] = [self.paid_ms, saved_ms].map(|ms| self.saved(&attempt.deal, ms));
+            let mut charge = (after - before).min(self.left(attempt));
+            if self.is_sample() {
+                charge = 0; // Whoever checks it is paid for a result that is confirmed.
+            }
             self.paid += self.bill(attempt, charge, false);
             self.paid_ms = saved_ms;
         }
@@ -104,21 +107,43 @@ impl<'a> Walk<'a> {
         let result = last.filter(|(_, ended)| !matches!(ended.outcome, Outcome::Returned(_)));
         let result =
             result.map(|(attempt, ended)| (attempt, ended, self.charge(attempt, ended, at)));
-        let by_grid = !self.votes.is_empty() && !self.job.wanted.terms.verify;
+        let by_grid = self.is_sample();
         let wrong = result.and_then(|(attempt, ended, _)| self.wrong(attempt, ended));
+        let is_confirmed = wrong.is_some()
+            || result.is_some_and(|(attempt, ended, _)| {
+                matches!(self.votes.as_slice(), [one] if self.agree(one.1, attempt, ended))
+            });
         let votes = std::mem::take(&mut self.votes).into_iter().enumerate();
-        let right = votes.filter(|(place, _)| Some(*place) != wrong).map(|(_, vote)| vote);
+        let (wrong, right): (Vec<_>, Vec<_>) = votes.partition(|(place, _)| Some(*place) == wrong);
+        let right = right.into_iter().map(|(_, vote)| vote);
         for (place, (attempt, _, charge)) in right.chain(result).enumerate() {
-            self.bill(attempt, charge, by_grid && place > 0);
+            if !by_grid || place == 0 || is_confirmed {
+                self.bill(attempt, charge, by_grid && place > 0);
+            }
         }
+        for (_, (attempt, _, charge)) in wrong.into_iter().filter(|_| !by_grid) {
+            self.bill(attempt, charge, false);
+            if let Some(bill) = self.bills.last_mut().filter(|_| charge > 0) {
+                bill.fee = bill.charge;
+            }
+        }
+    }
+
+    /// There are results that the grid wants others for, and the submitter does not.
+    fn is_sample(&self) -> bool {
+        !self.votes.is_empty() && !self.job.wanted.terms.verify
+    }
+
+    /// Whether the last result of a task, of this attempt, says what an earlier one did.
+    fn agree(&self, other: &Ended, attempt: &RecordedAttempt, ended: &Ended) -> bool {
+        !attempt.cancelling && other.outcome == ended.outcome && other.stdout == ended.stdout
     }
 
     /// Which of two earlier results the last one contradicts, while it confirms the other.
     fn wrong(&self, attempt: &RecordedAttempt, ended: &Ended) -> Option<usize> {
         let [one, two] = self.votes.as_slice() else { return None };
-        let agree = |other: &Ended| other.outcome == ended.outcome && other.stdout == ended.stdout;
+        let agree = |other| self.agree(other, attempt, ended);
         match (agree(one.1), agree(two.1)) {
-            _ if attempt.cancelling => None,
             (true, _) => Some(1),
             (false, true) => Some(0),
             (false, false) => None,
@@ -155,7 +180,8 @@ impl<'a> Walk<'a> {
             Billing::Quoted => limit_ms(self.job),
             Billing::Actual => (self.paid_ms + run_ms).min(limit_ms(self.job)),
         };
-        self.stretch(&attempt.deal, self.paid_ms, to_ms).min(self.left(attempt))
+        let before = self.saved(&attempt.deal, self.paid_ms);
+        (self.whole(&attempt.deal, to_ms) - before).clamp(0, self.left(attempt))
     }
 
     /// What is left for an attempt of what is held for a run.
@@ -170,21 +196,29 @@ impl<'a> Walk<'a> {
         (most - paid).max(0)
     }
 
-    /// A stretch of a task's running time, by a deal.
-    fn stretch(&self, deal: &Deal, from_ms: u64, to_ms: u64) -> i128 {
-        let (needs, limit_ms) = (&self.job.spec.needs, limit_ms(self.job));
-        if from_ms > 0 && from_ms >= to_ms {
-            return 0;
+    /// What checkpoints up to here are worth: the price by time alone.
+    fn saved(&self, deal: &Deal, run_ms: u64) -> i128 {
+        let (part, whole) = (i128::from(run_ms), i128::from(limit_ms(self.job)));
+        (i128::from(deal.price.0) * part + whole - 1) / whole
+    }
+
+    /// A run of so long, by a deal; by an ask that nobody has accepted never more than by the formula.
+    fn whole(&self, deal: &Deal, run_ms: u64) -> i128 {
+        let by_deal = self.whole_by(deal, run_ms);
+        if self.job.wanted.terms.sale != Sale::Formula {
+            return by_deal;
         }
+        by_deal.min(self.whole_by(&Deal { price: micros(self.quote), prices: None }, run_ms))
+    }
+
+    fn whole_by(&self, deal: &Deal, run_ms: u64) -> i128 {
+        let (needs, limit_ms) = (&self.job.spec.needs, limit_ms(self.job));
         let prices = deal.prices.as_ref().unwrap_or(&self.policy.prices);
         let price = i128::from(deal.price.0);
-        let [before, after, whole] =
-            [from_ms, to_ms, limit_ms].map(|ms| fraction(prices, needs, ms));
+        let [part, whole] = [run_ms, limit_ms].map(|ms| fraction(prices, needs, ms));
         if whole == 0 {
-            let (part, whole) = (i128::from(to_ms - from_ms), i128::from(limit_ms));
-            return (price * part + whole - 1) / whole;
+            return self.saved(deal, run_ms);
         }
-        let part = if from_ms == 0 { after } else { after - before };
         let rate = i128::from(self.job.rate_permille);
         if price == rounded_up(rate * whole) {
             return rounded_up(rate * part).min(price);
@@ -217,7 +251,7 @@ pub(crate) fn quote(policy: &Policy, job: &RecordedJob) -> i128 {
 }
 
 fn limit_ms(job: &RecordedJob) -> u64 {
-    u64::from(job.spec.time_limit_s) * 1000
+    job.spec.limit_ms()
 }
 
 fn micros(amount: i128) -> Micros {

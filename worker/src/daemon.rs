@@ -1,6 +1,7 @@
 //! The worker as it lives: carries inputs to the agent and the agent's effects out into the world.
 
 mod live;
+mod uploads;
 mod works;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use campusgrid_protocol::resource::Isolation;
-use campusgrid_sandbox::plan::Check;
+use campusgrid_sandbox::plan::{Check, Holds};
 
 use crate::config::Config;
 use crate::connection::ManagerAddress;
@@ -26,13 +26,15 @@ pub struct Findings {
     /// The level that a worker would report here.
     pub isolation: Isolation,
     pub checks: Vec<Check>,
+    /// Whether there is a policy file that cannot be followed: nothing is shared then.
+    pub is_forbidden: bool,
 }
 
 impl Findings {
     /// Whether other people's tasks can run here, be it those alone that accept weaker walls:
     /// without its owner's leave no machine is `Restricted`.
     pub fn is_fit(&self) -> bool {
-        self.isolation >= Isolation::Restricted
+        self.isolation >= Isolation::Restricted && !self.is_forbidden
     }
 }
 
@@ -67,11 +69,13 @@ pub async fn examine(config: &Config, variables: BTreeMap<String, String>) -> io
     checks.extend(machine::service());
     checks.extend(owner::sources(&Places::default()).await);
     checks.extend(owner::time());
-    checks.push(owner::policy(&config.policy));
+    let policy = owner::policy(&config.policy);
+    let is_forbidden = policy.state == Holds::No;
+    checks.push(policy);
     if !config.manager_host.is_empty() {
         let manager =
             ManagerAddress { host: config.manager_host.clone(), port: config.manager_port };
         checks.push(machine::manager(&manager, &config.data_dir).await);
     }
-    Ok(Findings { isolation, checks })
+    Ok(Findings { isolation, checks, is_forbidden })
 }

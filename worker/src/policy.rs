@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use campusgrid_protocol::rest::rules::{CHECKPOINT_GRACE_MAX_S, GRACE_MAX_S};
-use campusgrid_protocol::rules::{Conditions, Power, Rules};
+use campusgrid_protocol::rules::{Conditions, Power, Rules, Span, SpanError};
 use campusgrid_sharing::zone;
 use toml::{Table, Value};
 
@@ -15,9 +15,6 @@ pub const DEFAULT_FILE: &str = "/etc/campusgrid/policy.toml";
 
 /// A longer file is no policy. Bytes.
 const FILE_MAX_BYTES: u64 = 1 << 20;
-
-const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
-const DAY_MINUTES: u16 = 24 * 60;
 
 /// Why a policy file cannot be followed. Then nothing is shared: what it was to forbid is not known.
 #[derive(Debug, thiserror::Error)]
@@ -97,58 +94,19 @@ fn parse(text: &str) -> Result<Rules, String> {
     if let Some(Value::Array(hours)) = when.get_mut("hours") {
         for span in hours {
             if let Value::String(words) = span {
-                *span = self::span(words).ok_or_else(|| {
-                    format!("when.hours: {words:?} is not of the form \"Mon-Fri 18:00-08:00\"")
-                })?;
+                let wrong = |error: String| format!("when.hours: {words:?}: {error}");
+                let read: Span =
+                    words.parse().map_err(|error: SpanError| wrong(error.to_string()))?;
+                *span = Value::try_from(read).map_err(|error| wrong(error.to_string()))?;
             }
         }
     }
     table.try_into().map_err(|error: toml::de::Error| error.to_string())
 }
 
-/// `Mon-Fri 18:00-08:00`, `Sat,Sun 00:00-24:00`, `daily 22:00-06:00`.
-fn span(words: &str) -> Option<Value> {
-    let words = words.to_ascii_lowercase();
-    let (days, times) = words.trim().rsplit_once(' ')?;
-    let (from, to) = times.split_once('-')?;
-    let mut table = Table::new();
-    table.insert("days".to_owned(), Value::from(self::days(days.trim())?));
-    table.insert("from".to_owned(), Value::from(minutes(from)?));
-    table.insert("to".to_owned(), Value::from(minutes(to)?));
-    Some(Value::Table(table))
-}
-
-/// Bit 0 is Monday.
-fn days(words: &str) -> Option<i64> {
-    if words == "daily" {
-        return Some(0b111_1111);
-    }
-    let day = |word: &str| DAYS.iter().position(|name| *name == word.trim());
-    let mut bits = 0;
-    for part in words.split(',') {
-        let (first, last) = match part.split_once('-') {
-            Some((first, last)) => (day(first)?, day(last)?),
-            None => (day(part)?, day(part)?),
-        };
-        // From Saturday to Monday is three days.
-        for step in 0..=(last + 7 - first) % 7 {
-            bits |= 1 << ((first + step) % 7);
-        }
-    }
-    Some(bits)
-}
-
-/// Since midnight; the end of the day is the beginning of the next one.
-fn minutes(clock: &str) -> Option<i64> {
-    let (hour, minute) = clock.trim().split_once(':')?;
-    let (hour, minute): (u16, u16) = (hour.parse().ok()?, minute.parse().ok()?);
-    let minutes = hour.checked_mul(60)?.checked_add(minute)?;
-    (minute < 60 && minutes <= DAY_MINUTES).then_some((minutes % DAY_MINUTES).into())
-}
-
 #[cfg(test)]
 mod tests {
-    use campusgrid_protocol::rules::{Days, Kind, Span, Whose};
+    use campusgrid_protocol::rules::{Days, Kind, Whose};
     use expect_test::expect;
 
     use super::*;
@@ -195,14 +153,6 @@ mod tests {
     }
 
     #[test]
-    fn days_go_around_the_week() {
-        assert_eq!(days("sat-mon"), Some(0b110_0001));
-        assert_eq!(days("daily"), Some(0b111_1111));
-        assert_eq!([days("someday"), days("")], [None, None]);
-        assert_eq!([minutes("24:00"), minutes("24:01"), minutes("7:60")], [Some(0), None, None]);
-    }
-
-    #[test]
     fn one_that_cannot_be_followed_whole_is_refused() {
         let said: Vec<String> = [
             "[when]\nidle = 3",
@@ -218,7 +168,7 @@ mod tests {
             FILE is not a policy: unknown field `idle`, expected one of `enabled`, `idle_minutes`, `hours`, `zone`, `power`, `metered`, `programs`, `others_load_percent`, `temperature_c`, `until_ms`, `grace_s`, `checkpoint_s`
             in `when`
             FILE: when.idle_minutes must be 0 to 1440, is 99999; when.others_load_percent must be 1 to 100, is 0
-            FILE is not a policy: when.hours: "nights" is not of the form "Mon-Fri 18:00-08:00"
+            FILE is not a policy: when.hours: "nights": "nights" is no day: mon, tue, wed, thu, fri, sat, sun, daily
             FILE: when.zone "Mars/Olympus" is not a known time zone
             FILE is not a policy: when must be a table
             FILE is not a policy: TOML parse error at line 1, column 3

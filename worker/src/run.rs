@@ -135,10 +135,7 @@ impl Runner {
         let attempt = settled.ended.attempt;
         let (spool, again) = (self.spool.clone(), self.spool.clone());
         let results = self.runs_dir.join(attempt.to_string());
-        let stored = blocking(move || {
-            spool.store(&settled.ended, &settled.blobs)?;
-            Ok(settled.ended)
-        });
+        let stored = blocking(move || spool.store(&settled.ended, &settled.blobs));
         match stored.await {
             Ok(ended) => ended,
             Err(error) => {

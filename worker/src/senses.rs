@@ -2,10 +2,12 @@
 //! what comes of it by the owner's rules.
 
 pub mod bus;
+mod inotify;
 mod input;
 mod keeper;
 mod kept;
 mod local;
+mod policy_file;
 mod power;
 mod processes;
 pub mod report;
@@ -13,6 +15,8 @@ mod session;
 mod sources;
 mod steady;
 mod system;
+mod terminals;
+mod writer;
 
 use std::path::PathBuf;
 
@@ -28,10 +32,11 @@ pub use self::keeper::Keeper;
 use self::keeper::Ways;
 pub(crate) use self::keeper::moment;
 use self::kept::Kept;
+use self::policy_file::PolicyFile;
 pub(crate) use self::sources::look_once;
 use crate::config::Config;
 use crate::control::Door;
-use crate::policy::{self, PolicyError};
+use crate::policy::permissive;
 use bus::Address;
 
 /// Orders of the owner on their way to the daemon, which takes them as fast as they come.
@@ -86,8 +91,6 @@ impl SensesConfig {
 /// Why a machine's owner cannot be obeyed.
 #[derive(Debug, thiserror::Error)]
 pub enum SensesError {
-    #[error("the policy file cannot be followed")]
-    Policy(#[from] PolicyError),
     #[error("failed to read what the owner has said before from {path}")]
     ReadKept { path: PathBuf, source: std::io::Error },
     #[error("failed to keep what the owner says in {path}")]
@@ -175,22 +178,21 @@ impl Owner {
 ///
 /// # Errors
 ///
-/// When there is a policy file that cannot be followed, or what the owner has said before cannot be
-/// read: such a machine is not shared.
+/// When what the owner has said before cannot be read. A policy file that cannot be followed is no error:
+/// nothing is shared until it can.
 pub async fn open(
     config: SensesConfig,
 ) -> Result<(Owner, mpsc::Receiver<Order>, Keeper), SensesError> {
-    let policy = policy::read(&config.policy)?;
+    let (file, policy) = PolicyFile::open(config.policy);
     let kept = Kept::of(&config.data_dir);
     let rules = kept.rules()?.unwrap_or_default();
     let by_hand = kept.by_hand()?;
-    let paths = policy.is_some().then(|| config.policy.clone());
-    let policy = policy.unwrap_or_else(policy::permissive);
-    let sharing = Sharing::new(TimeZone::system(), policy, rules, by_hand);
+    let mut sharing = Sharing::new(TimeZone::system(), permissive(), rules, by_hand);
+    sharing.set_policy(policy);
     let door = Door::open(&config.data_dir, config.runtime_dir.as_deref());
     let (told, heard) = watch::channel(Told::default());
     let (orders, order) = mpsc::channel(ORDERS);
     let ways = Ways { told: heard, orders, door };
-    let (keeper, verdict) = Keeper::open(config.places, sharing, kept, paths, ways).await;
+    let (keeper, verdict) = Keeper::open(config.places, sharing, kept, file, ways).await;
     Ok((Owner { told, verdict }, order, keeper))
 }

@@ -11,7 +11,8 @@ use campusgrid_sandbox::clock::Stopwatch;
 const TIME: Duration = Duration::from_millis(100);
 /// Rounds between two looks at the clock.
 const BATCH: u32 = 20_000;
-/// Rounds per second of one core of the reference machine, in a release build (ADR 22).
+/// What speeds are told in thousandths of: a core that does so many rounds of [`mix`] per second, which is
+/// about what one of a current laptop's does in a release build.
 const REFERENCE_ROUNDS_S: u64 = 100_000_000;
 /// More than this many threads tell nothing new.
 const THREADS_MAX: u32 = 512;

@@ -72,7 +72,8 @@ impl Spool {
         Ok((spool, recovered))
     }
 
-    /// Keeps an end and its blobs; when this returns they survive a loss of power.
+    /// Keeps an end and its blobs; when this returns they survive a loss of power. Returns it as it is
+    /// kept: without its checkpoint, if the disk has no room for both.
     ///
     /// Costs two syncs, and two more with blobs and one for each of them. An end without blobs finds
     /// room even on a full disk, for a while: what was reserved for that is given up.
@@ -80,24 +81,51 @@ impl Spool {
     /// # Errors
     ///
     /// `EncodeResult`, `Spool`; nothing is then kept.
-    pub fn store(&self, ended: &Ended, blobs: &[NewBlob]) -> Result<(), WorkerError> {
+    pub fn store(&self, ended: &Ended, blobs: &[NewBlob]) -> Result<Ended, WorkerError> {
+        let (mut ended, mut blobs) = (ended.clone(), blobs.to_vec());
+        loop {
+            let Err(error) = self.try_store(&ended, &blobs) else { return Ok(ended) };
+            if self.has_run_out(&error) {
+                if blobs.is_empty() && self.reserve().give_up_some() {
+                    continue;
+                }
+                if ended.checkpoint.take().is_some() {
+                    warn!(attempt = %ended.attempt, "there is no room for what the task goes on from");
+                    self.drop_unnamed(&ended, &mut blobs);
+                    continue;
+                }
+            }
+            let _ = fs::remove_dir_all(self.blobs_path(ended.attempt));
+            return Err(error);
+        }
+    }
+
+    fn try_store(&self, ended: &Ended, blobs: &[NewBlob]) -> Result<(), WorkerError> {
         let payload =
             frame::encode(ended).map_err(|source| WorkerError::EncodeResult { source })?;
         let path = self.end_path(ended.attempt);
-        if !blobs.is_empty() {
-            self.take_blobs(ended.attempt, blobs).map_err(|source| {
-                let _ = fs::remove_dir_all(self.blobs_path(ended.attempt));
-                WorkerError::Spool { path: path.clone(), source }
-            })?;
-        }
-        loop {
-            let Err(source) = self.write(&path, &payload) else { return Ok(()) };
+        let taken = if blobs.is_empty() { Ok(()) } else { self.take_blobs(ended.attempt, blobs) };
+        taken.and_then(|()| self.write(&path, &payload)).map_err(|source| {
             let _ = fs::remove_file(path.with_extension("new"));
-            let is_full = self.has_run_out(&source);
-            if !(is_full && blobs.is_empty() && self.reserve().give_up_some()) {
-                let _ = fs::remove_dir_all(self.blobs_path(ended.attempt));
-                return Err(WorkerError::Spool { path, source });
+            WorkerError::Spool { path, source }
+        })
+    }
+
+    /// Deletes the blobs that an end does not name, wherever they lie by now.
+    fn drop_unnamed(&self, ended: &Ended, blobs: &mut Vec<NewBlob>) {
+        let dir = self.blobs_path(ended.attempt);
+        let named = blobs_of(ended);
+        blobs.retain(|blob| {
+            let is_named = named.iter().any(|named| named.hash == blob.hash);
+            if !is_named {
+                // It is at one of the two.
+                let _ = fs::remove_file(dir.join(blob.hash.to_string()));
+                let _ = fs::remove_file(&blob.file);
             }
+            is_named
+        });
+        if blobs.is_empty() {
+            let _ = fs::remove_dir_all(dir);
         }
     }
 
@@ -176,8 +204,12 @@ impl Spool {
         let dir = self.blobs_path(attempt);
         fs::create_dir_all(&dir)?;
         for blob in blobs {
-            File::open(&blob.file)?.sync_all()?;
-            fs::rename(&blob.file, dir.join(blob.hash.to_string()))?;
+            let place = dir.join(blob.hash.to_string());
+            // The first time may have come to an end in between.
+            if !place.exists() {
+                File::open(&blob.file)?.sync_all()?;
+                fs::rename(&blob.file, place)?;
+            }
         }
         File::open(&dir)?.sync_all()
     }

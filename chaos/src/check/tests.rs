@@ -83,6 +83,7 @@ impl Story {
             attempts: vec![attempt(1, 0), attempt(2, CHARGED)],
             outputs: expected.outputs.iter().map(output).collect(),
             left_behind: String::new(),
+            reason: String::new(),
             saved_ms: 0,
             checking: 0,
         };

@@ -48,6 +48,12 @@ pub struct Share {
 }
 
 #[derive(Debug, Args)]
+pub struct Approve {
+    /// As the worker shows it on its own screen or in its log, such as ABCD-EFGH
+    pub code: String,
+}
+
+#[derive(Debug, Args)]
 pub struct Unshare {
     /// The machine's number or name, as campusgrid workers shows it
     #[arg(required = true, value_name = "MACHINE")]

@@ -29,7 +29,7 @@ pub struct Bid {
     /// One's own, by its number or name
     pub machine: String,
     /// Credits, for the job's whole time limit
-    #[arg(value_parser = parse_credits)]
+    #[arg(value_parser = parse_credits, allow_negative_numbers = true)]
     pub price: i64,
     /// How soon after it is accepted the machine will have started
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_seconds)]
@@ -60,12 +60,13 @@ pub struct Prices {
     pub hours: u32,
 }
 
-/// A machine's standing price. Terms that are not named stay as they are.
+/// A machine's standing price. The first price of one's own is made of the terms that are named, and of
+/// nothing else; of one that has its own, those that are not named stay.
 #[derive(Debug, Args)]
 pub struct Ask {
     /// One's own, by its number or name
     pub machine: String,
-    /// Ask for what the grid's formula says
+    /// Ask for what the grid's formula says, as at first
     #[arg(long, conflicts_with = "terms")]
     pub formula: bool,
     #[command(flatten)]

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use campusgrid_protocol::rules::{Kind, Power, Whose};
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::market::Switch;
 use crate::units::{parse_mib, parse_seconds};
@@ -209,15 +209,6 @@ pub struct Earnings {
     /// How many payments at most
     #[arg(long, short = 'n', default_value_t = 20, value_name = "COUNT", requires = "machine")]
     pub limit: u32,
-}
-
-/// How the price of a job comes about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Market {
-    /// Owners bid, and you accept one: campusgrid bids, campusgrid accept
-    Hand,
-    /// Owners bid under seal, and the best bid below --max-price gets it after --close-after
-    Rule,
 }
 
 #[cfg(test)]

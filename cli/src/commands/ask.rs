@@ -1,6 +1,6 @@
 //! A machine's standing price.
 
-use campusgrid_protocol::rest::market::{Ask, GoingRates, PriceTerms};
+use campusgrid_protocol::rest::market::{Ask, PriceTerms};
 use ureq::http::Method;
 
 use super::market::formula;
@@ -13,7 +13,7 @@ pub(super) fn ask(session: &Session, wanted: &market::Ask) -> Result<(), CliErro
     let is_question =
         !wanted.formula && wanted.terms == Terms::default() && wanted.automatic.is_none();
     if is_question {
-        // Prices are no secret.
+        // Operators may know those of others.
         let machine = any_machine(session, &wanted.machine)?;
         let found: Ask = session.client.get(format!("workers/{}/ask", machine.worker))?;
         show(session, &found);
@@ -26,12 +26,8 @@ pub(super) fn ask(session: &Session, wanted: &market::Ask) -> Result<(), CliErro
         ask.prices = None;
     }
     if wanted.terms != Terms::default() {
-        let from = match ask.prices {
-            Some(prices) => prices,
-            // What is not said of the first price of one's own is as the grid has it.
-            None => session.client.get::<GoingRates>("market/prices?hours=1")?.formula,
-        };
-        ask.prices = Some(changed(from, &wanted.terms));
+        // What is not said of the first price of one's own is not asked for.
+        ask.prices = Some(changed(ask.prices.unwrap_or_default(), &wanted.terms));
     }
     ask.automatic = wanted.automatic.map_or(ask.automatic, Switch::is_on);
     let kept: Ask = session.client.send(Method::PUT, path, &ask, None)?;

@@ -6,6 +6,7 @@ use serde_json::json;
 use ureq::http::Method;
 
 use super::jobs::word;
+use super::show::until;
 use super::workers::own_machine;
 use crate::arguments::market;
 use crate::error::CliError;
@@ -57,7 +58,7 @@ fn own(session: &Session, limit: u32) -> Result<(), CliError> {
 fn show(session: &Session, found: &JobBids) {
     let market = &found.market;
     let words = match (market.open, market.closes_at_ms, &market.award) {
-        (true, Some(at), _) => format!("takes bids until {}", moment(at)),
+        (true, Some(at), _) => until(at),
         (true, None, _) => "takes bids".to_owned(),
         (false, _, Some(award)) => format!(
             "went to {} of {} for {} credits",
@@ -69,7 +70,7 @@ fn show(session: &Session, found: &JobBids) {
     };
     session.screen.say(format!("Job {} ({}) {words}.", found.job, found.name));
     if market.sealed {
-        session.screen.say(format!("{} bids are sealed until then.", market.bids));
+        session.screen.say(format!("{} bids are sealed until it closes.", market.bids));
     }
     if found.bids.is_empty() {
         return;
@@ -77,7 +78,8 @@ fn show(session: &Session, found: &JobBids) {
     let rows: Vec<Vec<Cell>> = found.bids.iter().map(row).collect();
     let head = ["MACHINE", "NAME", "OWNER", "CREDITS", "STATE", "STARTS", "ENDS BY", "SCORE"];
     session.screen.table(&head, &rows);
-    if found.own && market.open && !market.sealed {
+    let stands = found.bids.iter().any(|bid| bid.state == BidState::Open);
+    if found.own && market.open && !market.sealed && stands {
         session.screen.say(format!("campusgrid accept {} MACHINE", found.job));
     }
 }
@@ -86,7 +88,7 @@ fn row(bid: &Bid) -> Vec<Cell> {
     let machine = bid.machine.as_ref();
     let at = |at: Option<u64>| at.map_or_else(|| "-".to_owned(), moment);
     vec![
-        Cell::number(bid.worker),
+        Cell::number(if bid.worker == 0 { String::new() } else { bid.worker.to_string() }),
         bid.worker_name.as_str().into(),
         bid.owner.as_str().into(),
         price(bid),
@@ -98,8 +100,11 @@ fn row(bid: &Bid) -> Vec<Cell> {
 }
 
 fn price(bid: &Bid) -> Cell {
-    let micros = bid.agreed_micros.or(bid.price_micros);
-    Cell::number(micros.map_or_else(|| "sealed".to_owned(), credits))
+    let bid_for = bid.price_micros.map_or_else(|| "sealed".to_owned(), credits);
+    Cell::number(match bid.agreed_micros.filter(|agreed| Some(*agreed) != bid.price_micros) {
+        Some(agreed) => format!("{bid_for}, goes for {}", credits(agreed)),
+        None => bid_for,
+    })
 }
 
 fn state(bid: &Bid) -> Cell {
@@ -146,6 +151,10 @@ pub(super) fn accept(session: &Session, wanted: &market::Accept) -> Result<(), C
     let job = wanted.job;
     let found: JobBids = session.client.get(format!("jobs/{job}/bids"))?;
     let number = wanted.machine.parse::<u64>().ok();
+    if let Some(award) = &found.market.award {
+        let name = &award.worker_name;
+        return Err(CliError::Usage(format!("job {job} already went to {name}")));
+    }
     let is_meant = |bid: &&Bid| {
         bid.state == BidState::Open
             && (Some(bid.worker) == number || bid.worker_name == wanted.machine)

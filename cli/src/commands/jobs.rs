@@ -3,6 +3,7 @@
 use campusgrid_protocol::rest::{Job, JobState, Page, Task, TaskState, WorkKind};
 use serde::Serialize;
 
+use super::show::end_of;
 use crate::arguments::job::{Jobs, Tasks};
 use crate::client::address::encoded;
 use crate::clock::now_ms;
@@ -129,7 +130,7 @@ pub(super) fn row(task: &Task) -> Vec<Cell> {
         text(last.map(|last| format!("{} MiB", last.ram_peak_mib))),
         Cell::number(credits(spent)),
         Cell::number(task.outputs.len()),
-        text(last.and_then(|last| last.outcome.clone())),
+        text(end_of(task)),
     ]
 }
 

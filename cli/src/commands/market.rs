@@ -47,6 +47,7 @@ fn row(job: &OpenJob, now: u64) -> Vec<Cell> {
         asks.push_str(&format!(", {} GPUs", needs.gpus));
     }
     let closes = match (job.sold_by, job.closes_at_ms) {
+        (SoldBy::Rule, Some(at)) if at <= now => "closed".to_owned(),
         (SoldBy::Rule, Some(at)) => format!("in {}", span(at.saturating_sub(now))),
         (SoldBy::Rule | SoldBy::Hand, _) => "by hand".to_owned(),
     };

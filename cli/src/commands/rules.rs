@@ -143,7 +143,10 @@ fn wish_in_words(rules: &Rules) -> Option<String> {
     let until = by_hand.until_ms.map_or_else(String::new, |at| format!(" until {}", moment(at)));
     Some(match by_hand.wish {
         Wish::Pause => format!("is paused{until}"),
-        Wish::Share => format!("is shared{until}, whatever its conditions say"),
+        Wish::Share => format!(
+            "is shared{until}, whatever its conditions say, unless the policy file on it \
+             forbids"
+        ),
     })
 }
 

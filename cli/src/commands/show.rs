@@ -1,10 +1,11 @@
 //! Shows one job: what it is, how it stands, why it waits.
 
 use campusgrid_protocol::rest::market::{JobMarket, SoldBy};
-use campusgrid_protocol::rest::{After, Job, JobDetail, JobState};
+use campusgrid_protocol::rest::{After, Job, JobDetail, JobState, Task, TaskState};
 use serde_json::json;
 
 use super::jobs::{row, word};
+use crate::clock::now_ms;
 use crate::error::CliError;
 use crate::screen::{Cell, Tone};
 use crate::session::Session;
@@ -25,7 +26,7 @@ pub(super) fn show(session: &Session, job: u64) -> Result<(), CliError> {
             ("ran", ran.into()),
             ("memory", format!("{} MiB at most", last.ram_peak_mib).into()),
         ];
-        pairs.extend(last.outcome.as_ref().map(|end| ("end", Cell::from(end.as_str()))));
+        pairs.extend(end_of(task).map(|end| ("end", Cell::from(end))));
         session.screen.pairs(&pairs);
     } else if !detail.task_list.is_empty() {
         session.screen.say("");
@@ -72,9 +73,23 @@ fn about(detail: &JobDetail) -> Vec<(&'static str, Cell)> {
     if !detail.after.is_empty() {
         pairs.push(("waits for", edges(&detail.after).into()));
     }
-    pairs.extend(detail.market.as_ref().map(|market| ("sold", Cell::from(sold(market)))));
-    if detail.verify {
-        pairs.push(("verified", "on two owners' machines".into()));
+    pairs.extend(detail.market.as_ref().map(|market| {
+        let title = if market.award.is_some() { "sold" } else { "market" };
+        (title, Cell::from(sold(market)))
+    }));
+    match job.state {
+        JobState::Succeeded if detail.verify => {
+            pairs.push(("verified", "on two owners' machines".into()));
+        }
+        JobState::Draft | JobState::Queued | JobState::Running if detail.verify => {
+            pairs.push(("verify", "two owners' machines have to agree on the result".into()));
+        }
+        JobState::Draft
+        | JobState::Queued
+        | JobState::Running
+        | JobState::Succeeded
+        | JobState::Failed
+        | JobState::Cancelled => {}
     }
     let saved = detail.task_list.iter().map(|task| task.saved_ms).max().unwrap_or(0);
     if job.tasks == 1 && saved > 0 && job.ended_at_ms.is_none() {
@@ -87,10 +102,20 @@ fn about(detail: &JobDetail) -> Vec<(&'static str, Cell)> {
     pairs.extend(job.ended_at_ms.map(|at| ("ended", moment(at).into())));
     pairs.extend(job.kept_until_ms.map(|at| ("kept until", moment(at).into())));
     pairs.push(("credits", money(job).into()));
-    if !detail.note.is_empty() {
+    let ends = detail.task_list.first().filter(|_| job.tasks == 1).and_then(end_of);
+    if !detail.note.is_empty() && ends.as_ref() != Some(&detail.note) {
         pairs.push(("note", detail.note.as_str().into()));
     }
     pairs
+}
+
+/// How a task ended, in words; absent while it runs. What it failed for may not be how its last attempt
+/// ended.
+pub(super) fn end_of(task: &Task) -> Option<String> {
+    if task.state == TaskState::Failed && !task.reason.is_empty() {
+        return Some(task.reason.clone());
+    }
+    task.attempts.last().and_then(|last| last.outcome.clone())
 }
 
 /// How its price comes about, and how far that has come.
@@ -106,9 +131,22 @@ fn sold(market: &JobMarket) -> String {
             award.owner,
             credits(award.price_micros)
         ),
-        (None, true, Some(at)) => format!("{by}, {} bids, open until {}", market.bids, moment(at)),
-        (None, true, None) => format!("{by}, {} bids: campusgrid bids", market.bids),
-        (None, false, _) => by.to_owned(),
+        (None, true, Some(at)) => {
+            format!("is sold by sealed bids, {} so far; {}", market.bids, until(at))
+        }
+        (None, true, None) => {
+            format!("is sold by bids, {} so far: campusgrid bids lists them", market.bids)
+        }
+        (None, false, _) => "was not sold".to_owned(),
+    }
+}
+
+/// Until when bids count, in words that follow "it".
+pub(super) fn until(closes_at_ms: u64) -> String {
+    if closes_at_ms <= now_ms() {
+        "takes no more bids; it closes when machines have had time to come back".to_owned()
+    } else {
+        format!("takes bids until {}", moment(closes_at_ms))
     }
 }
 
@@ -169,12 +207,10 @@ pub(super) fn say_end(session: &Session, detail: &JobDetail) -> Result<(), CliEr
     if session.screen.is_live || job.state != JobState::Succeeded {
         let mut text = format!("Job {}: {}", job.job, state_words(detail));
         if job.tasks == 1 && job.state == JobState::Failed {
-            let last = detail.task_list.first().and_then(|task| task.attempts.last());
-            if let Some(outcome) = last.and_then(|last| last.outcome.as_ref()) {
-                text.push_str(&format!(", {outcome}"));
-            }
+            let end = detail.task_list.first().and_then(end_of);
+            text.extend(end.map(|end| format!(", {end}")));
         }
-        if !detail.note.is_empty() {
+        if !text.ends_with(&detail.note) {
             text.push_str(&format!(", {}", detail.note));
         }
         crate::screen::note(&format!("{text}; {} credits", credits(job.charged_micros)));
@@ -209,11 +245,14 @@ fn reason(detail: &JobDetail) -> String {
         },
         JobState::Succeeded => "It is over, and has succeeded.".to_owned(),
         JobState::Failed => {
-            let failed = detail.task_list.iter().filter_map(|task| task.attempts.last());
-            let outcome = failed.filter_map(|last| last.outcome.clone()).next_back();
-            match outcome.filter(|_| job.tasks == 1) {
-                Some(outcome) => format!("It has failed: it {outcome}"),
-                None => format!("{} of its tasks have failed{note}", job.failed),
+            let only = detail.task_list.first().filter(|_| job.tasks == 1);
+            let last = only.and_then(|task| task.attempts.last());
+            match (only.and_then(end_of), last.and_then(|last| last.outcome.as_ref())) {
+                (Some(end), Some(outcome)) if end == *outcome => {
+                    format!("It has failed: it {outcome}")
+                }
+                (Some(end), _) => format!("It has failed: {end}"),
+                (None, _) => format!("{} of its tasks have failed{note}", job.failed),
             }
         }
         JobState::Cancelled => format!("It was cancelled{note}"),

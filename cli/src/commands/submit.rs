@@ -105,6 +105,12 @@ pub(super) fn quote(session: &Session, what: What) -> Result<(), CliError> {
             .into(),
         ),
     ]);
+    let short = quote.total_micros.saturating_sub(quote.balance_micros);
+    // Of one whose bids are accepted by hand nothing is held yet.
+    if short > 0 && plan.body.market != Some(SoldBy::Hand) {
+        let short = credits(short);
+        session.screen.say(format!("The balance is {short} credits short: it would be refused."));
+    }
     if !quote.labels_missing.is_empty() {
         let missing = quote.labels_missing.join(", ");
         session.screen.say(format!("No machine online offers {missing}."));

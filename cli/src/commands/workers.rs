@@ -1,11 +1,12 @@
 //! Lists machines, and takes them out of the grid.
 
 use campusgrid_protocol::rest::accounts::Me;
-use campusgrid_protocol::rest::workers::Worker;
+use campusgrid_protocol::rest::workers::{self, Approved, Worker};
 use campusgrid_protocol::rules::Phase;
 use serde_json::json;
+use ureq::http::Method;
 
-use crate::arguments::machine::{Unshare, Workers};
+use crate::arguments::machine::{Approve, Unshare, Workers};
 use crate::error::CliError;
 use crate::screen::{Cell, Tone};
 use crate::session::Session;
@@ -49,6 +50,15 @@ fn row(worker: &Worker) -> Vec<Cell> {
         Cell::number(worker.running),
         Cell::number(score(worker.score_permille)),
     ]
+}
+
+pub(super) fn approve(session: &Session, wanted: &Approve) -> Result<(), CliError> {
+    let body = workers::Approve { code: wanted.code.clone() };
+    let made: Approved = session.client.send(Method::POST, "workers/approve", &body, None)?;
+    let worker = made.worker;
+    session.screen.say(format!("Machine {worker} is yours now: campusgrid rules {worker}"));
+    session.screen.object(&made);
+    Ok(())
 }
 
 pub(super) fn remove(session: &Session, wanted: &Unshare) -> Result<(), CliError> {

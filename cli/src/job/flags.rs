@@ -7,7 +7,6 @@ use campusgrid_protocol::rest::After;
 use campusgrid_protocol::terms::When;
 use clap::{Args, ValueEnum};
 
-use crate::arguments::owner::Market;
 use crate::units::{parse_credits, parse_mib, parse_seconds};
 
 /// The options of a job. Those that may be given several times add up; of all others those on the
@@ -92,14 +91,15 @@ pub struct Flags {
     pub checkpoint_every: Option<u32>,
     /// Owners bid for it, instead of the grid's formula
     #[arg(long, value_name = "BY")]
-    pub market: Option<Market>,
+    pub market: Option<SoldBy>,
     /// Credits, at most, of one that goes to the best bid by rule
     #[arg(long, value_name = "CREDITS", value_parser = parse_credits)]
     pub max_price: Option<i64>,
     /// How long such a one takes bids
     #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
     pub close_after: Option<u32>,
-    /// It leaves the same wherever it runs: some of its results are checked, at no cost
+    /// It leaves the same wherever it runs: some of its results are checked where the operator takes a
+    /// fee, at no cost to you
     #[arg(long)]
     pub deterministic: bool,
     /// Run it on two owners' machines, both paid, until their results agree
@@ -157,6 +157,15 @@ fn parse_gpus(text: &str) -> Result<Gpus, String> {
     let (count, memory) = text.split_once(':').unwrap_or((text, "0"));
     let count = count.parse().map_err(|_| format!("{text:?} is no count such as 1 or 1:16G"))?;
     Ok(Gpus { count, memory_mib: parse_mib(memory)? })
+}
+
+/// How the price of a job comes about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SoldBy {
+    /// Owners bid, and you accept one: campusgrid bids, campusgrid accept
+    Hand,
+    /// Owners bid under seal, and the best bid below --max-price gets it after --close-after
+    Rule,
 }
 
 /// Of what somebody wants to hear.

@@ -4,16 +4,14 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use campusgrid_protocol::rest::market::SoldBy;
-use campusgrid_protocol::rest::{self, SOURCE_MAX_BYTES, WorkKind};
+use campusgrid_protocol::rest::{self, SOURCE_MAX_BYTES, WorkKind, market};
 use campusgrid_protocol::terms::Notify;
 use campusgrid_protocol::text::is_hidden;
 use serde_json::json;
 
 use super::directives;
 use super::files::{Gathered, LocalFile, own_dest, parted};
-use super::flags::{Event, Flags};
-use crate::arguments::owner::Market;
+use super::flags::{Event, Flags, SoldBy};
 use crate::clock::now_ms;
 use crate::error::CliError;
 use crate::units::parse_moment;
@@ -146,9 +144,9 @@ fn take_terms(body: &mut rest::Submit, flags: &Flags) -> Result<(), CliError> {
     body.deadline_at_ms =
         deadline.transpose().map_err(|what| CliError::Usage(format!("--deadline: {what}")))?;
     set(&mut body.checkpoint_s, flags.checkpoint_every);
-    body.market = flags.market.map(|market| match market {
-        Market::Hand => SoldBy::Hand,
-        Market::Rule => SoldBy::Rule,
+    body.market = flags.market.map(|by| match by {
+        SoldBy::Hand => market::SoldBy::Hand,
+        SoldBy::Rule => market::SoldBy::Rule,
     });
     (body.max_price_micros, body.close_after_s) = (flags.max_price, flags.close_after);
     (body.deterministic, body.verify) = (flags.deterministic, flags.verify);

@@ -76,7 +76,7 @@ fn mistakes_are_told_with_what_to_do() {
     assert!(ada.run(&["submit"]).failed(64).contains("nothing to run"));
     assert!(ada.run(&["submit", "nowhere.py"]).failed(66).contains("nowhere.py"));
     assert!(ada.run(&["show", "99"]).failed(1).contains("campusgrid jobs"));
-    assert!(ada.run(&["submit", "--cmd", "x", "--ram", "1"]).failed(1).contains("ram_mib"));
+    assert!(ada.run(&["submit", "--cmd", "x", "--ram", "1"]).failed(1).contains("--ram"));
     let told = ada.run(&["jobs", "--json", "--server", "http://localhost:1"]).failed(77);
     assert!(told.contains("not logged in"), "{told}");
     assert!(ada.run(&["completions", "bash"]).succeeded().contains("campusgrid"));

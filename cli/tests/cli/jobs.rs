@@ -74,6 +74,8 @@ fn a_script_says_itself_what_it_needs() {
     let quote =
         ada.json(&["submit", "--dry-run", "job.py", "--cpus", "1", "--label", "type/mainframe"]);
     assert_eq!(quote["labels_missing"], serde_json::json!(["type/mainframe"]));
+    let quote = ada.run(&["submit", "--dry-run", "job.py", "--time", "20d"]).succeeded();
+    assert!(quote.contains("credits short: it would be refused"), "{quote}");
     // From standard input, with both streams where they belong.
     let words = ["submit", "--shell", "-F", "--ram", "64M", "--disk", "16M", "-"];
     let said = ada.fed(&words, "echo out; echo err >&2");

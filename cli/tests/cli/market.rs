@@ -29,6 +29,8 @@ fn a_job_goes_to_the_bid_that_is_accepted() {
     // Nobody bids on their own job.
     let job_text = job.to_string();
     ada.run(&["bid", &job_text, &laptop, "1"]).failed(1);
+    let refused = bob.run(&["bid", &job_text, &laptop, "-3"]).failed(64);
+    assert!(refused.contains("a price is positive"), "{refused}");
 
     bob.run(&["bid", &job_text, "laptop", "4.5", "--start-within", "1m"]).succeeded();
     bob.run(&["bid", &job_text, "laptop", "3.25"]).succeeded();
@@ -66,20 +68,7 @@ fn a_job_goes_to_the_best_bid_by_rule() {
     let (ada, bob) = (grid.user("ada"), grid.user("bob"));
     grid.share(&bob, &["--name", "laptop"]);
     // Of one's own price, by itself.
-    let ask = bob.json(&[
-        "ask",
-        "laptop",
-        "--start",
-        "2",
-        "--core",
-        "0",
-        "--gib",
-        "0",
-        "--minute",
-        "0",
-        "--automatic",
-        "on",
-    ]);
+    let ask = bob.json(&["ask", "laptop", "--start", "2", "--automatic", "on"]);
     assert_eq!(
         (&ask["prices"]["base_micros"], &ask["automatic"]),
         (&json!(2_000_000), &json!(true))
@@ -106,7 +95,8 @@ fn a_job_goes_to_the_best_bid_by_rule() {
     assert_eq!(bob.json(&["ask", "laptop", "--formula"])["prices"], json!(null));
     // What does not go together is said before anything is done.
     let refused = ada.run(&["submit", "--market", "rule", "--cmd", "true"]).failed(1);
-    assert!(refused.contains("max_price"), "{refused}");
+    assert!(refused.contains("--max-price is needed with --market rule"), "{refused}");
+    assert!(!refused.contains("micros"), "{refused}");
     grid.fsck();
 }
 
@@ -141,7 +131,14 @@ fn a_machine_is_shared_as_its_owner_says() {
     assert!(shown.contains("for 10 min") && shown.contains("zoom"), "{shown}");
     // Another's machine is not found by its name; by its number, the manager refuses.
     ada.run(&["rules", "laptop", "--at-once", "2"]).failed(64);
-    ada.run(&["pause", &machine(&bob)]).failed(1);
+    let refused = ada.run(&["pause", &machine(&bob)]).failed(1);
+    assert!(refused.contains("campusgrid workers lists"), "{refused}");
+    let refused = bob.run(&["rules", "laptop", "--whose", "ada,nobodyatall"]).failed(1);
+    assert!(refused.contains("--whose") && refused.contains("no user nobodyatall"), "{refused}");
+    let refused = bob.run(&["rules", "laptop", "--grace", "2h"]).failed(1);
+    assert!(refused.contains("--grace must be 0s to 1h, is 2h"), "{refused}");
+    let refused = bob.run(&["approve", "ABCD-EFGH"]).failed(1);
+    assert!(refused.contains("code"), "{refused}");
     bob.run(&["rules", "laptop", "--idle", "0", "--whose", "everyone", "--power", "any"])
         .succeeded();
     bob.run(&["rules", "laptop", "--at-once", "all", "--metered", "yes"]).succeeded();

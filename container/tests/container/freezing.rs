@@ -9,7 +9,7 @@ use campusgrid_sandbox::control::{Control, Controls};
 use campusgrid_sandbox::plan::{Checkpoints, Collected, Exit, Progress, Restored};
 use nix::sys::signal::Signal;
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::interval;
 
 use crate::rig::{Rig, Task};
 
@@ -41,12 +41,31 @@ fn states(mark: &str) -> Vec<char> {
     pids.filter(is_ours).filter_map(state).collect()
 }
 
+/// Sees that all processes with this mark stand still, again and again for so long.
+async fn stay_still(mark: &str, how_long: Duration) {
+    let (watch, mut looks) = (Stopwatch::start(), interval(Duration::from_millis(50)));
+    while watch.passed() < how_long {
+        looks.tick().await;
+        let states = states(mark);
+        assert!(states.iter().all(|state| "TZ".contains(*state)), "{states:?}");
+    }
+}
+
 #[tokio::test]
 async fn tasks_stand_still_and_go_on() {
     let Some(rig) = Rig::new().await else { return };
     all_of_a_task_stands_still_at_once_and_its_time_with_it(&rig).await;
     a_task_that_is_taken_back_goes_on_where_it_was_saved(&rig).await;
     nothing_but_plain_files_is_taken_and_no_more_than_is_bounded(&rig).await;
+    tasks_come_last_for_processor_and_disk(&rig).await;
+}
+
+async fn tasks_come_last_for_processor_and_disk(rig: &Rig) {
+    let script = "import os, time
+time.sleep(0.2)
+print(os.nice(0))";
+    let ran = rig.try_run(Task::python(script), Controls::none(), |_| {}).await.unwrap();
+    assert_eq!(ran.stdout, "19\n", "{}", ran.stderr);
 }
 
 async fn all_of_a_task_stands_still_at_once_and_its_time_with_it(rig: &Rig) {
@@ -76,15 +95,14 @@ os._exit(0)";
         printed.notified().await;
         let watch = Stopwatch::start();
         say.send_replace(Control::StandStill);
+        let mut looks = interval(Duration::from_millis(1));
         while states("container-stillness").iter().any(|state| !"TZ".contains(*state)) {
             assert!(watch.passed() < Duration::from_secs(5));
-            sleep(Duration::from_millis(1)).await;
+            looks.tick().await;
         }
         let took = watch.passed();
         // Longer than its time limit, and still.
-        sleep(Duration::from_millis(4500)).await;
-        let states = states("container-stillness");
-        assert!(states.iter().all(|state| "TZ".contains(*state)), "{states:?}");
+        stay_still("container-stillness", Duration::from_millis(4500)).await;
         say.send_replace(Control::GoOn);
         took
     };

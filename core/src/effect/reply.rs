@@ -79,7 +79,10 @@ pub enum Refusal {
     SizesDiffer { job: JobId, tasks: u32 },
     #[error("its deadline is over already")]
     DeadlineOver,
-    #[error("this job takes no bids: it is not on the market, or a bid was accepted")]
+    #[error(
+        "this job takes no bids: it is not on the market, its time for bids is over, or a bid was \
+         accepted"
+    )]
     NotOpen,
     #[error(
         "a job that is sold by bids has one task and one run, waits for no other job and cannot be \
@@ -92,9 +95,14 @@ pub enum Refusal {
     CannotRun { why: &'static str },
     #[error("this machine has no room for the job right now; its bid stands, accept it later")]
     MachineBusy,
+    #[error(
+        "this machine is not connected, or not shared right now; its bid stands, accept it when the \
+         machine is back"
+    )]
+    MachineAway,
     #[error("there is no such bid any more, or its price is another by now")]
     BidGone,
-    #[error("{max} bids stand on this job, which is the limit")]
+    #[error("{max} bids stand on this job, of all owners or of yours, which is the limit")]
     TooManyBids { max: u32 },
     #[error("this token or invitation was used up, has ended or was revoked, or never was")]
     VoucherUnknown,

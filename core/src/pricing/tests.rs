@@ -3,7 +3,7 @@
 use campusgrid_protocol::resource::Needs;
 use proptest::prelude::*;
 
-use super::{Prices, Tariff, charge, price, quote};
+use super::{Prices, Tariff, charge, price, quote, spread};
 use crate::ask::Deal;
 use crate::money::Micros;
 
@@ -80,33 +80,37 @@ fn an_ask_may_be_by_use_alone_and_have_a_minimum() {
 }
 
 #[test]
-fn a_stretch_is_charged_by_its_part_of_the_price() {
-    let minutes = |deal: &Deal, formula, from: u64, to: u64| {
-        charge(deal, &tariff(formula, 600_000, 1000), from * 60_000, to * 60_000).to_string()
+fn a_run_is_charged_by_its_part_of_the_price() {
+    let minutes = |deal: &Deal, formula, run: u64| {
+        charge(deal, &tariff(formula, 600_000, 1000), run * 60_000).to_string()
     };
     let formula = Deal { price: Micros::from_credits(18), prices: None };
     let bid = Deal { price: Micros::from_credits(9), prices: None };
     let ask = Deal { price: Micros::from_credits(4), prices: Some(BY_USE) };
-    for (deal, prices, from, to, credits) in [
-        (&formula, SEED, 0, 10, "18"),
-        (&formula, SEED, 0, 1, "9"),
-        (&formula, SEED, 0, 0, "8"), // The start.
-        (&formula, SEED, 1, 10, "9"),
-        (&formula, SEED, 5, 5, "0"),
-        (&formula, SEED, 5, 4, "0"),
-        (&formula, SEED, 0, 99, "18"), // Not beyond the limit.
-        (&formula, SEED, 10, 99, "0"),
-        (&bid, SEED, 0, 10, "9"),
-        (&bid, SEED, 0, 1, "4.5"),
-        (&bid, SEED, 1, 10, "4.5"),
-        (&ask, SEED, 0, 10, "4"),
-        (&ask, SEED, 0, 5, "3"), // Its minimum.
-        (&ask, SEED, 5, 10, "1"),
-        (&bid, FREE, 0, 5, "4.5"), // By time alone, where the formula asks for nothing.
-        (&bid, FREE, 5, 10, "4.5"),
+    for (deal, prices, run, credits) in [
+        (&formula, SEED, 10, "18"),
+        (&formula, SEED, 1, "9"),
+        (&formula, SEED, 0, "8"),   // The start.
+        (&formula, SEED, 99, "18"), // Not beyond the limit.
+        (&bid, SEED, 10, "9"),
+        (&bid, SEED, 1, "4.5"),
+        (&ask, SEED, 10, "4"),
+        (&ask, SEED, 5, "3"),   // Its minimum.
+        (&bid, FREE, 5, "4.5"), // By time alone, where the formula asks for nothing.
     ] {
-        assert_eq!(minutes(deal, prices, from, to), credits, "{deal:?} {from}..{to}");
+        assert_eq!(minutes(deal, prices, run), credits, "{deal:?} {run}");
     }
+}
+
+#[test]
+fn what_is_saved_is_worth_its_part_of_the_time() {
+    for (run_ms, micros) in
+        [(0, 0), (1, 30), (60_000, 1_800_000), (600_000, 18_000_000), (u64::MAX, 18_000_000)]
+    {
+        assert_eq!(spread(Micros::from_credits(18), 600_000, run_ms), Micros(micros), "{run_ms}");
+    }
+    assert_eq!(spread(Micros(1), 3, 1), Micros(1), "rounded up");
+    assert_eq!(spread(Micros(5), 0, 0), Micros::ZERO);
 }
 
 #[test]
@@ -116,7 +120,7 @@ fn what_no_balance_covers_does_not_overflow() {
     assert_eq!(price(&huge, &needs, forever), Micros(i64::MAX));
     let deal = Deal { price: Micros(i64::MAX), prices: Some(huge) };
     let tariff = Tariff { formula: huge, needs, limit_ms: forever, rate_permille: u32::MAX };
-    assert!(charge(&deal, &tariff, 0, forever / 2) <= deal.price);
+    assert!(charge(&deal, &tariff, forever / 2) <= deal.price);
 }
 
 proptest! {
@@ -133,23 +137,18 @@ proptest! {
     }
 
     #[test]
-    fn pieces_cost_what_the_whole_does(price_micros in 0..100_000_000_i64, rate in 1..3000_u32, cuts in prop::collection::vec(1..3_600_000_u64, 0..5), own in any::<bool>()) {
+    fn what_is_saved_never_costs_more_than_the_run(price_micros in 0..100_000_000_i64, rate in 1..3000_u32, run_ms in 0..3_600_000_u64, own in any::<bool>()) {
         let limit_ms = 3_600_000;
         let tariff = tariff(SEED, limit_ms, rate);
         for deal in [
             Deal { price: Micros(price_micros), prices: own.then_some(BY_USE) },
             Deal { price: quote(&SEED, &tariff.needs, limit_ms, rate), prices: None },
         ] {
-            let mut cuts = cuts.clone();
-            cuts.sort_unstable();
-            let mut from = 0;
-            let mut sum = Micros::ZERO;
-            for to in cuts.iter().copied().chain([limit_ms]) {
-                sum += charge(&deal, &tariff, from, to);
-                from = to;
-            }
-            let pieces = cuts.len() as i64 + 1;
-            prop_assert!(sum >= deal.price && sum.0 - deal.price.0 < pieces, "{sum} for {}", deal.price);
+            let (saved, whole) = (spread(deal.price, limit_ms, run_ms), charge(&deal, &tariff, run_ms));
+            // A rounded price may be above that of its prices by less than the smallest amount.
+            prop_assert!(saved.0 <= whole.0 + 1, "{saved} of {whole}");
+            prop_assert_eq!(charge(&deal, &tariff, limit_ms), deal.price);
+            prop_assert_eq!(spread(deal.price, limit_ms, limit_ms), deal.price);
         }
     }
 
@@ -158,6 +157,6 @@ proptest! {
         let (run, needs) = (run.min(limit), needs(cpu, ram, 1));
         let tariff = Tariff { formula: SEED, needs, limit_ms: limit, rate_permille: rate };
         let deal = Deal { price: quote(&SEED, &needs, limit, rate), prices: None };
-        prop_assert_eq!(charge(&deal, &tariff, 0, run), quote(&SEED, &needs, run, rate));
+        prop_assert_eq!(charge(&deal, &tariff, run), quote(&SEED, &needs, run, rate));
     }
 }

@@ -1,12 +1,16 @@
 //! Results that count only when machines of two owners agree.
 
 use campusgrid_protocol::id::{UserId, WorkerId};
-use campusgrid_protocol::task::{Content, Ended, Failure, Log, Outcome, Usage};
+use campusgrid_protocol::rules::{Limits, Phase};
+use campusgrid_protocol::task::{Content, Ended, Failure, Log, Outcome, Usage, WorkerFault};
 use expect_test::{Expect, expect};
 
 use crate::input::WorkerEvent;
 use crate::money::Micros;
 use crate::policy::Policy;
+use crate::tests::checkpoints::{save, saved};
+use crate::tests::market::{by_itself, per_core_minute};
+use crate::tests::sharing::shares;
 use crate::tests::world::{ADA, BOB, EVE, Wish, World, attempt, job, policy, worker};
 
 const DAN: UserId = UserId(4);
@@ -22,7 +26,7 @@ impl World {
 }
 
 /// Bob's machines 1 and 4, Eve's 2 and Dan's 3; Ada has none.
-fn campus(policy: Policy) -> World {
+pub(super) fn campus(policy: Policy) -> World {
     let mut world = World::with(policy);
     world.register("dan");
     for (number, owner) in [(1, BOB), (2, EVE), (3, DAN), (4, BOB)] {
@@ -46,7 +50,7 @@ fn verified() -> World {
 }
 
 /// A campus whose fees pay for samples: one credit in ten, of which there are fifty.
-fn sampled() -> World {
+pub(super) fn sampled() -> World {
     let mut policy = policy();
     (policy.fee_permille, policy.starting_credits) = (100, Micros::from_credits(1000));
     let mut world = campus(policy);
@@ -135,11 +139,12 @@ fn a_third_decides_and_the_liar_is_not_paid() {
             to session 2: stored 1.0#2
             pay:1.0:2: escrow -> eve 8.333334
             pay:1.0:3: escrow -> user-4 8.333334
-            refund:1.0: escrow -> ada 13.333332
-            1.0 succeeded; charged 16.666668
+            fee:1.0:1: escrow -> fee 9
+            refund:1.0: escrow -> ada 4.333332
+            1.0 succeeded; charged 25.666668
             job 1 is over
             to session 3: stored 1.0#3
-            ada 83.333332, bob 100, eve 108.333334, escrow 0
+            ada 74.333332, bob 100, eve 108.333334, escrow 0, fee 9
             worker-1: 1 delivered, 0 valid, 1 invalid, 0 earned
             worker-2: 1 delivered, 1 valid, 0 invalid, 8.333334 earned
             worker-3: 1 delivered, 1 valid, 0 invalid, 8.333334 earned
@@ -173,7 +178,7 @@ fn three_different_results_are_the_jobs_own_fault() {
             pay:1.0:2: escrow -> eve 8.166667
             pay:1.0:3: escrow -> user-4 8.166667
             refund:1.0: escrow -> ada 5.499999
-            1.0 failed: three machines came to three different results, so it is not deterministic; charged 24.500001
+            1.0 failed: three machines came to three different results: the job is not deterministic; all three were charged; charged 24.500001
             job 1 is over
             to session 3: stored 1.0#3
             ada 75.499999, bob 108.166667, eve 108.166667, escrow 0
@@ -362,6 +367,102 @@ fn a_sample_that_nobody_takes_counts_after_a_while() {
             worker-4: 0 delivered, 0 valid, 0 invalid, 0 earned
         "#]],
     );
+}
+
+/// Whether the result of the sampled task is checked when it comes.
+fn is_checked(mut world: World) -> bool {
+    world.say(1, "2.0#1", "42", 60);
+    world.log.contains("hold:audit:2.0")
+}
+
+#[test]
+fn a_sample_is_checked_where_another_could_run_it_right_now() {
+    assert!(is_checked(sampled()));
+    for of_others in [Phase::Frozen, Phase::Closed] {
+        let mut world = sampled();
+        for session in [2, 3] {
+            world.hear(session, shares(of_others, "in use", Limits::default()));
+        }
+        assert!(!is_checked(world), "{of_others:?}");
+    }
+    let mut world = sampled();
+    for (number, owner) in [(2, EVE), (3, DAN)] {
+        world.set_ask(owner, number, by_itself(Some(per_core_minute(100))));
+    }
+    assert!(!is_checked(world), "they are too dear");
+}
+
+#[test]
+fn a_submitter_has_no_more_checked_than_they_have_paid_in_fees() {
+    let mut world = sampled();
+    // Dan has paid nothing in fees, and those that there are are Ada's.
+    world.submit(&job(1, 1).limit_s(120).deterministic(false).by(DAN));
+    world.start(2, "3.0#1");
+    world.log.clear();
+    world.say(2, "3.0#1", "42", 0);
+    assert!(
+        world.log.contains("3.0 succeeded") && !world.log.contains("hold:audit"),
+        "{}",
+        world.log
+    );
+    // 49.8 less 20, and again, and back what was not needed.
+    world.say(1, "2.0#1", "42", 60);
+    let fees = |world: &World| world.grid.fees_of[&ADA].to_string();
+    assert_eq!(fees(&world), "29.8");
+    world.start(2, "2.0#2");
+    world.pass_s(60);
+    world.say(2, "2.0#2", "42", 60);
+    // Besides what her fee was, 0.9, and Dan's are not hers.
+    assert_eq!(fees(&world), "41.7");
+    // What was paid before a start is not known after it.
+    world.restart();
+    assert!(world.grid.fees_of.is_empty());
+}
+
+#[test]
+fn what_went_on_from_a_checkpoint_is_no_sample() {
+    let mut world = sampled();
+    save(&mut world, 1, "2.0#1", saved(1, 30));
+    world.end(1, "2.0#1", Outcome::Returned(WorkerFault::Leaving), 60);
+    world.start(2, "2.0#2");
+    world.pass_s(60);
+    world.say(2, "2.0#2", "43", 60);
+    assert!(world.log.contains("2.0 succeeded; charged 7\n"), "{}", world.log);
+    assert!(!world.log.contains("hold:audit"), "{}", world.log);
+    // But what has saved something itself is one.
+    let mut world = sampled();
+    save(&mut world, 1, "2.0#1", saved(1, 30));
+    assert!(is_checked(world));
+}
+
+#[test]
+fn what_is_to_be_cancelled_does_not_succeed_unconfirmed() {
+    for outcome in [Outcome::Succeeded, Outcome::Failed(Failure::ExitCode(1))] {
+        let mut world = verified();
+        world.cancel(ADA, 1);
+        world.log.clear();
+        world.end(1, "1.0#1", outcome, 60);
+        assert!(world.log.contains("1.0 cancelled; charged 9\n"), "{}", world.log);
+    }
+}
+
+/// A second opinion is asked of Eve's machine, and Dan's is there too.
+fn second_opinion() -> World {
+    let mut world = verified();
+    world.say(1, "1.0#1", "42", 60);
+    world
+}
+
+#[test]
+fn whoever_gives_a_second_opinion_back_does_not_get_it_again_at_once() {
+    for fault in [WorkerFault::Engine { message: "no engine".to_owned() }, WorkerFault::Leaving] {
+        let mut world = second_opinion();
+        // It shares, so its owner has stopped just this.
+        world.hear(2, shares(Phase::Open, "", Limits::default()));
+        world.log.clear();
+        world.end(2, "1.0#2", Outcome::Returned(fault), 0);
+        assert!(world.log.contains("1.0#3 -> worker-3\n"), "{}", world.log);
+    }
 }
 
 #[test]

@@ -61,9 +61,9 @@ fn the_minutes_that_a_checkpoint_covers_are_paid_and_the_rest_elsewhere() {
     assert!(is_saved(&save(&mut world, 1, "1.0#1", saved(1, 60))));
     world.wait_s(30);
     hand_back(&mut world, 1, "1.0#1", 90);
-    // Of 18 credits for ten minutes: 5 + 2 + 1 at the start, and one a minute.
-    assert_eq!(world.balance(BOB), Micros::from_credits(109));
-    assert_eq!(task(&world).paid, Micros::from_credits(9));
+    // One of ten minutes, of 18 credits.
+    assert_eq!(world.balance(BOB), Micros(101_800_000));
+    assert_eq!(task(&world).paid, Micros(1_800_000));
     assert_eq!(task(&world).paid_ms, 60_000);
     world.own(2, &worker(1, 1).of(EVE));
     let job = world.grid.jobs.values().next().unwrap();
@@ -73,9 +73,24 @@ fn the_minutes_that_a_checkpoint_covers_are_paid_and_the_rest_elsewhere() {
     world.heartbeat(2, vec![attempt("1.0#2")]);
     world.wait_s(60);
     world.end(2, "1.0#2", Outcome::Succeeded, 120);
-    // Three minutes in all: two of them hers.
-    assert_eq!(world.balance(EVE), Micros::from_credits(102));
+    // Three minutes in all: 5 + 2 + 1 at the start, and one each.
+    assert_eq!(world.balance(EVE), Micros(109_200_000));
     assert_eq!(world.balance(ADA), Micros::from_credits(89));
+}
+
+#[test]
+fn whoever_saves_first_does_not_earn_the_start() {
+    let mut world = running();
+    world.wait_s(1);
+    save(&mut world, 1, "1.0#1", saved(1, 1));
+    hand_back(&mut world, 1, "1.0#1", 1);
+    assert_eq!(world.balance(BOB), Micros(100_030_000));
+    world.own(2, &worker(1, 1).of(EVE));
+    world.start(2, "1.0#2");
+    world.pass_s(599);
+    world.end(2, "1.0#2", Outcome::Succeeded, 599);
+    assert_eq!(world.balance(EVE), Micros(117_970_000));
+    assert_eq!(world.balance(ADA), Micros::from_credits(82));
 }
 
 #[test]
@@ -100,7 +115,7 @@ fn the_next_machine_is_told_what_there_is_and_an_older_one_begins_anew() {
     };
     assert_eq!(told(&effects), Some(None));
     assert_eq!((task(&world).checkpoint, task(&world).paid_ms), (None, 0));
-    assert_eq!(task(&world).paid, Micros::from_credits(9));
+    assert_eq!(task(&world).paid, Micros(1_800_000));
     world.start(2, "1.0#2");
     for _ in 0..10 {
         world.wait_s(60);
@@ -109,7 +124,7 @@ fn the_next_machine_is_told_what_there_is_and_an_older_one_begins_anew() {
     world.end(2, "1.0#2", Outcome::Succeeded, 600);
     // No more than the quote in all.
     assert_eq!(world.balance(ADA), Micros::from_credits(100 - 18));
-    assert_eq!(world.balance(EVE), Micros::from_credits(109));
+    assert_eq!(world.balance(EVE), Micros(116_200_000));
 }
 
 #[test]
@@ -161,7 +176,7 @@ fn a_machine_that_is_lost_is_paid_for_what_it_saved() {
     world.wait_s(91);
     expect![[r#"
         1.0#1 has saved 60 s
-        pay:1.0:1: escrow -> bob 9
+        pay:1.0:1: escrow -> bob 1.8
         1.0#1 waits again, 2 tries left: the worker was out of touch for too long
     "#]]
     .assert_eq(&world.log);
@@ -183,9 +198,9 @@ fn a_run_that_has_failed_is_followed_by_one_that_begins_anew() {
     world.wait_s(1);
     let Task { checkpoint, paid, paid_ms, .. } = *task(&world);
     assert_eq!((checkpoint, paid, paid_ms), (None, Micros::ZERO, 0));
-    // The first minute was bob's, the second hers.
-    assert_eq!(world.balance(BOB), Micros::from_credits(109));
-    assert_eq!(world.balance(EVE), Micros::from_credits(101));
+    // The first minute was bob's; the second and the rest of the start hers.
+    assert_eq!(world.balance(BOB), Micros(101_800_000));
+    assert_eq!(world.balance(EVE), Micros(108_200_000));
 }
 
 #[test]
@@ -202,7 +217,7 @@ fn nobody_is_paid_on_their_own_machine_and_the_minutes_count_as_done() {
     world.start(2, "1.0#2");
     world.wait_s(60);
     world.end(2, "1.0#2", Outcome::Succeeded, 60);
-    assert_eq!(world.balance(EVE), Micros::from_credits(101));
+    assert_eq!(world.balance(EVE), Micros(108_200_000));
 }
 
 #[test]
@@ -213,5 +228,5 @@ fn a_checkpoint_outlives_the_manager() {
     hand_back(&mut world, 1, "1.0#1", 60);
     world.restart();
     assert_eq!(task(&world).checkpoint, Some(saved(1, 60)));
-    assert_eq!(task(&world).paid, Micros::from_credits(9));
+    assert_eq!(task(&world).paid, Micros(1_800_000));
 }

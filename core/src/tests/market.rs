@@ -56,18 +56,18 @@ pub(super) fn by_itself(prices: Option<Prices>) -> Ask {
 }
 
 /// Ada's job of one core, one GiB and ten minutes, sold by hand.
-fn by_hand() -> Wish {
+pub(super) fn by_hand() -> Wish {
     job(1, 1).sold(Sale::Hand)
 }
 
 /// As [`by_hand`], sold for at most so much to the best bid after a minute.
-fn by_rule(credits: u32) -> Wish {
+pub(super) fn by_rule(credits: u32) -> Wish {
     let max_price_micros = Micros::from_credits(credits).0;
     job(1, 1).sold(Sale::Rule { max_price_micros, close_after_s: 60 })
 }
 
 /// Bob's machine 1, Eve's machine 2, and such a job of Ada's.
-fn open(wish: &Wish) -> World {
+pub(super) fn open(wish: &Wish) -> World {
     let mut world = World::new();
     world.own(1, &worker(1, 1));
     world.own(2, &worker(2, 2).of(EVE));
@@ -76,7 +76,7 @@ fn open(wish: &Wish) -> World {
     world
 }
 
-fn check(mut world: World, expected: &Expect) {
+pub(super) fn check(mut world: World, expected: &Expect) {
     world.note_balances();
     expected.assert_eq(&world.log);
 }
@@ -138,7 +138,7 @@ fn bids_are_refused_with_the_reason() {
         &expect![[r#"
             refused: nobody bids on their own job
             refused: there is no such thing, or it is not yours
-            refused: this job takes no bids: it is not on the market, or a bid was accepted
+            refused: this job takes no bids: it is not on the market, its time for bids is over, or a bid was accepted
             refused: there is no such thing, or it is not yours
             refused: this machine cannot run the job: its owner's rules take no jobs of this submitter
             refused: this machine cannot run the job: its owner's rules take no jobs of so long a time limit
@@ -209,7 +209,7 @@ fn a_machine_is_not_sold_twice() {
             done
             refused: this machine has no room for the job right now; its bid stands, accept it later
             1.0#1 waits again, 3 tries left: the owner took the worker back
-            job 1 is worker-1's for 9, within 300 s; quote 9
+            job 1 is worker-1's for 9, within 150 s; quote 9
             to session 1: stored 1.0#1
             refused: this machine has no room for the job right now; its bid stands, accept it later
             ada 91, bob 100, eve 100, escrow 9
@@ -272,16 +272,16 @@ fn what_runs_in_time_has_as_long_as_it_needs() {
     world.pass_s(480);
     world.log.clear();
     world.end(1, "1.0#1", Outcome::Returned(WorkerFault::Leaving), 480);
-    world.wait_s(299);
-    world.note("a minute too late");
+    world.wait_s(149);
+    world.note("too late");
     world.wait_s(1);
     check(
         world,
         &expect![[r#"
             1.0#1 waits again, 3 tries left: the owner took the worker back
-            job 1 is worker-1's for 9, within 300 s; quote 9
+            job 1 is worker-1's for 9, within 150 s; quote 9
             to session 1: stored 1.0#1
-            # a minute too late
+            # too late
             bid of worker-1 on job 1: Failed
             refund:1:round0: escrow -> ada 9
             job 1 is open again, round 1, quote 0: the machine has not started it in time
@@ -329,17 +329,18 @@ fn machines_bid_by_themselves_if_their_owners_want_it() {
             worker-1 asks for its own price, by itself
             done
             # another job
-            worker-1 bids 10 on job 2, by itself
-            worker-2 bids 10 on job 2, by itself
-            bid of worker-2 on job 2: Withdrawn
             worker-3 bids 0.000001 on job 2, by itself
+            worker-1 bids 10 on job 2, by itself
             job 2, 0 held
             worker-3 asks for the formula
             bid of worker-3 on job 1: Withdrawn
             bid of worker-3 on job 2: Withdrawn
+            worker-2 bids 10 on job 1, by itself
+            worker-2 bids 10 on job 2, by itself
             done
             hold:1: ada -> escrow 3
             bid of worker-1 on job 1: Accepted
+            bid of worker-2 on job 1: Refused
             job 1 is worker-1's for 3, within 300 s; quote 3
             1.0#1 -> worker-1
             done
@@ -375,7 +376,7 @@ fn the_second_price_is_paid_when_three_owners_bid_under_seal() {
             worker-3 asks for the formula, by itself
             done
             # sealed
-            refused: this job takes no bids: it is not on the market, or a bid was accepted
+            refused: this job takes no bids: it is not on the market, its time for bids is over, or a bid was accepted
             # closed
             bid of worker-1 on job 1: Accepted
             bid of worker-2 on job 1: Refused
@@ -402,7 +403,7 @@ fn a_job_that_nobody_sells_for_its_price_is_cancelled() {
         &expect![[r#"
             worker-1 bids 9 on job 1
             done
-            1.0 cancelled, none of 1 bids was at most 8 credits and of a machine that could begin
+            1.0 cancelled, none of 1 bids was at most 8 credits
             refund:1.0-0: escrow -> ada 8
             bid of worker-1 on job 1: Over
             job 1 is over
@@ -528,7 +529,7 @@ fn an_outage_fails_no_bid_and_closes_nothing() {
     world.own_again(2, &worker(2, 2).of(EVE));
     world.join(7, crate::tests::world::join(1, &worker(1, 1), attempts(&["1.0#1"])));
     world.start(7, "1.0#1");
-    world.pass_s(90);
+    world.pass_s(91);
     check(
         world,
         &expect![[r#"

@@ -4,6 +4,8 @@
 //! [`World::happen`] checks after every input that the books balance, that no job has two winners and
 //! that nobody pays above what is held; here is only the storm.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use campusgrid_protocol::id::{AttemptId, BlobHash, JobId, SessionId, UserId, WorkerId};
 use campusgrid_protocol::rules::{Phase, Shares};
 use campusgrid_protocol::task::{BlobRef, Failure, Outcome, Saved, WorkerFault};
@@ -13,6 +15,7 @@ use proptest::sample::Index;
 
 use crate::ask::Ask;
 use crate::input::{Input, Intake, Request, Shut, WorkerEvent};
+use crate::market::OWN_BIDS_MAX;
 use crate::money::Micros;
 use crate::policy::{Billing, Policy};
 use crate::pricing::Prices;
@@ -303,6 +306,31 @@ fn save(attempt: AttemptId, content: u8, run_s: u64) -> WorkerEvent {
     WorkerEvent::Checkpoint { attempt, saved, files: Vec::new() }
 }
 
+/// What the grid keeps so as not to look at all jobs is what looking at all of them gives, and no owner
+/// has more bids than may stand.
+fn check_derived(world: &World) {
+    let grid = &world.grid;
+    let mut bids = BTreeSet::new();
+    for job in grid.jobs.values() {
+        let mut by_owner = BTreeMap::<UserId, (usize, usize)>::new();
+        for (&worker, bid) in job.market.iter().flat_map(|market| &market.bids) {
+            let owner = grid.workers[&worker].owner;
+            bids.insert((job.id, owner, worker));
+            let (all, automatic) = by_owner.entry(owner).or_default();
+            *all += 1;
+            *automatic += usize::from(bid.automatic);
+        }
+        let most = if job.terms.sale == Sale::Hand { OWN_BIDS_MAX } else { 1 };
+        let is_few = |(all, automatic): &(usize, usize)| *all <= most && *automatic <= 1;
+        assert!(by_owner.values().all(is_few), "{by_owner:?} on job {}", job.id);
+    }
+    assert_eq!(grid.markets.bids(), bids);
+    for worker in grid.workers.keys() {
+        let awarded = grid.markets.awarded.iter().filter(|(_, of)| *of == worker);
+        assert!(grid.markets.awarded_of(*worker).eq(awarded.map(|(id, _)| *id)), "{worker}");
+    }
+}
+
 proptest! {
     #![proptest_config(storms())]
 
@@ -326,6 +354,7 @@ proptest! {
         }
         for one in acts {
             act(&mut world, one, &mut session);
+            check_derived(&world);
         }
         calm(&mut world);
     }

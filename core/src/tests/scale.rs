@@ -4,18 +4,25 @@ use std::sync::Arc;
 
 use campusgrid_protocol::id::{JobId, SessionId, UserId, WorkerId};
 use campusgrid_protocol::ranges::Ranges;
+use campusgrid_protocol::resource::Load;
+use campusgrid_protocol::rules::{Phase, Shares};
 use campusgrid_protocol::task::{Failure, Outcome};
-use campusgrid_protocol::terms::When;
+use campusgrid_protocol::terms::{Sale, When};
 
+use crate::ask::Ask;
 use crate::durable::Durable;
 use crate::effect::{Change, Effects};
 use crate::grid::Grid;
-use crate::input::{Enrolment, Input, Registration, Request, Ticket, WorkerEvent};
+use crate::input::{
+    Enrolment, Heartbeat, Input, Joined, Registration, Request, Ticket, WorkerEvent,
+};
 use crate::job::After;
+use crate::market::BIDS_MAX;
 use crate::money::Micros;
 use crate::policy::Policy;
+use crate::pricing::Prices;
 use crate::tests::world::{
-    Machine, attempt, end, enrolment, job, join, policy, submission, worker,
+    Machine, Wish, attempt, end, enrolment, job, join, open_shares, policy, submission, worker,
 };
 use crate::time::Timestamp;
 
@@ -24,6 +31,7 @@ const USERS: u64 = 20;
 /// As many as one job may have.
 const TASKS: u32 = campusgrid_protocol::array::TASKS_MAX;
 const GAPS: u32 = 100_000;
+const OPEN_JOBS: usize = 1000;
 
 /// A quadratic step anywhere makes this take minutes instead of seconds.
 #[test]
@@ -97,6 +105,71 @@ fn tasks_of_a_million_start_and_end_one_by_one() {
     assert_eq!(grid.snapshot().tasks_queued, 0);
 }
 
+/// As [`a_finish_on_a_full_campus_places_one_task`]: a step that grows with the bids that stand, or with
+/// machines times jobs where it need not, makes this take minutes.
+#[test]
+fn ten_thousand_machines_bid_on_a_thousand_jobs() {
+    let mut grid = campus(200);
+    for _ in 0..OPEN_JOBS {
+        one(&mut grid, submit_of(job(1, 1).by(UserId(1)).sold(Sale::Hand)));
+    }
+    for number in 0..MACHINES {
+        let user = UserId(2 + number % 199);
+        enrol(&mut grid, number, &worker(1, 1).of(user));
+        // Machines of one owner ask the same price, and those of two different ones.
+        let core_minute = Micros(i64::try_from(1000 + number % 199).unwrap());
+        let prices = Some(Prices { core_minute, ..Prices::default() });
+        let automatic = Ask { prices, automatic: true };
+        let request = Request::SetAsk { user, worker: WorkerId(1 + number), ask: automatic };
+        let effects = one(&mut grid, Input::Request { ticket: Ticket(0), request });
+        let expected = if number < BIDS_MAX as u64 { OPEN_JOBS } else { 0 };
+        assert_eq!(bids(&effects), expected, "machine {number}");
+    }
+    // Of 199 owners the cheapest hundred bid, once each, when a job opens.
+    for _ in 0..20 {
+        let effects = one(&mut grid, submit_of(job(1, 1).by(UserId(1)).sold(Sale::Hand)));
+        assert_eq!(bids(&effects), BIDS_MAX);
+    }
+    // Everybody comes back after a restart: what stands goes on to do so.
+    let mut grid = Grid::recover(Arc::clone(&grid.policy), grid.durable(), Timestamp(1));
+    for number in 0..MACHINES {
+        let session = SessionId(MACHINES + number + 1);
+        let effects = one(&mut grid, joins((number, &worker(1, 1)), session));
+        assert!(effects.changes.is_empty(), "machine {number}");
+    }
+    // An owner is at the machine and gone again: no bids.
+    for phase in [Phase::Frozen, Phase::Open] {
+        let shares = Box::new(Shares { phase, ..open_shares() });
+        let (session, event) = (SessionId(MACHINES + 1), WorkerEvent::Shares(shares));
+        assert!(one(&mut grid, Input::FromWorker { session, event }).changes.is_empty());
+    }
+    let max_price_micros = Micros::from_credits(1).0;
+    for _ in 0..20 {
+        let sale = Sale::Rule { max_price_micros, close_after_s: 60 };
+        one(&mut grid, submit_of(job(1, 1).by(UserId(1)).sold(sale)));
+    }
+    let won = |grid: &mut Grid, at_ms| {
+        let mut effects = Effects::default();
+        grid.handle(Timestamp(at_ms), Input::Tick, &mut effects);
+        let is_won = |change: &&Change| matches!(change, Change::JobAwarded { .. });
+        effects.changes.iter().filter(is_won).count()
+    };
+    assert_eq!(won(&mut grid, 95_000), 0, "all have been silent, and may be back");
+    for number in 0..MACHINES {
+        let (session, attempts) = (SessionId(MACHINES + number + 1), Vec::new());
+        let heartbeat = Heartbeat { sequence: 1, attempts, load: Load::default() };
+        let event = WorkerEvent::Heartbeat(heartbeat);
+        let mut effects = Effects::default();
+        grid.handle(Timestamp(180_000), Input::FromWorker { session, event }, &mut effects);
+    }
+    assert_eq!(won(&mut grid, 185_000), 20);
+}
+
+fn bids(effects: &Effects) -> usize {
+    let is_bid = |change: &&Change| matches!(change, Change::BidPlaced { .. });
+    effects.changes.iter().filter(is_bid).count()
+}
+
 /// What this process has in memory, as Linux says.
 fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
@@ -113,16 +186,20 @@ fn rich_grid() -> Grid {
     grid
 }
 
-fn full_campus() -> Grid {
+/// Users who can pay for a lot, and nothing else.
+fn campus(users: u64) -> Grid {
     let rich = Policy {
         starting_credits: Micros::from_credits(100_000_000),
         active_jobs_max: u32::MAX,
         ..policy()
     };
     let mut grid = Grid::recover(Arc::new(rich), Durable::empty(), Timestamp(1));
-    for number in 0..USERS {
-        register(&mut grid, number);
-    }
+    (0..users).for_each(|number| register(&mut grid, number));
+    grid
+}
+
+fn full_campus() -> Grid {
+    let mut grid = campus(USERS);
     for number in 0..MACHINES {
         let machine = worker(1, 1).offers(&["R", "image:docker.io/*", "python3.12"]);
         enrol(&mut grid, number, &machine.of(UserId(1 + number % USERS)));
@@ -143,13 +220,22 @@ fn register(grid: &mut Grid, number: u64) {
 }
 
 fn enrol(grid: &mut Grid, number: u64, machine: &Machine) {
-    let mut joined = join(0, machine, Vec::new());
-    joined.key_hash[..8].copy_from_slice(&number.to_le_bytes());
     let session = SessionId(number + 1);
-    let enrolment = Enrolment { session, key_hash: joined.key_hash, ..enrolment(0, None) };
+    let enrolment = Enrolment { session, key_hash: key_of(number), ..enrolment(0, None) };
     ask(grid, Request::Enrol(enrolment));
     ask(grid, Request::ApproveWorker { user: machine.owner, code: "CODE-0".to_owned() });
-    one(grid, Input::FromWorker { session, event: WorkerEvent::Joined(Box::new(joined)) });
+    one(grid, joins((number, machine), session));
+}
+
+fn key_of(number: u64) -> [u8; 32] {
+    let mut key_hash = [0; 32];
+    key_hash[..8].copy_from_slice(&number.to_le_bytes());
+    key_hash
+}
+
+fn joins((number, machine): (u64, &Machine), session: SessionId) -> Input {
+    let joined = Joined { key_hash: key_of(number), ..join(0, machine, Vec::new()) };
+    Input::FromWorker { session, event: WorkerEvent::Joined(Box::new(joined)) }
 }
 
 fn submit(grid: &mut Grid, user: UserId, ram_mib: u32, tasks: u32) {
@@ -157,6 +243,11 @@ fn submit(grid: &mut Grid, user: UserId, ram_mib: u32, tasks: u32) {
     let mut wish = job(1, 1).tasks(tasks).requires(labels).by(user);
     wish.spec.needs.ram_mib = ram_mib;
     ask(grid, Request::Submit(Box::new(submission(wish))));
+}
+
+fn submit_of(wish: Wish) -> Input {
+    let request = Request::Submit(Box::new(submission(wish)));
+    Input::Request { ticket: Ticket(0), request }
 }
 
 fn ask(grid: &mut Grid, request: Request) {

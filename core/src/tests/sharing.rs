@@ -71,13 +71,78 @@ fn a_machine_gets_nothing_while_it_is_frozen_or_closed() {
     expect![[r#"
         hold:1: ada -> escrow 18
         job 1, 18 held
-        waits: 1 worker can run it, and it is not shared right now: in use; it starts when it is
+        waits: 1 worker can run it, and it is not shared right now; it starts when it is
         # handed back for longer
-        waits: 1 worker can run it, and it is not shared right now: outside its hours until Mon 18:00; it starts when it is
+        waits: 1 worker can run it, and it is not shared right now; it starts when it is
         # and shared again
         1.0#1 -> worker-1
     "#]]
     .assert_eq(&world.log);
+}
+
+/// What its owner does is for nobody else to know.
+#[test]
+fn only_its_owner_reads_why_a_machine_is_not_shared() {
+    let why = "zoomcall runs since 21:23";
+    let mut world = World::new();
+    for number in [1, 2] {
+        world.own(number, &worker(2, 2));
+        world.hear(number.into(), closed(why));
+    }
+    for (by, words) in [
+        (ADA, "2 workers can run it, and all are not shared right now; it starts when one is"),
+        (
+            BOB,
+            "2 workers can run it, and all are not shared right now, yours: zoomcall runs since \
+             21:23; it starts when one is",
+        ),
+    ] {
+        world.submit(&job(1, 1).by(by));
+        let number = world.grid.last_job;
+        let snapshot = world.grid.snapshot();
+        let spec = &world.grid.jobs[&number].spec;
+        assert_eq!(snapshot.why(number, by, spec).as_deref(), Some(words));
+    }
+}
+
+/// What a machine says when it comes back may be older than what its owner has said meanwhile.
+#[test]
+fn a_machine_that_was_paused_while_it_was_off_gets_nothing_when_it_comes_back() {
+    let minute = |world: &World| Some(world.now.plus_ms(60_000).0);
+    let mut world = World::new();
+    world.own(1, &worker(2, 2));
+    world.submit(&job(1, 1));
+    world.end(1, "1.0#1", Outcome::Succeeded, 0);
+    world.hear(1, WorkerEvent::Gone);
+    let by_hand = Some(ByHand { wish: Wish::Pause, until_ms: minute(&world) });
+    set_rules(&mut world, 1, &Rules { by_hand, ..Rules::default() });
+    world.submit(&job(1, 1));
+    let is_idle =
+        |world: &World| world.grid.occupancy.get(&WorkerId(1)).is_none_or(|on| on.is_empty());
+    let says_open = |world: &mut World, session| {
+        world.join(session, join(1, &worker(2, 2), Vec::new()));
+        world.hear(session, open(Limits::default()));
+    };
+    says_open(&mut world, 2);
+    assert!(is_idle(&world), "{}", world.log);
+    world.wait_s(20);
+    world.heartbeat(2, Vec::new());
+    world.wait_s(39);
+    world.heartbeat(2, Vec::new());
+    assert!(is_idle(&world), "{}", world.log);
+    world.wait_s(1);
+    assert!(!is_idle(&world), "the pause is over: {}", world.log);
+    world.end(2, "2.0#1", Outcome::Succeeded, 0);
+
+    let over = Conditions { until_ms: Some(world.now.0), ..Conditions::default() };
+    let over = Rules { when: over, ..Rules::default() };
+    set_rules(&mut world, 1, &over);
+    says_open(&mut world, 3);
+    world.submit(&job(1, 1));
+    assert!(is_idle(&world), "its offer is over: {}", world.log);
+    let by_hand = Some(ByHand { wish: Wish::Share, until_ms: None });
+    set_rules(&mut world, 1, &Rules { by_hand, ..over });
+    assert!(!is_idle(&world), "by hand it is shared: {}", world.log);
 }
 
 #[test]
@@ -269,6 +334,12 @@ fn an_older_machine_is_shared_by_its_rules() {
     let until_ms = Some(world.now.plus_ms(60_000).0);
     let by_hand = Some(ByHand { wish: Wish::Pause, until_ms });
     set_rules(&mut world, 1, &Rules { by_hand, ..Rules::default() });
+    let is_open = |world: &World| {
+        let snapshot = world.grid.snapshot();
+        let fit = snapshot.fit(&snapshot.shape(ADA, &job(1, 1).spec), "ada");
+        (fit.free > 0, snapshot.workers[0].link.as_ref().unwrap().is_open)
+    };
+    assert_eq!(is_open(&world), (false, false));
     world.submit(&job(1, 1));
     world.log.clear();
     world.note_waiting();
@@ -279,11 +350,12 @@ fn an_older_machine_is_shared_by_its_rules() {
     world.note("the pause is over");
     world.wait_s(20);
     expect![[r#"
-        waits: 1 worker can run it, and it is not shared right now: by its owner's rules; it starts when it is
+        waits: 1 worker can run it, and it is not shared right now; it starts when it is
         # the pause is over
         1.0#1 -> worker-1
     "#]]
     .assert_eq(&world.log);
+    assert_eq!(is_open(&world), (true, true));
     let never = Conditions { enabled: false, ..Conditions::default() };
     set_rules(&mut world, 1, &Rules { when: never, ..Rules::default() });
     assert_eq!(world.grid.occupancy[&WorkerId(1)].len(), 1, "what runs goes on");

@@ -22,7 +22,7 @@ use crate::input::{
     Enrolment, EnrolmentProof, FilesOf, Heartbeat, Input, Joined, NewDraft, Registration, Request,
     Submission, Ticket, WorkerEvent,
 };
-use crate::job::After;
+use crate::job::{After, Job};
 use crate::ledger::AccountId;
 use crate::market::{Award, Stage};
 use crate::money::Micros;
@@ -648,6 +648,10 @@ impl World {
         let jobs = || self.grid.jobs.values();
         let open = jobs().filter(|job| job.open_market().is_some()).map(|job| job.id);
         assert!(self.grid.markets.open().eq(open), "open jobs");
+        let waits =
+            |job: &&Job| !job.on_hold && job.after.is_empty() && job.open_market().is_none();
+        let waiting = jobs().filter(waits).map(|job| u64::from(job.waiting()));
+        assert_eq!(self.grid.waiting, waiting.sum::<u64>(), "tasks that wait for machines");
         let awarded = jobs().filter_map(|job| Some((job.id, job.award()?.worker)));
         assert!(self.grid.markets.awarded.iter().map(|(&id, &of)| (id, of)).eq(awarded));
         let ends = jobs().filter(|job| match job.market.as_ref().map(|market| market.stage) {

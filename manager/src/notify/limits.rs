@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use campusgrid_core::time::Timestamp;
 
+use super::links::identity;
+
 const HOUR_MS: u64 = 3_600_000;
 
 /// Hours that are over are swept when so many more than after the last time are known.
@@ -58,8 +60,9 @@ pub(super) struct Quota(Arc<Mutex<Mails>>);
 
 #[derive(Debug)]
 struct Mails {
-    /// By address: several accounts may have the same.
-    to_one: Hourly<String>,
+    /// By what counts once of an address: several accounts may have the same, or some of what its server
+    /// leaves to its owner to add.
+    to_one: Hourly<[u8; 32]>,
     to_all: Hourly<()>,
 }
 
@@ -76,7 +79,7 @@ impl Quota {
     /// As [`Hourly::take`].
     pub(super) fn take(&self, address: &str, now: Timestamp) -> Result<(), Timestamp> {
         let mut mails = self.0.lock().expect("nothing panics while it counts mails");
-        mails.to_one.take(address.to_lowercase(), now)?;
+        mails.to_one.take(identity(address), now)?;
         mails.to_all.take((), now)
     }
 }
@@ -85,7 +88,7 @@ impl Quota {
 mod tests {
     use campusgrid_core::time::Timestamp;
 
-    use super::{HOUR_MS, Hourly, SWEEP_EVERY};
+    use super::{HOUR_MS, Hourly, Quota, SWEEP_EVERY};
 
     #[test]
     fn so_many_in_an_hour_and_then_anew() {
@@ -96,6 +99,15 @@ mod tests {
         assert_eq!(hourly.take("ada", at(59)), Err(at(60)));
         assert_eq!(hourly.take("bob", at(59)), Ok(()));
         assert_eq!(hourly.take("ada", at(60)), Ok(()));
+    }
+
+    #[test]
+    fn addresses_of_one_mailbox_share_what_it_gets() {
+        let quota = Quota::new(2, 100);
+        assert_eq!(quota.take("victim+1@campus.edu", Timestamp(0)), Ok(()));
+        assert_eq!(quota.take("Victim+2@campus.edu", Timestamp(0)), Ok(()));
+        assert!(quota.take("victim+3@campus.edu", Timestamp(0)).is_err());
+        assert_eq!(quota.take("ada@campus.edu", Timestamp(0)), Ok(()));
     }
 
     #[test]

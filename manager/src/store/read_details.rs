@@ -68,6 +68,12 @@ impl Reader {
             detail.market = self.market(viewer, id)?;
             let first = TaskFilter { from: 0, limit: TASKS_SHOWN, state: None };
             detail.task_list = self.tasks(viewer, id, first)?.unwrap_or_default();
+            if let Some(award) = detail.market.as_ref().and_then(|market| market.award.as_ref()) {
+                detail.task_micros = award.price_micros; // And no longer what it would be at most.
+            }
+            if detail.note.is_empty() && detail.job.tasks == 1 {
+                detail.note = detail.task_list.first().and_then(unsaid).unwrap_or_default();
+            }
         }
         Ok(Some(StoredJob { detail, owner, spec, terms, emptied }))
     }
@@ -200,6 +206,13 @@ impl Reader {
         }
         Ok((detail, spec, terms))
     }
+}
+
+/// Why a task has failed, where that is not how its last attempt ended.
+fn unsaid(task: &rest::Task) -> Option<String> {
+    let outcome = task.attempts.last().and_then(|last| last.outcome.as_deref());
+    let is_told = task.state != rest::TaskState::Failed || outcome == Some(task.reason.as_str());
+    (!is_told).then(|| task.reason.clone())
 }
 
 fn parse(row: &Row<'_>) -> rusqlite::Result<(TaskSpec, Terms)> {

@@ -30,6 +30,9 @@ statements! {
     OPEN_JOBS = concat!(on_market!(), "WHERE market.stage = 'open' AND market.job < ?1
         ORDER BY market.job DESC LIMIT ?2");
     OPEN_JOB = concat!(on_market!(), "WHERE market.stage = 'open' AND market.job = ?1");
+    OPEN_JOBS_OF = "SELECT count(*) FROM market INDEXED BY market_open
+        JOIN job ON job.id = market.job
+        WHERE market.stage = 'open' AND market.job > 0 AND job.owner = ?1";
     MARKET_JOB = concat!(on_market!(), "WHERE market.job = ?1");
     MARKET = "SELECT market.sale, json_extract(job_spec.terms, '$.sale.rule.max_price_micros'),
             json_extract(job_spec.terms, '$.sale.rule.close_after_s'), market.round, market.stage,
@@ -168,6 +171,16 @@ impl Reader {
     ) -> Result<Option<StoredOpenJob>, StoreError> {
         let map = |row: &Row<'_>| open_job(row, viewer.user);
         self.first("an open job", OPEN_JOB, params![number(job.0)], map)
+    }
+
+    /// How many jobs of a user take bids.
+    ///
+    /// # Errors
+    ///
+    /// `Read`.
+    pub fn open_jobs_of(&self, user: UserId) -> Result<u32, StoreError> {
+        let jobs = self.first("open jobs", OPEN_JOBS_OF, params![user.0], |row| row.get(0))?;
+        Ok(jobs.unwrap_or(0))
     }
 
     /// A job that takes bids or once did, `own` unset, for those who may see it: [`Reader::market`] says

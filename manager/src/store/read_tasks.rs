@@ -20,7 +20,7 @@ statements! {
         WHERE job.id = ?1 AND (job.owner = ?2 OR ?3)";
     TASKS = "SELECT idx, state, left_behind, coalesce(checkpoint_ms, 0),
             iif(ended_at IS NULL, (SELECT count(*) FROM vote
-                WHERE vote.job = task.job AND vote.idx = task.idx), 0)
+                WHERE vote.job = task.job AND vote.idx = task.idx), 0), coalesce(reason, '')
         FROM task WHERE job = ?1 AND idx BETWEEN ?2 AND ?3
         ORDER BY idx LIMIT ?4";
     OPEN_TASKS = "SELECT task.idx FROM task INDEXED BY task_open JOIN attempt ON attempt.job = task.job
@@ -116,7 +116,9 @@ impl Reader {
             self.list("tasks", TASKS, params![job.0, first, last, limit], |row| {
                 let nothing = untouched(row.get(0)?, rest::TaskState::Queued);
                 let (left_behind, saved_ms, checking) = (row.get(2)?, row.get(3)?, row.get(4)?);
-                Ok((row.get(1)?, rest::Task { left_behind, saved_ms, checking, ..nothing }))
+                let reason = row.get(5)?;
+                let task = rest::Task { left_behind, saved_ms, checking, reason, ..nothing };
+                Ok((row.get(1)?, task))
             })?;
         let Some(last) = tasks.last().map(|(_, task)| task.index) else { return Ok(Vec::new()) };
         let range = params![job.0, first, last];
@@ -245,8 +247,8 @@ fn fill_up(tasks: &mut Vec<rest::Task>, positions: &Ranges, state: rest::TaskSta
 /// A task that nothing is known of.
 fn untouched(index: u32, state: rest::TaskState) -> rest::Task {
     let (attempts, outputs) = (Vec::new(), Vec::new());
-    let left_behind = String::new();
-    rest::Task { index, state, attempts, outputs, left_behind, saved_ms: 0, checking: 0 }
+    let (left_behind, reason) = (String::new(), String::new());
+    rest::Task { index, state, attempts, outputs, left_behind, reason, saved_ms: 0, checking: 0 }
 }
 
 fn of_index(tasks: &mut [(String, rest::Task)], index: u32) -> &mut rest::Task {

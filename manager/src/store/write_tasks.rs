@@ -32,7 +32,8 @@ statements! {
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     ATTEMPT_START = "UPDATE attempt SET started_at = ?4 WHERE job = ?1 AND idx = ?2 AND number = ?3";
     ATTEMPT_CANCEL = "UPDATE attempt SET cancelling = 1 WHERE job = ?1 AND idx = ?2 AND number = ?3";
-    ATTEMPT_RETURN = "UPDATE attempt SET ended_at = ?4, outcome = ?5, ending = 'returned'
+    ATTEMPT_RETURN = "UPDATE attempt SET ended_at = ?4, outcome = ?5, ending = 'returned',
+            run_ms = max(?6, paid_ms)
         WHERE job = ?1 AND idx = ?2 AND number = ?3";
     ATTEMPT_END = "UPDATE attempt SET ended_at = ?4, outcome = ?5, ending = ?6, exit_code = ?7,
             run_ms = ?8, cpu_ms = ?9, ram_peak_mib = ?10
@@ -67,7 +68,16 @@ impl Writer<'_> {
             Change::TaskCancelling { attempt: AttemptId { task, number } } => {
                 self.run(ATTEMPT_CANCEL, params![task.job.0, task.index, number])
             }
-            Change::TaskRequeued { attempt, reason, tries_left, losses, paid, paid_ms, at } => {
+            Change::TaskRequeued {
+                attempt,
+                reason,
+                tries_left,
+                losses,
+                paid,
+                paid_ms,
+                run_ms,
+                at,
+            } => {
                 let AttemptId { task, number } = attempt;
                 let (job, index) = (task.job.0, task.index);
                 let was_paid = self.paid(*task)?;
@@ -76,7 +86,9 @@ impl Writer<'_> {
                 tally.paid += paid.0 - was_paid;
                 let (losses, paid_ms) = (losses.to_string(), clamp(*paid_ms));
                 self.run(TASK_REQUEUE, params![job, index, tries_left, losses, paid.0, paid_ms])?;
-                self.run(ATTEMPT_RETURN, params![job, index, number, at.0, reason])
+                // Of a machine that was lost no more is known than what it had saved.
+                let run_ms = clamp(*run_ms);
+                self.run(ATTEMPT_RETURN, params![job, index, number, at.0, reason, run_ms])
             }
             Change::TaskPausing(pause) => self.task_pause(pause),
             Change::TaskRoused { task } => self.run(TASK_ROUSE, params![task.job.0, task.index]),

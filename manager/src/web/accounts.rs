@@ -1,5 +1,6 @@
 //! Registering, logging in and out, and who one is.
 
+pub(super) mod domains;
 pub(super) mod invitations;
 pub(super) mod sessions;
 pub(super) mod tokens;
@@ -96,6 +97,9 @@ pub(super) async fn open_account(
     Local(local): Local,
 ) -> Result<(User, Token), WebError> {
     body.check().map_err(WebError::Fields)?;
+    if let Some(address) = &body.email {
+        site.config.verified_domains.check(address)?;
+    }
     let invitation = admit(site, body.invitation.as_deref(), local)?;
     site.guard.register(site.clock.now(), caller)?;
     let password_hash = site.guard.passwords.hash(caller.party(None), body.password).await?;

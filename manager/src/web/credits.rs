@@ -116,7 +116,7 @@ pub(super) async fn read_stats(site: &Site) -> Result<Stats, WebError> {
         stats.workers_online += 1;
         stats.cpu_millis += link.capacity.cpu_millis;
         stats.gpus += count(link.capacity.gpus.len());
-        if link.is_open() {
+        if link.is_open {
             stats.cpu_free_millis += link.free.cpu_millis;
             stats.gpus_free += count(link.free.gpus.len());
         }

@@ -75,6 +75,8 @@ pub(super) enum WebError {
     TooManyUploads { max: usize },
     #[error("too many uploads of yours are under way; wait until one is over")]
     UploadsBusy,
+    #[error("{max} jobs of yours take bids, as many as may: accept a bid or cancel one first")]
+    TooManyOpen { max: u32 },
     #[error("this job has not ended: cancel it first")]
     StillOpen,
     #[error("it has {size_bytes} bytes, and the part that was asked for begins behind them")]
@@ -147,6 +149,7 @@ impl WebError {
             Self::UploadReplaced => codes::UPLOAD_REPLACED,
             Self::UploadNeeded => codes::UPLOAD_NEEDED,
             Self::TooManyUploads { .. } => codes::TOO_MANY_UPLOADS,
+            Self::TooManyOpen { .. } => codes::TOO_MANY_JOBS,
             Self::StillOpen => codes::STILL_OPEN,
             Self::PartMissing { .. } => codes::PART_MISSING,
             Self::Keep(BlobError::WrongHash { .. }) => codes::WRONG_HASH,
@@ -245,6 +248,7 @@ fn code_of(refusal: &Refusal) -> Code {
         Refusal::OwnJob => codes::OWN_JOB,
         Refusal::CannotRun { .. } => codes::CANNOT_RUN,
         Refusal::MachineBusy => codes::MACHINE_BUSY,
+        Refusal::MachineAway => codes::MACHINE_AWAY,
         Refusal::BidGone => codes::BID_GONE,
         Refusal::TooManyBids { .. } => codes::TOO_MANY_BIDS,
         Refusal::VoucherUnknown => codes::VOUCHER_UNKNOWN,

@@ -78,7 +78,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for OfObject<T> {
 }
 
 /// The libraries' words about a request, with those about Rust replaced.
-fn plain_words(text: &str) -> String {
+pub(super) fn plain_words(text: &str) -> String {
     let mut plain = text.to_owned();
     for (theirs, ours) in [
         ("Failed to deserialize the JSON body into the target type: ", ""),

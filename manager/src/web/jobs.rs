@@ -26,6 +26,7 @@ use super::auth::Login;
 use super::error::WebError;
 use super::etag;
 use super::extract::{Named, Params};
+use super::words;
 use crate::store::read::{JobFilter, TaskFilter, Viewer};
 
 /// Rows of a list, unless asked for fewer or more.
@@ -250,6 +251,14 @@ pub(super) async fn read_one(
     if stored.detail.job.queued > 0 && stored.detail.job.state != JobState::Draft {
         let snapshot = site.engine.snapshot();
         stored.detail.waiting = snapshot.why(job, stored.owner, &stored.spec);
+        let award = stored.detail.market.as_ref().and_then(|market| market.award.as_ref());
+        if let Some(waiting) = &mut stored.detail.waiting
+            && let Some(start_by_ms) = award.and_then(|award| award.start_by_ms)
+        {
+            let left_ms = start_by_ms.saturating_sub(site.clock.now().0);
+            let left = words::span(left_ms.div_ceil(1000) * 1000);
+            waiting.push_str(&format!("; if it has not started in {left}, it takes bids again"));
+        }
     }
     Ok(stored.detail)
 }

@@ -72,7 +72,7 @@ fn state_of(site: &Site, worker: &WorkerView) -> &'static str {
     match &worker.link {
         Some(_) | None if worker.set_aside.is_some() => "set_aside",
         Some(link) if silent_ms(site, link).is_some() => "silent",
-        Some(link) if !link.is_open() => "not_shared",
+        Some(link) if !link.is_open => "not_shared",
         Some(_) => "online",
         None => "offline",
     }

@@ -64,6 +64,7 @@ use crate::live::LiveLogs;
 use crate::notify::{Links, Offered};
 use crate::readers::Readers;
 use crate::vitals::Vitals;
+pub use accounts::domains::Domains;
 pub use client::{NotAProxy, Proxies};
 pub use files::quota::FileLimits;
 pub use passwords::{HashError, hash_now};
@@ -93,6 +94,8 @@ pub struct Config {
     pub public_url: Option<PublicUrl>,
     /// Who is believed about whom they speak for.
     pub proxies: Proxies,
+    /// Whose addresses are worth starting credits, where these take an address.
+    pub verified_domains: Domains,
     /// How long a login lasts. Days.
     pub login_days: u32,
     pub passwords: PasswordCosts,

@@ -196,6 +196,7 @@ fn workers() -> Vec<Route> {
         delete("/api/v1/workers/{id}", Own, workers::remove).says::<workers::__path_remove>(),
         get("/api/v1/workers/{id}/rules", Read, rules::show).says::<rules::__path_show>(),
         put("/api/v1/workers/{id}/rules", Own, rules::replace).says::<rules::__path_replace>(),
+        patch("/api/v1/workers/{id}/rules", Own, rules::change).says::<rules::__path_change>(),
         post("/api/v1/workers/{id}/by-hand", Own, rules::by_hand).says::<rules::__path_by_hand>(),
         delete("/api/v1/workers/{id}/by-hand", Own, rules::by_rules)
             .says::<rules::__path_by_rules>(),

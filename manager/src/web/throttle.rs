@@ -34,8 +34,8 @@
 //!   10 mistakes at once for this login, then one a minute; a login that was stolen is no way to try
 //!   passwords.
 //! - What a user submits counts by its size: 64 MiB at once, then 250 KiB a second; a job, a bid, a price
-//!   and rules at least as 1 KiB. Jobs that are cancelled at once cost no credits, but they stay on the
-//!   disk, as bids do.
+//!   and rules at least as 1 KiB, a price with which the grid bids as 1 KiB for each job that takes bids.
+//!   Jobs that are cancelled at once cost no credits, but they stay on the disk, as bids do.
 //!
 //! A restart forgets the counts and the known networks; devices keep their cookies.
 
@@ -61,7 +61,10 @@ const SUBMITTED: Rule = Rule { burst: (64 << 20) / PIECE_BYTES, every_ms: 1 };
 const PIECE_BYTES: u64 = 256;
 
 /// What a job takes beside what is sent of it: its rows in the store. Bytes.
-const JOB_BYTES: u64 = 1024;
+pub(super) const JOB_BYTES: u64 = 1024;
+
+/// The most that counts at once beside that: more would never be allowed. Bytes.
+pub(super) const SUBMITTED_MAX_BYTES: u64 = (64 << 20) - JOB_BYTES;
 
 /// Keys kept of each kind; with 32,768 of each, all tables together take about 20 MiB at most.
 const KEYS_MAX: usize = 1 << 15;

@@ -2,9 +2,9 @@
 //! `rules`, their prices in `ask`, what they have earned in `earnings`.
 
 pub(super) mod ask;
-mod describe;
+pub(super) mod describe;
 pub(super) mod earnings;
-mod hand_over;
+pub(super) mod hand_over;
 pub(super) mod rules;
 
 use axum::Json;
@@ -23,6 +23,7 @@ use super::Site;
 use super::auth::Login;
 use super::error::WebError;
 use super::extract::{Body, Named};
+use crate::engine::handle::AskError;
 use describe::describe;
 use hand_over::hand_over;
 
@@ -38,8 +39,8 @@ pub(super) async fn list(State(site): State<Site>, login: Login) -> Json<Vec<Wor
 
 /// Shows a machine.
 ///
-/// With what its score is made of, what it costs, and, for its owner and operators, its rules, the limits
-/// that hold, and what it has earned.
+/// With what its score is made of, and, for its owner and operators, its rules, the limits that hold, its
+/// price, and what it has earned.
 #[utoipa::path(get, path = "/api/v1/workers/{id}", tag = "workers",
     responses((status = 200, body = WorkerDetail)))]
 pub(super) async fn one(
@@ -79,7 +80,7 @@ pub(super) async fn approve(
 /// Takes a machine out.
 ///
 /// What runs there is handed back first, with what it has saved, and goes back to the queue; that may
-/// take as long as the machine's rules give it.
+/// take as long as the machine's rules give it, but at most 50 s.
 #[utoipa::path(delete, path = "/api/v1/workers/{id}", tag = "workers",
     responses((status = 204, description = "It is out.")))]
 pub(super) async fn remove(
@@ -114,11 +115,19 @@ pub(super) async fn remove_worker(
     worker: WorkerId,
 ) -> Result<(), WebError> {
     check_owner(site, login, worker)?;
-    hand_over(site, login, worker).await?;
-    site.engine.remove_worker(login.id(), worker).await?;
-    tracing::info!(worker.id = worker.0, user.id = login.id().0, "a worker was removed");
-    site.engine.shown().await; // Who looks next sees it gone.
-    Ok(())
+    let (site, login) = (site.clone(), login.clone());
+    // To its end, also if whoever asked for it goes away.
+    let removing = tokio::spawn(async move {
+        hand_over(&site, &login, worker).await?;
+        site.engine.remove_worker(login.id(), worker).await?;
+        tracing::info!(worker.id = worker.0, user.id = login.id().0, "a worker was removed");
+        site.engine.shown().await; // Who looks next sees it gone.
+        Ok(())
+    });
+    removing.await.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_cancelled) => Err(AskError::Stopping.into()),
+    })
 }
 
 /// Lets a machine that was set aside take tasks again.
@@ -156,7 +165,7 @@ pub(super) fn read_worker(
     Ok(WorkerDetail {
         worker: describe(site, view, login),
         record: record_of(&view.record),
-        ask: ask::told(&view.ask),
+        ask: is_own.then(|| ask::told(&view.ask)),
         rules: is_own.then(|| Rules::clone(&view.rules)),
         limits: shares.filter(|_| is_own).map(|shares| shares.limits.clone()),
         earned_micros: is_own.then_some(view.record.earned_micros),

@@ -218,6 +218,21 @@ impl Grid {
         answer(request.call()).0
     }
 
+    /// Deletes something, and goes away before the answer.
+    pub(crate) fn delete_and_leave(&self, user: &User, path: &str) {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.dashboard)).unwrap();
+        let request = format!(
+            "DELETE /api/v1/{path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nAuthorization: {}\r\n\r\n",
+            self.dashboard,
+            bearer(user)
+        );
+        std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+        // The answer only comes when the machine has handed over.
+        stream.set_read_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
+        let early = std::io::Read::read(&mut stream, &mut [0; 64]);
+        assert!(early.is_err(), "{early:?}");
+    }
+
     pub(crate) fn text(&self, user: &User, path: &str) -> String {
         let request = self.agent.get(self.url(path)).header("authorization", bearer(user));
         request.call().unwrap().body_mut().read_to_string().unwrap()

@@ -1,8 +1,8 @@
 //! What machines and their owners say of sharing, and what comes of it.
 
 use campusgrid_protocol::message::{Join, ToManager, ToWorker};
-use campusgrid_protocol::rules::{Phase, Rules};
-use campusgrid_protocol::task::{Ended, Outcome};
+use campusgrid_protocol::rules::{ByHand, Phase, Rules, Wish};
+use campusgrid_protocol::task::{Ended, Outcome, WorkerFault};
 use serde_json::json;
 
 use crate::grid::fake::{FakeWorker, introduce, introduction, shares};
@@ -80,4 +80,59 @@ fn a_machine_is_told_what_it_has_earned() {
     let welcome = line.receive();
     let ToWorker::Welcome { earned_micros, .. } = welcome else { panic!("{welcome:?}") };
     assert_eq!(earned_micros, charged);
+}
+
+#[test]
+fn a_machine_that_is_taken_out_hands_over_whether_or_not_anybody_waits_for_it() {
+    let grid = Grid::start("handover");
+    let (ada, bob) = (grid.register("ada"), grid.register("bob"));
+    let join = Join { shares: shares(Phase::Open, ""), ..introduction(1) };
+    let mut worker = FakeWorker::join_for(&grid, &bob, join);
+    let job = grid.submit(&ada, "true");
+    let message = worker.receive();
+    let ToWorker::Start { attempt, .. } = message else { panic!("{message:?}") };
+    worker.send(&ToManager::Started { attempt });
+    let path = format!("workers/{}", worker.papers.worker);
+    until("it is known to run it", || grid.get(&bob, &path).1["running"] == 1);
+    grid.delete_and_leave(&bob, &path);
+    let message = worker.receive();
+    let ToWorker::Rules(rules) = message else { panic!("{message:?}") };
+    // Or a wish to share would keep it open.
+    assert_eq!(rules.by_hand, Some(ByHand { wish: Wish::Pause, until_ms: None }));
+    assert!(rules.when.until_ms.is_some());
+    worker.send(&ToManager::Shares(Box::new(shares(Phase::Closed, "paused by hand"))));
+    let outcome = Outcome::Returned(WorkerFault::Leaving);
+    worker.send(&ToManager::Ended(Box::new(Ended::empty(attempt, outcome))));
+    until("it is out", || grid.get(&bob, &path).0 == 404);
+    assert_eq!(worker.receive(), ToWorker::Stored { attempt });
+    let task = grid.get(&ada, &format!("jobs/{job}/tasks")).1["items"][0].clone();
+    assert_eq!(task["state"], "queued", "{task}");
+    grid.fsck();
+}
+
+/// What its owner does is for nobody else to know.
+#[test]
+fn others_see_whether_a_machine_is_shared_and_not_why() {
+    let grid = Grid::start("why");
+    grid.register("operator");
+    let (ada, bob) = (grid.register("ada"), grid.register("bob"));
+    let join =
+        Join { shares: shares(Phase::Frozen, "zoomcall runs since 21:23"), ..introduction(1) };
+    let worker = FakeWorker::join_for(&grid, &bob, join);
+    let path = format!("workers/{}", worker.papers.worker);
+    until("its owner sees it", || grid.get(&bob, &path).1["phase"] == "frozen");
+    assert!(grid.get(&bob, &path).1["since_ms"].is_u64());
+    let of_ada = grid.submit(&ada, "true");
+    let waiting = |user: &User, job: u64| {
+        let words = grid.get(user, &format!("jobs/{job}")).1["waiting"].clone();
+        words.as_str().unwrap_or_default().to_owned()
+    };
+    until("it waits", || waiting(&ada, of_ada).contains("not shared right now"));
+    for address in [path, "workers".to_owned(), format!("jobs/{of_ada}")] {
+        let seen = grid.get(&ada, &address).1.to_string();
+        assert!(!seen.contains("zoom") && !seen.contains("frozen"), "{seen}");
+        assert!(!seen.contains("21:23") && !seen.contains(r#""since_ms":1"#), "{seen}");
+    }
+    let of_bob = grid.submit(&bob, "true");
+    until("its owner may know", || waiting(&bob, of_bob).contains("zoomcall"));
 }

@@ -124,3 +124,22 @@ fn rows(answer: &Answer) -> Vec<Value> {
     assert_eq!(answer.status, 200, "{}", answer.body);
     answer.value().as_array().unwrap().clone()
 }
+
+/// Whoever has a domain has as many addresses as they like.
+#[test]
+fn credits_for_an_address_are_for_some_domains_where_the_operator_says_so() {
+    let site = Site::start_with(|config| {
+        config.web.verified_domains = "campus.edu, lab.edu".parse().unwrap();
+    });
+    let register = |name: &str, email: Option<&str>| {
+        let body = json!({"name": name, "email": email, "password": PASSWORD});
+        site.ask("POST /api/v1/register", JSON, &body.to_string())
+    };
+    let refused = register("eve", Some("eve@evil.example"));
+    assert_eq!((refused.status, refused.code().as_str()), (422, "invalid_fields"));
+    let field = &refused.value()["error"]["fields"][0];
+    assert_eq!(field["field"], "email");
+    assert!(field["message"].as_str().unwrap().contains("@campus.edu or @lab.edu"), "{field}");
+    assert_eq!(register("ada", Some("ada@Campus.edu")).status, 201);
+    assert_eq!(register("grace", None).status, 201);
+}

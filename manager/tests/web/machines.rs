@@ -14,7 +14,7 @@ fn fields(answer: &Value) -> Vec<&str> {
 fn rules_are_replaced_as_a_whole_and_checked() {
     let site = Site::start();
     site.register("operator");
-    let owner = site.register("grace");
+    let (owner, _) = (site.register("grace"), site.register("ada"));
     let worker = site.join_worker(&owner, "laptop");
     let path = format!("/api/v1/workers/{worker}/rules");
     let first = site.get(&path, &owner).value();
@@ -36,6 +36,71 @@ fn rules_are_replaced_as_a_whole_and_checked() {
     assert_eq!(fields(&wrong.value()), ["when.temperature_c", "limits.cores", "when.zone"]);
     let unknown = put(&json!({"when": {"idle": 3}}));
     assert_eq!((unknown.status, unknown.code().as_str()), (422, "invalid_body"));
+}
+
+#[test]
+fn a_patch_of_rules_keeps_what_it_does_not_name() {
+    let site = Site::start();
+    site.register("operator");
+    let owner = site.register("grace");
+    let worker = site.join_worker(&owner, "laptop");
+    let path = format!("/api/v1/workers/{worker}/rules");
+    let patch = |body: &Value| site.json(&format!("PATCH {path}"), &owner, body);
+    let rules = json!({"when": {"idle_minutes": 10, "programs": ["zoom"]},
+        "limits": {"cores": 2, "whose": "mine"}, "by_hand": {"wish": "pause", "until_ms": null}});
+    assert_eq!(site.json(&format!("PUT {path}"), &owner, &rules).status, 200);
+    let mut expected = site.get(&path, &owner).value();
+    let until_ms = 4_000_000_000_000_u64;
+    let changed = patch(&json!({"when": {"until_ms": until_ms, "power": {"above": 40}}}));
+    assert_eq!(changed.status, 200, "{}", changed.body);
+    expected["when"]["until_ms"] = json!(until_ms);
+    expected["when"]["power"] = json!({"above": 40});
+    assert_eq!((changed.value(), site.get(&path, &owner).value()), (expected.clone(), expected));
+
+    let changed =
+        patch(&json!({"when": {"until_ms": null, "programs": []}, "limits": null})).value();
+    assert_eq!(changed["when"]["until_ms"], Value::Null);
+    assert_eq!(
+        (&changed["when"]["programs"], &changed["limits"]["cores"]),
+        (&json!([]), &Value::Null)
+    );
+    assert_eq!(
+        (&changed["when"]["idle_minutes"], &changed["by_hand"]["wish"]),
+        (&json!(10), &json!("pause"))
+    );
+
+    let wrong = patch(&json!({"when": {"zone": "Mars/Base"}, "limits": {"cores": 0}}));
+    assert_eq!(fields(&wrong.value()), ["limits.cores", "when.zone"]);
+    for unknown in [
+        json!({"when": {"idle": 3}}),
+        json!({"when": 3}),
+        json!({"when": {"power": {"above": "x"}}}),
+    ] {
+        let answer = patch(&unknown);
+        assert_eq!((answer.status, answer.code().as_str()), (422, "invalid_body"), "{unknown}");
+    }
+    assert_eq!(site.get(&path, &owner).value(), changed, "what is wrong changes nothing");
+}
+
+#[test]
+fn rules_name_users_that_there_are() {
+    let site = Site::start();
+    site.register("operator");
+    let (owner, _) = (site.register("grace"), site.register("ada"));
+    let worker = site.join_worker(&owner, "laptop");
+    let path = format!("/api/v1/workers/{worker}/rules");
+    for how in ["PUT", "PATCH"] {
+        let body = json!({"limits": {"whose": {"of": ["ADA", "nobodyatall"]}}});
+        let wrong = site.json(&format!("{how} {path}"), &owner, &body);
+        assert_eq!((wrong.status, wrong.code().as_str()), (422, "invalid_fields"), "{how}");
+        let error = &wrong.value()["error"]["fields"][0];
+        assert_eq!(
+            error,
+            &json!({"field": "limits.whose.of", "message": "there is no user nobodyatall"})
+        );
+        let body = json!({"limits": {"whose": {"of": ["ADA"]}}});
+        assert_eq!(site.json(&format!("{how} {path}"), &owner, &body).status, 200, "in any case");
+    }
 }
 
 #[test]
@@ -71,14 +136,12 @@ fn an_ask_is_the_formula_until_its_owner_says_otherwise() {
     let (owner, other) = (site.register("grace"), site.register("edsger"));
     let worker = site.join_worker(&owner, "laptop");
     let path = format!("/api/v1/workers/{worker}/ask");
-    assert_eq!(
-        site.get(&path, &other).value(),
-        json!({"prices": null, "automatic": false}),
-        "a price is for everybody to see"
-    );
+    let formula = json!({"prices": null, "automatic": false});
+    assert_eq!(site.get(&path, &owner).value(), formula);
+    assert_eq!(site.get(&path, &other).status, 404, "with it they may bid under seal");
     let ask = json!({"prices": {"base_micros": 7, "core_minute_micros": 3}, "automatic": true});
     assert_eq!(site.json(&format!("PUT {path}"), &owner, &ask).status, 200);
-    let kept = site.get(&path, &other).value();
+    let kept = site.get(&path, &owner).value();
     assert_eq!((&kept["prices"]["base_micros"], &kept["automatic"]), (&json!(7), &json!(true)));
     assert_eq!(kept["prices"]["minimum_micros"], 0);
     let wrong = json!({"prices": {"minute_micros": -1}});
@@ -99,7 +162,8 @@ fn others_see_a_machine_and_nothing_of_its_owners_life() {
     assert_eq!(own["rules"]["when"]["enabled"], true);
     assert_eq!((&own["earned_micros"], &own["record"]["lost"]), (&json!(0), &json!(0)));
     let seen = site.get(&path, &other).value();
-    for private in ["rules", "limits", "earned_micros"] {
+    assert_eq!(own["ask"], json!({"prices": null, "automatic": false}));
+    for private in ["rules", "limits", "ask", "since_ms", "earned_micros"] {
         assert_eq!(seen[private], Value::Null, "{private}");
     }
     assert_eq!((&seen["why"], &seen["score_permille"]), (&json!(""), &own["score_permille"]));

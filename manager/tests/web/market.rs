@@ -5,7 +5,7 @@ use campusgrid_core::snapshot::Snapshot;
 use campusgrid_protocol::id::JobId;
 use serde_json::{Value, json};
 
-use crate::site::{Site, bearer, wait};
+use crate::site::{JSON, Site, bearer, wait};
 
 fn rich() -> Site {
     Site::start_with(|config| config.policy.starting_credits = Micros::from_credits(10_000))
@@ -207,4 +207,27 @@ fn a_premium_shows_in_what_a_job_would_cost() {
     );
     assert_eq!(dear["task_micros"], 2 * calm["task_micros"].as_i64().unwrap());
     assert_eq!(site.get("/api/v1/credits", &token).value()["rate_permille"], 2000);
+}
+
+#[test]
+fn a_user_has_so_many_jobs_that_take_bids() {
+    let site = rich();
+    let (token, other) = (site.register("ada"), site.register("grace"));
+    let by_hand = json!({"kind": "c", "source": "int main(){}", "market": "hand"});
+    let put = |token: &str, key: &str| {
+        let headers = format!("{}{JSON}Idempotency-Key: {key}\r\n", bearer(token));
+        site.ask("POST /api/v1/jobs", &headers, &by_hand.to_string())
+    };
+    let first = put(&token, "first").value()["job"].as_u64().unwrap();
+    for number in 1..100 {
+        assert_eq!(put(&token, &number.to_string()).status, 201, "{number}");
+    }
+    let answer = put(&token, "last");
+    assert_eq!((answer.status, answer.code().as_str()), (409, "too_many_jobs"), "{}", answer.body);
+    assert_eq!(put(&token, "first").value()["job"], first, "who asks again gets the first answer");
+    assert_eq!(put(&other, "first").status, 201);
+    submit(&site, &token, &json!({}));
+    let cancel = format!("POST /api/v1/jobs/{first}/cancel");
+    assert_eq!(site.ask(&cancel, &bearer(&token), "").status, 204);
+    assert_eq!(put(&token, "last").status, 201);
 }

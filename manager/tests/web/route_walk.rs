@@ -92,9 +92,9 @@ fn is_operators(route: &Listed) -> bool {
         || ["/users/", "/api/v1/users/"].iter().any(|of| route.path.starts_with(of))
 }
 
-/// Whether everybody may look at what it names: machines, as lists of them do, and what they cost.
+/// Whether everybody may look at what it names: machines, as lists of them do.
 fn is_public(route: &Listed) -> bool {
-    let public = ["/api/v1/workers/{id}", "/api/v1/workers/{id}/ask", "/workers/{id}"];
+    let public = ["/api/v1/workers/{id}", "/workers/{id}"];
     !is_unsafe(route) && public.contains(&route.path)
 }
 

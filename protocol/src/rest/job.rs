@@ -141,6 +141,9 @@ pub struct Task {
     pub attempts: Vec<Attempt>,
     pub outputs: Vec<OutputFile>,
     pub left_behind: String,
+    /// Why it has failed, or failed last, in words; empty if it has not. It may have failed though all of
+    /// its attempts went well, as when their results differ.
+    pub reason: String,
     /// From where in its own running time its next attempt goes on: what its checkpoint covers.
     pub saved_ms: u64,
     /// Machines whose result waits for another's to be compared with.

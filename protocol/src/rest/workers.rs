@@ -48,12 +48,13 @@ pub struct Worker {
     pub ram_used_mib: u32,
     /// As it has measured itself; absent while it is not connected, and from an older version.
     pub speed: Option<Speed>,
-    /// Whether it takes tasks, by its owner's rules; absent as `speed` is.
+    /// Whether it takes tasks, by its owner's rules; absent as `speed` is. Others than its owner and
+    /// operators see `closed` while it is `frozen`.
     pub phase: Option<Phase>,
     /// Why it does not, in words such as "on battery since 14:02": for its owner and operators. Empty
     /// while it does.
     pub why: String,
-    /// Since when it is in this phase, by its own clock.
+    /// Since when it is in this phase, by its own clock: for its owner and operators.
     pub since_ms: Option<u64>,
     /// How reliable it has been, from 0 to 1000: `GET workers/{id}` says what that is made of.
     pub score_permille: u32,
@@ -67,7 +68,8 @@ pub struct WorkerDetail {
     pub worker: Worker,
     /// What its score is made of.
     pub record: Record,
-    pub ask: Ask,
+    /// For its owner and operators: with it they may bid under seal.
+    pub ask: Option<Ask>,
     /// For its owner and operators.
     pub rules: Option<Rules>,
     /// Those that hold: of its rules and of the policy file on it together. For its owner and

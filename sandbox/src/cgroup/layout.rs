@@ -9,7 +9,7 @@ use nix::unistd::Uid;
 use crate::plan::SandboxError;
 
 use super::mounts::{V2, find_v1, find_v2};
-use super::{parse_cpus, remove_group, v2};
+use super::{REMOVAL, parse_cpus, remove_groups, v2};
 
 /// What our groups' names begin with; then the owner's process, its start, and two numbers.
 const PREFIX: &str = "campusgrid-";
@@ -121,7 +121,7 @@ impl Layout {
             let Ok(entries) = fs::read_dir(&base) else { continue };
             for entry in entries.flatten() {
                 if is_orphan(&entry.file_name().to_string_lossy()) {
-                    swept += usize::from(remove_group(&entry.path()));
+                    swept += usize::from(remove_groups(BTreeSet::from([entry.path()]), REMOVAL));
                 }
             }
         }

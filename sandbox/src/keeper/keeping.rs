@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::cgroup::Cgroup;
 use crate::cgroup::layout::Layout;
+use crate::cgroup::{Cgroup, REMOVAL};
+use crate::clock::Stopwatch;
 use crate::lane::{Berth, Lane};
 use crate::plan::{Network, SandboxError};
 
@@ -45,6 +46,11 @@ pub(super) enum Whom {
     Tool(oneshot::Sender<Prepared>),
 }
 
+/// Until what did not end in time is looked at again.
+const AGAIN: Duration = Duration::from_secs(1);
+/// For all that has not ended yet when the thread has to.
+const LAST: Duration = Duration::from_secs(10);
+
 /// Tells the sandboxes of one process apart where they share a directory of cgroups.
 static INSTANCES: AtomicU32 = AtomicU32::new(0);
 
@@ -56,18 +62,28 @@ pub(super) struct Keeping {
     instance: u32,
     /// Numbers of lanes.
     taken: BTreeSet<u32>,
+    /// Lanes that have not ended in time.
+    lingering: Vec<Lane>,
 }
 
 impl Keeping {
     pub(super) fn new(recipe: Recipe, warm: Arc<Warm>, ready: mpsc::Sender<Prepared>) -> Self {
         let instance = INSTANCES.fetch_add(1, Ordering::Relaxed);
-        Self { recipe: Arc::new(recipe), warm, ready, instance, taken: BTreeSet::new() }
+        Self {
+            recipe: Arc::new(recipe),
+            warm,
+            ready,
+            instance,
+            taken: BTreeSet::new(),
+            lingering: Vec::new(),
+        }
     }
 
     /// Does chores until nobody can send any.
     pub(super) fn keep(mut self, inbox: &Receiver<Chore>) {
         loop {
-            let chore = match self.warm.time_left() {
+            let again = (!self.lingering.is_empty()).then_some(AGAIN);
+            let chore = match again.into_iter().chain(self.warm.time_left()).min() {
                 Some(time) => inbox.recv_timeout(time),
                 None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
@@ -76,8 +92,11 @@ impl Keeping {
                 Ok(Chore::Clear(lane)) => self.clear(lane),
                 Ok(Chore::Forget(number)) => drop(self.taken.remove(&number)),
                 Ok(Chore::Watch) => {}
-                Err(RecvTimeoutError::Timeout) => self.expire(),
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.expire();
+                    self.clear_lingering(Duration::ZERO);
+                }
+                Err(RecvTimeoutError::Disconnected) => return self.clear_lingering(LAST),
             }
         }
     }
@@ -90,10 +109,25 @@ impl Keeping {
     }
 
     fn clear(&mut self, mut lane: Lane) {
-        // A number whose lane has left something is not given to another.
-        if lane.end() {
+        // A number whose lane has left something is not given to another before that is gone.
+        if lane.end(REMOVAL) {
             self.taken.remove(&lane.number);
+        } else {
+            self.lingering.push(lane);
         }
+    }
+
+    /// Looks again at what had not ended in time.
+    fn clear_lingering(&mut self, patience: Duration) {
+        let watch = Stopwatch::start();
+        let taken = &mut self.taken;
+        self.lingering.retain_mut(|lane| {
+            let is_gone = lane.end(patience.saturating_sub(watch.passed()));
+            if is_gone {
+                taken.remove(&lane.number);
+            }
+            !is_gone
+        });
     }
 
     /// Has a lane made by a thread of its own: most of the time that takes is waiting for the
@@ -181,7 +215,7 @@ impl Recipe {
         };
         Lane::start(&self.helper, number, berth).inspect_err(|_| {
             if let Some(cgroup) = cgroup {
-                cgroup.remove();
+                cgroup.remove(REMOVAL);
             }
         })
     }

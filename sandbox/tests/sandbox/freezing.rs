@@ -12,7 +12,7 @@ use campusgrid_sandbox::plan::{Exit, Progress};
 use campusgrid_sandbox::sandbox::Confinement;
 use nix::sys::signal::Signal;
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{interval, timeout};
 
 use crate::rig::{Ran, Rig, Task};
 
@@ -38,6 +38,16 @@ fn states(mark: &str) -> Vec<char> {
     pids.filter(is_ours).filter_map(state).collect()
 }
 
+/// Sees that all processes with this mark stand still, again and again for so long.
+async fn stay_still(mark: &str, how_long: Duration) {
+    let (watch, mut looks) = (Stopwatch::start(), interval(Duration::from_millis(50)));
+    while watch.passed() < how_long {
+        looks.tick().await;
+        let states = states(mark);
+        assert!(states.iter().all(|state| "TZ".contains(*state)), "{states:?}");
+    }
+}
+
 /// Runs a task that carries `mark`; when it has printed something, freezes it and tells how long it
 /// took until all its processes stood still. Then does `rest`.
 async fn freeze<F: Future<Output = ()>>(
@@ -57,13 +67,14 @@ async fn freeze<F: Future<Output = ()>>(
         printed.notified().await;
         let watch = Stopwatch::start();
         say.send_replace(Control::StandStill);
+        let mut looks = interval(Duration::from_millis(1));
         loop {
             let states = states(mark);
             if !states.is_empty() && states.iter().all(|state| "TZ".contains(*state)) {
                 break;
             }
             assert!(watch.passed() < Duration::from_secs(5), "{states:?}");
-            sleep(Duration::from_millis(1)).await;
+            looks.tick().await;
         }
         let took = watch.passed();
         rest(say).await;
@@ -90,7 +101,7 @@ os._exit(0)";
         let task = Task::python(script).wall(Duration::from_secs(4));
         let (ran, took) = freeze(&rig, task, "stillness-1", |say| async move {
             // Longer than its time limit.
-            sleep(Duration::from_millis(4500)).await;
+            stay_still("stillness-1", Duration::from_millis(4500)).await;
             say.send_replace(Control::GoOn);
         })
         .await;
@@ -123,11 +134,7 @@ print('on', flush=True)
 churn()";
     let (ran, took) = freeze(&rig, Task::python(script), "stillness-2", |say| async move {
         // It stays so.
-        for _ in 0..20 {
-            sleep(Duration::from_millis(10)).await;
-            let states = states("stillness-2");
-            assert!(states.iter().all(|state| "TZ".contains(*state)), "{states:?}");
-        }
+        stay_still("stillness-2", Duration::from_millis(200)).await;
         say.send_replace(Control::Stop);
     })
     .await;
@@ -194,16 +201,22 @@ async fn no_step_begins_while_a_task_stands_still() {
         thawed.store(false, Ordering::SeqCst);
         say.send_replace(Control::GoOn);
         let task = Task::sh("sleep 0.003").then(Task::sh(": stillness-6; echo second"));
+        let still = Notify::new();
+        let on_still = |progress: &Progress| {
+            if matches!(progress, Progress::Still) {
+                still.notify_one();
+            }
+        };
         let owner = async {
-            sleep(Duration::from_millis(pause_ms)).await;
+            let _not_yet = timeout(Duration::from_millis(pause_ms), still.notified()).await;
             say.send_replace(Control::StandStill);
-            sleep(Duration::from_millis(150)).await;
-            let states = states("stillness-6");
-            assert!(states.iter().all(|state| "TZ".contains(*state)), "{states:?}");
+            // Unless it has ended before.
+            let _ended = timeout(AT_ONCE, still.notified()).await;
+            stay_still("stillness-6", Duration::from_millis(150)).await;
             thawed.store(true, Ordering::SeqCst);
             say.send_replace(Control::GoOn);
         };
-        let (ran, ()) = tokio::join!(rig.try_run(task, controls.clone(), |_| {}), owner);
+        let (ran, ()) = tokio::join!(rig.try_run(task, controls.clone(), on_still), owner);
         let ran = ran.unwrap();
         assert_eq!((ran.report.exit, ran.stdout.as_str()), (Exit::Code(0), "second\n"));
     }

@@ -166,7 +166,7 @@ impl Oracles {
                 .count()
         };
         let running: usize = self.record.jobs.values().map(on_it).sum();
-        let kind = campusgrid_core::snapshot::kind_of(&job.spec);
+        let kind = job.spec.kind();
         let words = if *whose == Whose::Mine && !is_own {
             "whose owner wants their own jobs only"
         } else if !kinds.is_empty() && !kinds.contains(&kind) {

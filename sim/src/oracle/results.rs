@@ -41,7 +41,15 @@ impl Oracles {
         }
         let told = self.truths.get(&result.attempt);
         let is_told = told.is_some_and(|told| told.contains(&result.ended));
+        let attempt = self.record.attempt(result.attempt);
+        let is_unwanted = attempt.is_some_and(|attempt| attempt.cancelling);
+        let job = self.record.jobs.get(&end.task.job);
+        // Nobody will confirm it any more.
+        let is_unconfirmed = is_unwanted && job.is_some_and(|job| job.wanted.terms.verify);
         let fits = match (&result.ended.outcome, &end.verdict) {
+            (Outcome::Succeeded | Outcome::Failed(_), verdict) if is_unconfirmed => {
+                is_told && *verdict == Verdict::Cancelled
+            }
             (Outcome::Succeeded, Verdict::Succeeded)
             | (Outcome::Failed(_), Verdict::Failed { .. })
             | (Outcome::Cancelled, Verdict::Cancelled) => is_told,

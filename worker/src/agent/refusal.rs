@@ -2,8 +2,8 @@
 //! lends, and work that the owner has not agreed to.
 
 use campusgrid_protocol::resource::Capacity;
-use campusgrid_protocol::rules::{Kind, Limits, Whose};
-use campusgrid_protocol::task::{TaskSpec, Work, WorkerFault};
+use campusgrid_protocol::rules::Limits;
+use campusgrid_protocol::task::WorkerFault;
 
 use super::Agent;
 use super::effect::Order;
@@ -45,14 +45,9 @@ impl Agent {
     fn against_limits(&self, order: &Order) -> Option<String> {
         let (limits, spec) = (&self.verdict.shares.limits, &*order.spec);
         let is_own = self.owner.as_ref().is_some_and(|owner| *owner == order.whose);
-        let is_welcome = match &limits.whose {
-            Whose::Everyone => true,
-            Whose::Of(names) => names.contains(&order.whose),
-            Whose::Mine => false,
-        };
-        let words = if !is_own && !is_welcome {
+        let words = if !is_own && !limits.whose.includes(&order.whose) {
             "runs no jobs of this user's"
-        } else if !limits.kinds.is_empty() && !limits.kinds.contains(&kind(spec)) {
+        } else if !limits.kinds.is_empty() && !limits.kinds.contains(&spec.kind()) {
             "runs no programs of this kind"
         } else if limits.longest_s.is_some_and(|longest_s| spec.time_limit_s > longest_s) {
             "runs no tasks of this length"
@@ -65,16 +60,6 @@ impl Agent {
             return None;
         };
         Some(format!("by its owner's rules this machine {words}"))
-    }
-}
-
-/// What an owner tells a task apart by: an image counts before the language in it.
-fn kind(spec: &TaskSpec) -> Kind {
-    match (&spec.image, &spec.work) {
-        (Some(_), _) => Kind::Container,
-        (None, Work::Python { .. }) => Kind::Python,
-        (None, Work::C { .. }) => Kind::C,
-        (None, Work::Shell { .. }) => Kind::Shell,
     }
 }
 

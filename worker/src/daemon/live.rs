@@ -7,11 +7,11 @@ use std::time::Duration;
 use campusgrid_protocol::id::AttemptId;
 use campusgrid_protocol::message::ToManager;
 use campusgrid_protocol::rules::Phase;
-use campusgrid_protocol::task::{BlobRef, Ended};
+use campusgrid_protocol::task::Ended;
 use campusgrid_sandbox::control::Control;
 use campusgrid_sharing::verdict::Verdict;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -21,10 +21,8 @@ use super::{Notice, Show};
 use crate::agent::Agent;
 use crate::agent::effect::{AgentEffect, AgentEffects, AgentInput};
 use crate::backoff::random;
-use crate::bulk::{self, UploadError, Way};
 use crate::clock::boot_ms;
 use crate::connection::{ConnectionEvent, Door, Link, Outbox};
-use crate::error::WorkerError;
 use crate::probe::LoadMeter;
 use crate::run::Runner;
 use crate::run::words::RunHandle;
@@ -321,40 +319,6 @@ impl Daemon {
     fn freeze(&self, is_frozen: bool) {
         self.frozen.send_replace(is_frozen);
         self.tools.send_replace(if is_frozen { Control::StandStill } else { Control::GoOn });
-    }
-
-    fn upload(&mut self, attempt: AttemptId, blobs: Vec<BlobRef>, checkpoint: Option<BlobRef>) {
-        let spool = self.runner.spool.clone();
-        let pacing = self.runner.inputs.pacing().clone();
-        let door = self.door.borrow().clone();
-        self.uploads.spawn(async move {
-            let local = spawn_blocking(move || spool.local(attempt, blobs, checkpoint)).await;
-            let uploaded = match (&door, local) {
-                (Some(door), Ok(Ok(blobs))) => {
-                    bulk::upload(Way { door, pacing: &pacing }, attempt, &blobs).await
-                }
-                (Some(_), Ok(Err(reason))) => {
-                    // Its manifest is the one that the manager then does without.
-                    let blob = checkpoint.map(|manifest| manifest.hash);
-                    Err(UploadError::Refused { blob, reason: format!("it {reason}") })
-                }
-                (Some(_), Err(source)) => {
-                    Err(UploadError::Failed(WorkerError::BlockingWork { source }))
-                }
-                (None, _) => Err(UploadError::Failed(WorkerError::Closed)),
-            };
-            match uploaded {
-                Ok(()) => AgentInput::Uploaded { attempt },
-                Err(UploadError::Failed(error)) => {
-                    warn!(%attempt, "upload failed: {:#}", anyhow::Error::new(error));
-                    AgentInput::UploadFailed { attempt }
-                }
-                Err(UploadError::Refused { blob, reason }) => {
-                    warn!(%attempt, "the manager does not want what came of it: {reason}");
-                    AgentInput::UploadRefused { attempt, blob, reason }
-                }
-            }
-        });
     }
 
     fn tell_owner(&mut self, notice: Notice) {

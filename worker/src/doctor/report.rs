@@ -87,6 +87,7 @@ fn table(findings: &Findings) -> String {
     }
     let missing = findings.checks.iter().filter(|check| check.state == Holds::No).count();
     let verdict = match findings.isolation {
+        _ if findings.is_forbidden => "closed: nothing runs here until the policy file is mended",
         Isolation::Full => "full: anybody's jobs run here, behind walls of their own",
         Isolation::Docker => "docker: anybody's jobs run here, in containers",
         Isolation::Restricted => "restricted: only jobs that accept weaker walls run here",
@@ -145,7 +146,7 @@ mod tests {
             ),
             check("GPU", Holds::Optional, "none with an NVIDIA driver", None),
         ];
-        Findings { isolation, checks }
+        Findings { isolation, checks, is_forbidden: false }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use campusgrid_protocol::message::{INLINE_LOG_MAX_BYTES, OUTPUTS_MAX};
 use campusgrid_protocol::task::{BlobRef, Content, Ended, Log, Outcome, Output, Saved};
 use campusgrid_protocol::text::check_path;
 use campusgrid_sandbox::plan::{Captured, Report};
+use tracing::warn;
 
 use super::Settled;
 use super::checkpoint::pack;
@@ -40,13 +41,20 @@ pub(super) fn settle(
     }
     let checkpoint = match report.checkpoint {
         files if files.is_empty() => None,
-        files => {
-            let packed = pack(files, &results.join("checkpoint"))?;
-            let run_ms = begun_ms.saturating_add(report.usage.run_ms);
-            let saved = Saved { manifest: packed.manifest, run_ms };
-            blobs.extend(packed.into_new());
-            Some(saved)
-        }
+        files => match pack(files, &results.join("checkpoint")) {
+            Ok(packed) => {
+                let run_ms = begun_ms.saturating_add(report.usage.run_ms);
+                let saved = Saved { manifest: packed.manifest, run_ms };
+                blobs.extend(packed.into_new());
+                Some(saved)
+            }
+            Err(error) => {
+                // The end is worth more: without it the attempt would be a lost one. And it needs room.
+                let _ = fs::remove_dir_all(results.join("checkpoint"));
+                warn!(%attempt, "a checkpoint is lost: {:#}", anyhow::Error::new(error));
+                None
+            }
+        },
     };
     blobs.sort_by_key(|blob| blob.hash);
     blobs.dedup_by_key(|blob| blob.hash);

@@ -1,24 +1,25 @@
 //! The keeper of a machine's sharing: brings senses, rules and the owner's hand together, and tells the
 //! verdict.
 
-use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
-use campusgrid_protocol::rules::{ByHand, RULE_TIME_MAX_S};
+use campusgrid_protocol::rules::{ByHand, RULE_TIME_MAX_S, Wish};
 use campusgrid_sharing::senses::{Now, Presence, Senses};
 use campusgrid_sharing::sharing::Sharing;
 use campusgrid_sharing::verdict::Verdict;
-use tokio::sync::{mpsc, watch};
-use tokio::task::spawn_blocking;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::kept::Kept;
 use super::local::{Local, Looked, Wants};
-use super::report::{Report, Said, feed, first, presence};
+use super::policy_file::PolicyFile;
+use super::report::{Report, Said, Source, feed, first, presence};
 use super::sources::{Asks, Sources};
 use super::steady::Steady;
+use super::writer::Writer;
 use super::{Order, Places, Told};
 use crate::clock;
 use crate::control::{Answer, Asked, Door, Question, questions};
@@ -26,6 +27,7 @@ use crate::status::{SourceLine, Status};
 
 /// How often the machine is looked at, though nothing says that something has changed.
 const TICK: Duration = Duration::from_secs(2);
+
 /// The ways by which the keeper hears and tells.
 pub(super) struct Ways {
     pub(super) told: watch::Receiver<Told>,
@@ -36,20 +38,26 @@ pub(super) struct Ways {
 /// Lives beside the daemon.
 pub struct Keeper {
     sharing: Sharing,
-    kept: Kept,
+    writer: Writer,
     sources: Sources,
     asks: watch::Sender<Asks>,
     /// None while it looks.
     local: Option<Local>,
+    /// The look that is under way: batteries can be slow to read, and nobody waits for them.
+    looking: Option<JoinHandle<(Local, Looked)>>,
     looked: Looked,
+    /// When it began, by the boot clock.
+    looking_since_ms: u64,
+    /// What the look that began last is to find out, and what the one that ended last was to.
+    wanted: Wants,
+    seen: Wants,
     /// When somebody was here last.
     left: Steady,
     /// What all sources said last.
     reports: Vec<Report>,
     verdict: watch::Sender<Verdict>,
     ways: Ways,
-    /// The policy file that holds.
-    policy: Option<PathBuf>,
+    policy: PolicyFile,
 }
 
 impl Keeper {
@@ -58,7 +66,7 @@ impl Keeper {
         places: Places,
         sharing: Sharing,
         kept: Kept,
-        policy: Option<PathBuf>,
+        policy: PolicyFile,
         ways: Ways,
     ) -> (Self, watch::Receiver<Verdict>) {
         let (asks, asked) = watch::channel(Asks { presence: sharing.asks_for_presence() });
@@ -66,18 +74,24 @@ impl Keeper {
         let (told, verdict) = watch::channel(sharing.verdict().clone());
         let mut keeper = Self {
             local: Some(Local::new(places)),
+            looking: None,
+            looking_since_ms: 0,
             looked: Looked::default(),
+            wanted: Wants::of(&sharing),
+            seen: Wants::of(&sharing),
             left: Steady::default(),
             reports: Vec::new(),
             verdict: told,
             sharing,
-            kept,
+            writer: Writer::start(kept),
             sources,
             asks,
             ways,
             policy,
         };
-        keeper.look_up().await;
+        keeper.look_up();
+        let looked = ended(&mut keeper.looking).await;
+        keeper.take_look(looked);
         keeper.look();
         (keeper, verdict)
     }
@@ -92,19 +106,24 @@ impl Keeper {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                Some(asked) = questions.recv() => self.answer(asked).await,
+                Some(asked) = questions.recv() => self.answer(asked),
                 changed = self.ways.told.changed() => match changed {
                     Ok(()) => {
                         self.take_rules();
-                        self.look_up().await;
+                        self.look_up();
                     }
                     Err(_) => break,
                 },
+                looked = ended(&mut self.looking) => self.take_look(looked),
                 () = self.sources.changed() => {}
-                () = sleep(pause) => self.look_up().await,
+                () = sleep(pause) => {
+                    self.take_policy();
+                    self.look_up();
+                }
             }
             self.look();
         }
+        self.writer.end().await;
         let _ = serving.await;
     }
 
@@ -117,6 +136,9 @@ impl Keeper {
     /// Looks at everything, and tells the verdict if it is another one.
     fn look(&mut self) {
         let now = moment();
+        if self.is_blind(now) {
+            return;
+        }
         let senses = self.sense();
         let verdict = self.sharing.look(now, &senses).clone();
         self.verdict.send_if_modified(|told| {
@@ -132,9 +154,32 @@ impl Keeper {
         });
     }
 
+    /// Whether rules ask for what is only just being looked up: that it is not known yet must hand no
+    /// task back. A pause does not wait for it, and nothing for long.
+    fn is_blind(&self, now: Now) -> bool {
+        let is_pause = |by_hand: ByHand| {
+            by_hand.wish == Wish::Pause && by_hand.until_ms.is_none_or(|until| until > now.unix_ms)
+        };
+        let said = [self.sharing.by_hand(), self.sharing.rules().by_hand];
+        let is_new = now.boot_ms.saturating_sub(self.looking_since_ms) < TICK.as_millis() as u64;
+        self.looking.is_some()
+            && is_new
+            && self.seen != Wants::of(&self.sharing)
+            && !said.into_iter().flatten().any(is_pause)
+    }
+
     fn sense(&mut self) -> Senses {
         let mut reports = self.sources.reports();
         reports.extend(self.looked.reports.iter().cloned());
+        let typed = self.sources.typed();
+        for report in &mut reports {
+            if let (Source::Terminals, Ok(Said::Presence(Presence::AwaySince { boot_ms }))) =
+                (report.source, &mut report.said)
+            {
+                // The kernel's own note of it comes up to eight seconds later.
+                *boot_ms = typed.max(*boot_ms);
+            }
+        }
         let mut senses = senses(&reports, self.looked.programs.clone());
         if let Presence::AwaySince { boot_ms } = &mut senses.presence {
             // Or words that name the minute would go back and forth.
@@ -144,18 +189,29 @@ impl Keeper {
         senses
     }
 
-    /// Looks up what does not tell by itself, on another thread.
-    async fn look_up(&mut self) {
+    /// Begins to look up what does not tell by itself, on another thread, unless that is under way.
+    fn look_up(&mut self) {
         let Some(mut local) = self.local.take() else { return };
         let wants = Wants::of(&self.sharing);
-        let looking = spawn_blocking(move || {
+        self.wanted = wants.clone();
+        self.looking_since_ms = clock::boot_ms();
+        self.looking = Some(spawn_blocking(move || {
             let looked = local.look(moment(), &wants);
             (local, looked)
-        });
-        match looking.await {
+        }));
+    }
+
+    /// Takes in what was looked up, and looks again if rules ask for something else by now.
+    fn take_look(&mut self, looked: Result<(Local, Looked), JoinError>) {
+        self.looking = None;
+        match looked {
             Ok((local, looked)) => {
                 self.local = Some(local);
                 self.looked = looked;
+                self.seen = self.wanted.clone();
+                if self.seen != Wants::of(&self.sharing) {
+                    self.look_up();
+                }
             }
             Err(error) => error!("this machine is not looked at any more: {error}"),
         }
@@ -178,28 +234,57 @@ impl Keeper {
         info!("the owner's rules have changed in the dashboard");
         self.sharing.set_rules(rules.clone());
         self.asks.send_replace(Asks { presence: self.sharing.asks_for_presence() });
-        let kept = self.kept.clone();
-        spawn_blocking(move || kept.keep_rules(&rules));
+        self.writer.keep_rules(rules);
     }
 
-    async fn answer(&mut self, asked: Asked) {
-        let done = match asked.question {
+    /// Follows the policy file as it stands.
+    fn take_policy(&mut self) {
+        let Some(policy) = self.policy.changed() else { return };
+        match &policy {
+            Ok(_) => info!("the policy file has changed"),
+            Err(why) => warn!("nothing is shared: {why}"),
+        }
+        self.sharing.set_policy(policy);
+        self.asks.send_replace(Asks { presence: self.sharing.asks_for_presence() });
+    }
+
+    fn answer(&mut self, asked: Asked) {
+        // Whoever asks has perhaps just written it.
+        self.take_policy();
+        let Asked { question, answer } = asked;
+        let mut keeping = None;
+        let done = match question {
             Question::Status => Ok(()),
-            Question::ByHand { by_hand } => self.say_by_hand(by_hand).await,
+            Question::ByHand { by_hand } => {
+                self.say_by_hand(by_hand).map(|kept| keeping = Some(kept))
+            }
             Question::Stop { attempt } => self.stop(&attempt),
         };
-        let answer = match done {
-            Ok(()) => {
-                self.look();
-                Answer::Status(Box::new(self.status()))
-            }
-            Err(why) => Answer::Refused(why),
+        if let Err(why) = done {
+            // Whoever has asked may be gone, here and below.
+            let _ = answer.send(Answer::Refused(why));
+            return;
+        }
+        self.look();
+        let status = Answer::Status(Box::new(self.status()));
+        let Some(keeping) = keeping else {
+            let _ = answer.send(status);
+            return;
         };
-        // Whoever has asked may be gone.
-        let _ = asked.answer.send(answer);
+        // The owner may come back while the disk takes its time.
+        tokio::spawn(async move {
+            let _ = match keeping.await {
+                Ok(Ok(())) => answer.send(status),
+                Ok(Err(why)) => answer.send(Answer::Refused(why)),
+                Err(_) => answer.send(Answer::Refused("done, but not kept".to_owned())),
+            };
+        });
     }
 
-    async fn say_by_hand(&mut self, by_hand: Option<ByHand>) -> Result<(), String> {
+    fn say_by_hand(
+        &mut self,
+        by_hand: Option<ByHand>,
+    ) -> Result<oneshot::Receiver<Result<(), String>>, String> {
         let now_ms = moment().unix_ms;
         let latest_ms = now_ms + u64::from(RULE_TIME_MAX_S) * 1000;
         let until_ms = by_hand.and_then(|by_hand| by_hand.until_ms);
@@ -208,16 +293,7 @@ impl Keeper {
         }
         // At once, and then on disk: a pause must not wait for one.
         self.sharing.set_by_hand(by_hand);
-        self.look();
-        let kept = self.kept.clone();
-        match spawn_blocking(move || kept.keep_by_hand(by_hand)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(format!(
-                "done, but only until the worker is started again: {:#}",
-                anyhow::Error::new(error)
-            )),
-            Err(error) => Err(format!("done, but it may not be kept: {error}")),
-        }
+        Ok(self.writer.keep_by_hand(by_hand))
     }
 
     /// Has one attempt handed back: named whole, or by its job or task if that is clear.
@@ -263,10 +339,18 @@ impl Keeper {
             checkpoint_s,
             by_hand: self.sharing.by_hand(),
             dashboard_by_hand: self.sharing.rules().by_hand,
-            policy: self.policy.as_ref().map(|path| path.display().to_string()),
+            policy: self.policy.words(),
             works: told.works.clone(),
             sources,
         }
+    }
+}
+
+/// Waits for the end of what is under way, if anything is.
+async fn ended<T>(running: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {
+    match running {
+        Some(running) => running.await,
+        None => std::future::pending().await,
     }
 }
 

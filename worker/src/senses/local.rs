@@ -7,7 +7,7 @@ use campusgrid_sharing::sharing::Sharing;
 
 use super::processes::{Found, Processes};
 use super::report::Report;
-use super::{Places, input, power};
+use super::{Places, power, terminals};
 
 /// How often all processes are looked at, which is more work than the rest.
 const PROCESSES_MS: u64 = 6000;
@@ -65,7 +65,7 @@ impl Local {
     pub(super) fn look(&mut self, now: Now, wants: &Wants) -> Looked {
         let mut reports = Vec::new();
         if wants.presence {
-            reports.push(input::terminals(&self.places.dev, now));
+            reports.push(terminals::noted(&self.places.dev, now));
         }
         reports.push(power::feed(&self.places.sys));
         if wants.temperature {

@@ -11,7 +11,7 @@ use super::local::{Local, Wants};
 use super::report::{Report, Source};
 use super::session::Desktop;
 use super::system::System;
-use super::{Places, bus, input};
+use super::{Places, bus, input, terminals};
 
 /// For the buses to answer for the first time.
 const FIRST_LIMIT: Duration = Duration::from_secs(3);
@@ -27,6 +27,8 @@ pub(super) struct Sources {
     system: watch::Receiver<Vec<Report>>,
     desktop: watch::Receiver<Vec<Report>>,
     input: watch::Receiver<Report>,
+    /// When somebody has typed last at a terminal that may be watched, by the boot clock.
+    typed: watch::Receiver<u64>,
     _ended: DropGuard,
 }
 
@@ -42,7 +44,10 @@ impl Sources {
         tokio::spawn(bus::watch(at, System::default(), again, system, ended.clone()));
         let (at, again) = (places.session_bus.clone(), asked.clone());
         tokio::spawn(bus::watch(at, Desktop::default(), again, desktop, ended.clone()));
-        tokio::spawn(input::watch_devices(places.dev.clone(), asked, input, ended.clone()));
+        let (dev, again) = (places.dev.clone(), asked.clone());
+        tokio::spawn(input::watch_devices(dev, again, input, ended.clone()));
+        let (typed, typed_said) = watch::channel(0);
+        tokio::spawn(terminals::watch_terminals(places.dev.clone(), asked, typed, ended.clone()));
         let first = async {
             let is_told = |reports: &Vec<Report>| !reports.is_empty();
             let _ = system_said.wait_for(is_told).await;
@@ -54,6 +59,7 @@ impl Sources {
             system: system_said,
             desktop: desktop_said,
             input: input_said,
+            typed: typed_said,
             _ended: ended.drop_guard(),
         }
     }
@@ -65,6 +71,7 @@ impl Sources {
             Ok(()) = self.system.changed() => {}
             Ok(()) = self.desktop.changed() => {}
             Ok(()) = self.input.changed() => {}
+            Ok(()) = self.typed.changed() => {}
             else => std::future::pending().await,
         }
     }
@@ -75,6 +82,11 @@ impl Sources {
         reports.extend(self.desktop.borrow_and_update().iter().cloned());
         reports.push(self.input.borrow_and_update().clone());
         reports
+    }
+
+    /// When somebody has typed last at a terminal, if that was seen; 0 otherwise. By the boot clock.
+    pub(super) fn typed(&mut self) -> u64 {
+        *self.typed.borrow_and_update()
     }
 }
 

@@ -1,12 +1,15 @@
 //! Crashes at every point of a store, and files that are not what they should be.
 
 use std::fs;
+use std::io::Write;
 
 use campusgrid_protocol::frame;
 use campusgrid_protocol::id::{AttemptId, BlobHash};
 use campusgrid_protocol::input::{InputFile, Manifest};
 use campusgrid_protocol::task::{BlobRef, Ended, Outcome, Output, Saved};
 use campusgrid_protocol::v4;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use tempfile::TempDir;
 
 use super::{NewBlob, Spool};
@@ -178,4 +181,42 @@ fn a_checkpoint_is_kept_with_the_files_that_it_names() {
     fs::remove_file(dir.path().join(format!("spool/12.0#1.blobs/{}", blob.hash))).unwrap();
     let (_, recovered) = Spool::open(dir.path()).unwrap();
     assert!(recovered.is_empty(), "one without a file that it names is set aside");
+}
+
+#[test]
+fn without_room_for_both_an_end_is_kept_without_its_checkpoint() {
+    let dir = dir();
+    let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    // Of this thread alone, so that it goes with the test.
+    let mounted = unshare(CloneFlags::CLONE_NEWNS)
+        .and_then(|()| mount(None::<&str>, "/", None::<&str>, flags, None::<&str>))
+        .and_then(|()| {
+            let (kind, size) = (Some("tmpfs"), Some("size=16m"));
+            mount(kind, dir.path(), kind, MsFlags::empty(), size)
+        });
+    if let Err(error) = mounted {
+        eprintln!("skipped: no small disk can be mounted here: {error}");
+        return;
+    }
+    let (spool, _) = Spool::open(dir.path()).unwrap();
+    let (ended, mut blobs) = with_output(&dir, "12.0#1", b"content");
+    let (state, list) = (vec![7; 1 << 20], dir.path().join("list"));
+    let content = BlobHash(*blake3::hash(&state).as_bytes());
+    let blob = BlobRef { hash: content, size_bytes: state.len() as u64 };
+    let named = InputFile { path: "state".to_owned(), blob, executable: false };
+    let manifest = Manifest::check(vec![named]).unwrap().encode();
+    let hash = BlobHash(*blake3::hash(&manifest).as_bytes());
+    let saved = Saved { manifest: BlobRef { hash, size_bytes: manifest.len() as u64 }, run_ms: 7 };
+    fs::write(dir.path().join("state"), state).unwrap();
+    fs::write(&list, manifest).unwrap();
+    blobs.push(NewBlob { hash: content, file: dir.path().join("state") });
+    blobs.push(NewBlob { hash, file: list });
+    let mut rest = fs::File::create(dir.path().join("rest")).unwrap();
+    while rest.write_all(&[0; 4096]).is_ok() {}
+
+    let kept = spool.store(&Ended { checkpoint: Some(saved), ..ended.clone() }, &blobs).unwrap();
+    assert_eq!(kept, ended);
+    let (_, recovered) = Spool::open(dir.path()).unwrap();
+    assert_eq!(recovered, [ended]);
+    assert!(!dir.path().join(format!("spool/12.0#1.blobs/{content}")).exists());
 }

@@ -10,6 +10,7 @@
 mod desktop;
 
 use std::fs;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -262,6 +263,41 @@ async fn heat_programs_and_load_are_looked_up() {
 }
 
 #[tokio::test]
+async fn nobody_waits_for_a_thermometer_that_does_not_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path(), nowhere(), nowhere());
+    let data_dir = config.data_dir.clone();
+    let zone = config.places.sys.join("class/thermal/thermal_zone0");
+    fs::create_dir_all(&zone).unwrap();
+    let thermometer = zone.join("temp");
+    nix::unistd::mkfifo(&thermometer, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut kept = Kept::open(config).await;
+    let cold = rules(Conditions { temperature_c: 70, ..Conditions::default() });
+    kept.owner.rules(cold.clone());
+    // Whoever reads it waits from now on.
+    let open = fs::File::options().write(true).custom_flags(nix::libc::O_NONBLOCK).clone();
+    let begun = Instant::now();
+    let held = loop {
+        match open.open(&thermometer) {
+            Ok(held) => break held,
+            Err(error) => assert!(begun.elapsed() < SOON, "nobody reads it: {error}"),
+        }
+        tokio::task::yield_now().await;
+    };
+    let by_hand = Some(ByHand { wish: Wish::Pause, until_ms: None });
+    kept.owner.rules(Rules { by_hand, ..cold });
+    kept.becomes(Phase::Closed, "paused").await;
+    let pause = Question::ByHand { by_hand };
+    let status = control::ask(&data_dir, &pause).await.unwrap();
+    assert!(
+        status.phase == Phase::Closed && status.why.starts_with("paused by hand"),
+        "{status:?}"
+    );
+    drop(held);
+    kept.end().await;
+}
+
+#[tokio::test]
 async fn the_owner_asks_pauses_and_stops_over_the_socket() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("policy.toml"), "[limits]\ncores = 2\n").unwrap();
@@ -310,8 +346,17 @@ async fn the_owner_asks_pauses_and_stops_over_the_socket() {
 async fn a_policy_that_cannot_be_followed_shares_nothing() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("policy.toml"), "[when]\nnever = true\n").unwrap();
-    let error = senses::open(config(folder.path(), nowhere(), nowhere())).await.err().unwrap();
-    assert_eq!(error.to_string(), "the policy file cannot be followed");
+    let mut kept = Kept::open(config(folder.path(), nowhere(), nowhere())).await;
+    let (phase, why) = kept.now();
+    assert_eq!(phase, Phase::Closed);
+    assert!(
+        why.starts_with("its policy file cannot be followed: ") && why.contains("never"),
+        "{why}"
+    );
+    // Mended it holds, without another start.
+    fs::write(folder.path().join("policy.toml"), "[limits]\ncores = 1\n").unwrap();
+    kept.becomes(Phase::Open, "").await;
+    kept.end().await;
 }
 
 #[tokio::test]

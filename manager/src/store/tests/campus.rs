@@ -43,22 +43,32 @@ impl Campus {
         let grid = Grid::recover(policy.into(), store.load().unwrap(), Timestamp(1));
         let mut campus = Self { grid, store, now: 1000, checks: true };
         for name in ["ada", "bob", "carol"] {
-            campus.ask(Request::Register(Registration {
-                name: name.to_owned(),
-                email: Some(format!("{name}@campus.example")),
-                password_hash: "x".to_owned(),
-                local: true,
-                invitation: None,
-            }));
+            campus.register(name);
         }
         for worker in [1, 2] {
-            let proof = EnrolmentProof::Code { code: "CODE".to_owned(), claimed_owner: None };
-            campus.ask(Request::Enrol(enrolment([worker; 32], proof)));
-            let user = UserId(u64::from(worker) + 1);
-            campus.ask(Request::ApproveWorker { user, code: "CODE".to_owned() });
-            campus.join(worker, &[]);
+            campus.enrol(worker);
         }
         campus
+    }
+
+    /// The next user.
+    pub(super) fn register(&mut self, name: &str) {
+        self.ask(Request::Register(Registration {
+            name: name.to_owned(),
+            email: Some(format!("{name}@campus.example")),
+            password_hash: "x".to_owned(),
+            local: true,
+            invitation: None,
+        }));
+    }
+
+    /// The next machine, which has this number and is the next user's; it connects.
+    pub(super) fn enrol(&mut self, worker: u8) {
+        let proof = EnrolmentProof::Code { code: "CODE".to_owned(), claimed_owner: None };
+        self.ask(Request::Enrol(enrolment([worker; 32], proof)));
+        let user = UserId(u64::from(worker) + 1);
+        self.ask(Request::ApproveWorker { user, code: "CODE".to_owned() });
+        self.join(worker, &[]);
     }
 
     /// A machine connects, and runs these attempts.

@@ -164,6 +164,7 @@ fn nobody_sees_a_sealed_bid_but_its_owner() {
     let row = campus.look(|reader| reader.job(viewer(1), JobId(1)).unwrap().unwrap().detail);
     let award = row.market.unwrap().award.unwrap();
     assert_eq!((award.worker, award.price_micros), (2, 5_000_000));
+    assert_eq!(row.task_micros, 5_000_000, "and no longer the most that it may be");
     assert_eq!(row.job.held_micros, 20_000_000, "all of it, until the end");
     campus.start(2, "1.0#1");
     campus.end(2, "1.0#1", Outcome::Succeeded, 1000);

@@ -168,6 +168,37 @@ fn a_result_is_kept_until_another_machine_agrees() {
     .assert_eq(&campus.told(1));
 }
 
+#[test]
+fn a_job_that_comes_to_three_results_says_so() {
+    let mut campus = Campus::new();
+    campus.register("dave");
+    campus.enrol(3);
+    campus.submit(long(Terms { verify: true, deterministic: true, ..Terms::plain(1) }));
+    for number in [40, 50, 60] {
+        let (attempt, worker) = running(&campus, 1);
+        campus.start(worker, &attempt);
+        campus.wait(1000);
+        campus.report(worker, result(&attempt, number));
+    }
+    let row = campus.look(|reader| reader.job(viewer(1), JobId(1)).unwrap().unwrap().detail);
+    let why = "three machines came to three different results: the job is not deterministic; all \
+               three were charged";
+    assert_eq!((row.note.as_str(), row.task_list[0].reason.as_str()), (why, why));
+    let attempts = &row.task_list[0].attempts;
+    assert!(attempts.iter().all(|attempt| attempt.run_ms == 1000 && attempt.charged_micros > 0));
+}
+
+#[test]
+fn what_was_handed_back_ran_as_long_as_its_machine_said() {
+    let mut campus = Campus::new();
+    campus.submit(long(Terms::plain(1)));
+    let (first, worker) = running(&campus, 1);
+    campus.start(worker, &first);
+    campus.end(worker, &first, Outcome::Returned(WorkerFault::Leaving), 30_000);
+    let row = campus.look(|reader| reader.job(viewer(1), JobId(1)).unwrap().unwrap().detail);
+    assert_eq!((row.task_list[0].attempts[0].run_ms, row.note.as_str()), (30_000, ""));
+}
+
 /// Fees have gathered, so that a sample of what new machines do is checked; nobody confirms it.
 #[test]
 fn a_sample_that_nobody_confirms_counts_with_what_it_left() {
@@ -175,6 +206,8 @@ fn a_sample_that_nobody_confirms_counts_with_what_it_left() {
     campus.submit(submission("pays fees", TaskSpec { time_limit_s: 3600, ..shell() }));
     campus.start(1, "1.0#1");
     campus.end(1, "1.0#1", Outcome::Succeeded, 3_600_000);
+    campus.register("dave");
+    campus.enrol(3);
     campus.submit(long(Terms { deterministic: true, ..Terms::plain(1) }));
     let (first, worker) = running(&campus, 2);
     campus.start(worker, &first);
@@ -182,11 +215,13 @@ fn a_sample_that_nobody_confirms_counts_with_what_it_left() {
     campus.report(worker, result(&first, 40));
     let task = campus.store.load().unwrap().jobs[&JobId(2)].tasks[&0];
     assert!(task.audit > Micros::ZERO, "{task:?}");
-    let (_, other) = running(&campus, 2);
-    campus.ask(Request::RemoveWorker {
-        user: UserId(u64::from(other) + 1),
-        worker: WorkerId(other.into()),
-    });
+    for _ in 0..2 {
+        let (_, other) = running(&campus, 2);
+        campus.ask(Request::RemoveWorker {
+            user: UserId(u64::from(other) + 1),
+            worker: WorkerId(other.into()),
+        });
+    }
     campus.wait(20 * 60 * 1000);
     let row = campus.look(|reader| reader.job(viewer(1), JobId(2)).unwrap().unwrap().detail);
     assert_eq!((row.job.succeeded, row.task_list[0].outputs.len()), (1, 1), "{row:?}");

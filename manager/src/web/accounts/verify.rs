@@ -46,11 +46,13 @@ pub(in crate::web) async fn send_again(
 ///
 /// # Errors
 ///
-/// `Ask`, refused if the link is unknown or too old; the link stays good if the engine is busy.
+/// `Ask`, refused if the link is unknown or too old; the link stays good if the engine is busy. `Fields` for
+/// an address whose domain is worth nothing by now.
 pub(in crate::web) async fn verify_token(site: &Site, token: &str) -> Result<(), WebError> {
     let unknown = || WebError::from(AskError::Refused(Refusal::VoucherUnknown));
     let links = site.links.as_ref().ok_or_else(unknown)?;
     let (user, address) = links.find(token, site.clock.now()).ok_or_else(unknown)?;
+    site.config.verified_domains.check(&address)?;
     site.engine.verify(user, identity(&address)).await?;
     links.forget(token);
     tracing::info!(user.id = user.0, "a user has shown an address to be theirs");
@@ -61,7 +63,8 @@ pub(in crate::web) async fn verify_token(site: &Site, token: &str) -> Result<(),
 ///
 /// # Errors
 ///
-/// `Fields` if there is no address, no mail server, or nothing to show any more; `TooManyAttempts`,
+/// `Fields` if there is no address, no mail server, nothing to show any more, or the address's domain is
+/// worth nothing; `TooManyAttempts`,
 /// `MissingScope`; `Ask(Busy)`, `Read`, `Random`.
 pub(in crate::web) async fn resend(site: &Site, login: &Login) -> Result<(), WebError> {
     login.in_person()?;
@@ -82,6 +85,7 @@ pub(in crate::web) async fn resend(site: &Site, login: &Login) -> Result<(), Web
         (None, None) => return refuse("is not known: this account has none"),
         (Some(address), None) => address,
     };
+    site.config.verified_domains.check(&address)?;
     let now = site.clock.now();
     let claim = Claim { user, name: &login.user.name, address: &address };
     links.send(claim, now).map_err(|error| match error {

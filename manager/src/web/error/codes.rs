@@ -53,6 +53,8 @@ codes! {
     KEY_REUSED = CONFLICT "key_reused": "This `Idempotency-Key` stands for something else.";
     LAST_OPERATOR = CONFLICT "last_operator": "The last operator stays one.";
     LAUNCHED = CONFLICT "launched": "The job is no draft any more: its files are as they are.";
+    MACHINE_AWAY = CONFLICT "machine_away":
+        "The machine is not connected, or not shared right now; its bid stands.";
     MACHINE_BUSY = CONFLICT "machine_busy":
         "The machine has no room for the job right now; its bid stands.";
     MACHINE_OWNED = CONFLICT "machine_owned": "This machine is another user's already.";

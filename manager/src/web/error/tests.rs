@@ -47,6 +47,7 @@ fn each_error_has_its_status_and_code() {
         (refused(Refusal::OwnJob), 409, "own_job"),
         (refused(Refusal::CannotRun { why: "it is too small" }), 409, "cannot_run"),
         (refused(Refusal::MachineBusy), 409, "machine_busy"),
+        (refused(Refusal::MachineAway), 409, "machine_away"),
         (refused(Refusal::BidGone), 409, "bid_gone"),
         (refused(Refusal::TooManyBids { max: 100 }), 409, "too_many_bids"),
         (refused(Refusal::DeadlineOver), 422, "deadline_over"),

@@ -8,6 +8,7 @@ use campusgrid_core::input::{FilesOf, NewDraft, Submission};
 use campusgrid_protocol::rest::submit::{Brought, Checked};
 use campusgrid_protocol::rest::{ErrorBody, FieldError, Submit, Submitted, WorkKind};
 use campusgrid_protocol::task::{Packages, TaskSpec, Work};
+use campusgrid_protocol::terms::Sale;
 
 use super::chain;
 use crate::engine::handle::AskError;
@@ -20,6 +21,9 @@ use crate::web::pep723::{self, Header};
 
 /// Longest idempotency key. Bytes.
 const KEY_MAX_BYTES: usize = 128;
+
+/// Jobs of one user that take bids at once: machines may bid on every one by themselves.
+const OPEN_MAX: u32 = 100;
 
 /// How often a submit is made anew because something changed under it. A job that it waits for ends
 /// once, and files of a draft change when its owner changes them: once more is enough.
@@ -120,18 +124,35 @@ pub(super) struct Wish {
 ///
 /// # Errors
 ///
-/// `Fields` if nobody can be told as it says; `Ask`, with `Moved` if something that it was made of has
-/// changed meanwhile; `Read`.
+/// `Fields` if nobody can be told as it says; `TooManyOpen`; `Ask`, with `Moved` if something that it was
+/// made of has changed meanwhile; `Read`.
 pub(super) async fn place(site: &Site, login: &Login, wish: Wish) -> Result<Submitted, WebError> {
     let Wish { key, checked, files } = wish;
     let Checked { name, spec, terms, priority, on_hold, after } = checked;
     notices::check(site, login.id(), &terms.notify).await?;
+    if terms.sale != Sale::Formula {
+        check_open(site, login, key.clone()).await?;
+    }
     let chain = chain::resolve(site, login, &after).await?;
     let (after, ended, user) = (chain.after, chain.ended, login.id());
     let submission =
         Submission { user, key, name, spec, terms, priority, on_hold, after, ended, files };
     let (job, held) = site.engine.submit(submission).await?;
     Ok(Submitted { job: job.0, held_micros: held.0 })
+}
+
+/// Whether one more job of this user may take bids. Who asks again under the same key gets the answer of
+/// the first time.
+async fn check_open(site: &Site, login: &Login, key: Option<String>) -> Result<(), WebError> {
+    let user = login.id();
+    let read = site.readers.read(move |reader| {
+        let is_repeated = match key {
+            Some(key) => reader.submit_key(user, &key)?.is_some(),
+            None => false,
+        };
+        Ok(is_repeated || reader.open_jobs_of(user)? < OPEN_MAX)
+    });
+    if read.await? { Ok(()) } else { Err(WebError::TooManyOpen { max: OPEN_MAX }) }
 }
 
 /// Whether a submit is to be made anew.

@@ -199,7 +199,7 @@ pub(in crate::web) async fn accept_bid(
 ) -> Result<JobBids, WebError> {
     read_one(site, login.as_owner(), job).await?; // How others' jobs stand is not told.
     let worker = WorkerId(body.worker);
-    if body.price_micros <= 0 {
+    if body.price_micros < 0 {
         return Err(AskError::Refused(Refusal::BidGone).into());
     }
     let accepted = site.engine.accept(login.id(), job, worker, Micros(body.price_micros)).await;

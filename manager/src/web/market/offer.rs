@@ -71,7 +71,7 @@ fn machine_of(site: &Site, view: &WorkerView, wait_ms: Option<u64>, limit_ms: u6
 /// nobody can tell: it is not connected, or not shared right now.
 fn wait_ms(snapshot: &Snapshot, view: &WorkerView, shape: &Shape) -> Option<u64> {
     let link = view.link.as_ref()?;
-    if !link.is_open() || link.silent || view.set_aside.is_some() {
+    if !link.is_open || link.silent || view.set_aside.is_some() {
         return None;
     }
     if link.free.fits(&shape.needs) {

@@ -235,6 +235,8 @@ async fn read_cells(
 impl JobPage {
     fn new(frame: Frame, detail: JobDetail, parts: Parts, now: Timestamp) -> Self {
         let job = &detail.job;
+        let failed = FailedView::new(&detail);
+        let is_said = failed.as_ref().is_some_and(|failed| failed.says(&detail.note));
         let lasted_ms = job.ended_at_ms.map(|end| end.saturating_sub(job.submitted_at_ms));
         Self {
             frame,
@@ -252,11 +254,11 @@ impl JobPage {
             progress: Progress::new(job),
             waiting: linked(&waiting(&detail)),
             chain: detail.after.iter().map(ChainLink::new).collect(),
-            note: linked(&detail.note),
+            note: if is_said { Vec::new() } else { linked(&detail.note) },
             of: parts.of,
             problem: String::new(),
             silent: parts.silent,
-            failed: FailedView::new(&detail),
+            failed,
             map: parts.map,
             files: parts.files,
             left_behind: left_behind(&detail),

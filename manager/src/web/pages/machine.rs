@@ -237,6 +237,7 @@ impl MachinePage {
         let why = if own.is_some() { state::why_idle(&worker, waiting) } else { String::new() };
         let fields = rules.as_ref().map(rules::write).unwrap_or_default();
         let prices = &site.engine.policy().prices;
+        let ask = ask.unwrap_or_default(); // Its form is its owner's.
         Self {
             frame,
             id: worker.worker,

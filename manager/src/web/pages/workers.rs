@@ -17,6 +17,7 @@ use super::machine::record::score;
 use super::{Frame, PageError, Visitor};
 use crate::web::auth::Login;
 use crate::web::extract::{Named, Params};
+use crate::web::workers::describe::told_phase;
 use crate::web::workers::{
     adopt, gpus, may_be_of, may_change, release_worker, remove_worker, silent_ms,
 };
@@ -192,7 +193,7 @@ pub(in crate::web) async fn release(
 
 impl WorkerCard {
     fn new(site: &Site, view: &WorkerView, login: &Login) -> Self {
-        let (state, state_class) = state(site, view);
+        let (state, state_class) = state(site, view, login);
         Self {
             id: view.id.0,
             name: words::visible(&view.name),
@@ -210,12 +211,16 @@ impl WorkerCard {
 }
 
 /// How a machine is, in words, and how that looks.
-fn state(site: &Site, view: &WorkerView) -> (String, &'static str) {
+fn state(site: &Site, view: &WorkerView, login: &Login) -> (String, &'static str) {
     let Some(link) = &view.link else { return ("offline".to_owned(), "offline") };
     match silent_ms(site, link) {
         Some(silent_ms) => (format!("silent for {}", words::span(silent_ms)), "silent"),
         None if view.set_aside.is_some() => ("set aside".to_owned(), "silent"),
-        None => match link.shares.as_ref().map(|shares| shares.phase) {
+        None => match link
+            .shares
+            .as_ref()
+            .map(|shares| told_phase(shares.phase, may_change(view, login)))
+        {
             Some(Phase::Frozen) => ("standing still".to_owned(), "silent"),
             Some(Phase::Closed) => ("not shared".to_owned(), "offline"),
             Some(Phase::Open) | None => ("online".to_owned(), "online"),

@@ -3,30 +3,32 @@
 use axum::Json;
 use axum::extract::State;
 use campusgrid_core::ask;
+use campusgrid_core::snapshot::{Snapshot, Stalled};
 use campusgrid_protocol::id::WorkerId;
 use campusgrid_protocol::rest::market::Ask;
 
-use super::check_owner;
+use super::{check_owner, own_view};
 use crate::web::Site;
 use crate::web::auth::Login;
 use crate::web::error::WebError;
 use crate::web::extract::{Body, Named};
 use crate::web::jobs::submit::counted;
 use crate::web::market::prices::{prices_of, terms_of};
+use crate::web::throttle::{JOB_BYTES, SUBMITTED_MAX_BYTES};
 
 /// Show a machine's price
 ///
-/// That of the grid's formula, if it has none of its own.
+/// That of the grid's formula, if it has none of its own. For its owner and operators: with it they may
+/// bid on jobs whose bids are sealed.
 #[utoipa::path(get, path = "/api/v1/workers/{id}/ask", tag = "workers",
     responses((status = 200, body = Ask)))]
 pub(in crate::web) async fn show(
     State(site): State<Site>,
-    _login: Login,
+    login: Login,
     Named(worker): Named<WorkerId>,
 ) -> Result<Json<Ask>, WebError> {
     let snapshot = site.engine.snapshot();
-    let view = snapshot.workers.iter().find(|view| view.id == worker);
-    Ok(Json(told(&view.ok_or(WebError::NotFound)?.ask)))
+    Ok(Json(told(&own_view(&snapshot, &login, worker)?.ask)))
 }
 
 /// Set a machine's price
@@ -59,10 +61,20 @@ pub(in crate::web) async fn set_ask(
     body.check().map_err(WebError::Fields)?;
     let ask = ask::Ask { prices: body.prices.as_ref().map(prices_of), automatic: body.automatic };
     let set = site.engine.set_ask(login.id(), worker, ask);
-    counted(site, login, 0, async { Ok(set.await?) }).await?;
+    // It may bid on each of them, and bids are kept.
+    let jobs = if ask.automatic { open_jobs(&site.engine.snapshot()) } else { 0 };
+    let bytes = jobs.saturating_mul(JOB_BYTES).min(SUBMITTED_MAX_BYTES);
+    counted(site, login, bytes, async { Ok(set.await?) }).await?;
     tracing::info!(worker.id = worker.0, user.id = login.id().0, "a worker's price was set");
     site.engine.shown().await; // Who looks next sees it.
     Ok(body)
+}
+
+/// Jobs that take bids.
+fn open_jobs(snapshot: &Snapshot) -> u64 {
+    let takes_bids =
+        |stalled: &&Stalled| matches!(stalled, Stalled::Bids { .. } | Stalled::Closing { .. });
+    snapshot.stalled.values().filter(takes_bids).count() as u64
 }
 
 /// An ask as it is told.

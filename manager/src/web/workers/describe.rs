@@ -2,6 +2,7 @@
 
 use campusgrid_core::snapshot::{LinkView, WorkerView};
 use campusgrid_protocol::rest::workers::Worker;
+use campusgrid_protocol::rules::Phase;
 use campusgrid_protocol::task::LABEL_4;
 
 use super::{gpus, may_change, silent_ms};
@@ -17,6 +18,8 @@ pub(super) fn describe(site: &Site, view: &WorkerView, login: &Login) -> Worker 
     let capacity = link.map(|link| &link.capacity);
     let free = link.map(|link| &link.free);
     let shares = link.and_then(|link| link.shares.as_ref());
+    // Whether somebody sits at it, and since when, is for nobody else to know.
+    let own_shares = shares.filter(|_| noted.is_some());
     Worker {
         worker: view.id.0,
         name: view.name.clone(),
@@ -40,14 +43,18 @@ pub(super) fn describe(site: &Site, view: &WorkerView, login: &Login) -> Worker 
         cpu_busy_permille: link.map_or(0, |link| link.load.cpu_busy_permille),
         ram_used_mib: link.map_or(0, |link| link.load.ram_used_mib),
         speed: link.and_then(|link| link.speed),
-        phase: shares.map(|shares| shares.phase),
-        // Whether somebody sits at it is for nobody else to know.
-        why: shares
-            .filter(|_| noted.is_some())
-            .map(|shares| shares.why.clone())
-            .unwrap_or_default(),
-        since_ms: shares.map(|shares| shares.since_ms),
+        phase: shares.map(|shares| told_phase(shares.phase, noted.is_some())),
+        why: own_shares.map(|shares| shares.why.clone()).unwrap_or_default(),
+        since_ms: own_shares.map(|shares| shares.since_ms),
         score_permille: view.score_permille,
+    }
+}
+
+/// Others learn whether a machine is shared, and not that its tasks stand still because its owner is back.
+pub(in crate::web) fn told_phase(phase: Phase, is_own: bool) -> Phase {
+    match phase {
+        Phase::Frozen if !is_own => Phase::Closed,
+        Phase::Open | Phase::Frozen | Phase::Closed => phase,
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use campusgrid_core::snapshot::WorkerView;
 use campusgrid_protocol::id::WorkerId;
-use campusgrid_protocol::rules::{Conditions, Rules};
+use campusgrid_protocol::rules::{ByHand, Conditions, Rules, Wish};
 
 use crate::web::Site;
 use crate::web::auth::Login;
@@ -13,6 +13,13 @@ use crate::web::error::WebError;
 /// What is waited for a machine to hand back what it runs, beside the time that its rules give tasks:
 /// for what they have saved to come over.
 const HAND_OVER: Duration = Duration::from_secs(10);
+
+/// Whoever takes a machine out waits no longer than this.
+const HAND_OVER_MAX: Duration = Duration::from_secs(50);
+
+/// What keeps a machine from being shared whatever else is said: a wish to share, here or on the machine,
+/// counts before the end of its offer, and a pause before such a wish.
+pub(in crate::web) const PAUSED: ByHand = ByHand { wish: Wish::Pause, until_ms: None };
 
 /// Has a machine hand back what it runs, and waits for that, but not for long.
 ///
@@ -30,8 +37,8 @@ pub(super) async fn hand_over(
     let until_ms = Some(site.clock.now().0);
     let when = Conditions { until_ms, ..view.rules.when.clone() };
     let within = Duration::from_secs(when.checkpoint_s.into()) + HAND_OVER;
-    // A wish to share by hand would count before the end of the offer.
-    let rules = Rules { when, by_hand: None, ..Rules::clone(&view.rules) };
+    let within = within.min(HAND_OVER_MAX);
+    let rules = Rules { when, by_hand: Some(PAUSED), ..Rules::clone(&view.rules) };
     let mut snapshots = site.engine.snapshots();
     site.engine.set_rules(login.id(), worker, rules).await?;
     let is_over = |view: &WorkerView| view.id != worker || !can_hand_over(view);

@@ -82,6 +82,9 @@ fn next(market: &JobMarket, now: Timestamp) -> String {
     let closes = market.closes_at_ms.map(|at| row::closes(at, now));
     let words = match (market.open, market.sold_by, market.bids) {
         (false, _, _) => "It takes no more bids.".to_owned(),
+        (true, _, _) if market.closes_at_ms.is_some_and(|end| end <= now.0) => {
+            "It takes no more bids; it closes when machines have had time to come back.".to_owned()
+        }
         (true, SoldBy::Hand, 0) => {
             "Owners whose machines fit can bid. Nothing is held before you accept a bid.".to_owned()
         }
@@ -126,7 +129,7 @@ impl BidRow {
             machine: words::visible(&bid.worker_name),
             owner: bid.owner.clone(),
             automatic: bid.automatic,
-            price: bid.price_micros.map_or("–".to_owned(), words::exact_credits),
+            price: price(bid),
             price_typed: credits::write(bid.price_micros),
             compared: compared(bid.price_micros, formula_micros),
             times: machine
@@ -139,6 +142,15 @@ impl BidRow {
             state: if stands && !is_online { "its machine is offline" } else { state },
             look,
         }
+    }
+}
+
+/// What was bid, and what it goes for if that is something else.
+fn price(bid: &Bid) -> String {
+    let bid_for = bid.price_micros.map_or("–".to_owned(), words::exact_credits);
+    match bid.agreed_micros.filter(|agreed| Some(*agreed) != bid.price_micros) {
+        Some(agreed) => format!("{bid_for}, goes for {}", words::exact_credits(agreed)),
+        None => bid_for,
     }
 }
 
@@ -194,6 +206,8 @@ mod tests {
             let said = next(&market(by, open, bids), now);
             assert!(said.starts_with(words), "{said}");
         }
+        let said = next(&market(SoldBy::Rule, true, 2), Timestamp(61_000));
+        assert!(said.starts_with("It takes no more bids; it closes when"), "{said}");
     }
 
     #[test]

@@ -41,7 +41,8 @@ impl FailedView {
             let reason = words::counted(failed.into(), "later task failed", "later tasks failed");
             return (failed > 0).then_some(Self { reason, next_step: "", task: None });
         };
-        let why = task.attempts.last().and_then(|attempt| attempt.outcome.as_deref());
+        let outcome = task.attempts.last().and_then(|attempt| attempt.outcome.as_deref());
+        let why = Some(task.reason.as_str()).filter(|reason| !reason.is_empty()).or(outcome);
         let why = why.unwrap_or("it failed");
         let others = match failed.saturating_sub(1) {
             0 => String::new(),
@@ -54,8 +55,19 @@ impl FailedView {
         let why_shown = words::one_line(why) + &runs;
         let reason =
             if tasks > 1 { format!("task {}: {why_shown}{others}", task.index) } else { why_shown };
+        let next_step = match next_step(why) {
+            "" => next_step(outcome.unwrap_or_default()),
+            step => step,
+        };
         let task = (tasks > 1).then_some(task.index);
-        Some(Self { reason, next_step: next_step(why), task })
+        Some(Self { reason, next_step, task })
+    }
+}
+
+impl FailedView {
+    /// Whether it tells this already.
+    pub(super) fn says(&self, note: &str) -> bool {
+        self.reason.contains(words::one_line(note).as_str())
     }
 }
 

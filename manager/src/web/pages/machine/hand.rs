@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use campusgrid_core::time::Timestamp;
 use campusgrid_protocol::id::WorkerId;
 use campusgrid_protocol::rest::rules::SetByHand;
-use campusgrid_protocol::rules::{ByHand, Rules, Wish};
+use campusgrid_protocol::rules::{ByHand, Conditions, Rules, Wish};
 
 use super::refused;
 use crate::web::Site;
@@ -14,6 +14,7 @@ use crate::web::extract::Named;
 use crate::web::pages::PageError;
 use crate::web::pages::form::{Fields, SignedForm, moments};
 use crate::web::words::Moment;
+use crate::web::workers::hand_over::PAUSED;
 use crate::web::workers::read_worker;
 use crate::web::workers::rules::{set_by_hand, set_rules};
 
@@ -72,9 +73,14 @@ fn buttons(said: Option<Wish>) -> Vec<Button> {
     buttons
 }
 
-/// Until when a machine is offered at all, once it is to be offered no longer, or again.
-pub(super) fn offered_until(fields: &Fields, now: Timestamp) -> Option<u64> {
-    if fields.text("again").is_empty() { Some(now.0) } else { None }
+/// Rules by which a machine is offered no longer, or again. No longer is also a pause, or a wish to share
+/// would keep it open.
+fn offered(rules: Rules, fields: &Fields, now: Timestamp) -> Rules {
+    let (until_ms, by_hand) = match fields.text("again") {
+        "" => (Some(now.0), Some(PAUSED)),
+        _ => (None, None),
+    };
+    Rules { when: Conditions { until_ms, ..rules.when }, by_hand, ..rules }
 }
 
 /// `POST /workers/{id}/by-hand`.
@@ -104,8 +110,8 @@ pub(in crate::web) async fn withdraw(
     SignedForm { visitor, fields }: SignedForm,
 ) -> Result<Response, PageError> {
     let present = read_worker(&site, &visitor.login, worker)?.rules;
-    let mut rules = present.ok_or(WebError::NotFound)?;
-    rules.when.until_ms = offered_until(&fields, site.clock.now());
+    let present = present.ok_or(WebError::NotFound)?;
+    let rules = offered(present, &fields, site.clock.now());
     let done = if rules.when.until_ms.is_some() { "withdrawn" } else { "offered" };
     match set_rules(&site, &visitor.login, worker, rules).await {
         Ok(_) => Ok(Redirect::to(&format!("/workers/{worker}?done={done}")).into_response()),
@@ -133,7 +139,7 @@ mod tests {
     use campusgrid_core::time::Timestamp;
     use campusgrid_protocol::rules::{ByHand, Rules, Wish};
 
-    use super::{ByHandView, Fields, said};
+    use super::{ByHandView, Fields, PAUSED, offered, said};
 
     #[test]
     fn what_was_said_by_hand_ends() {
@@ -152,6 +158,17 @@ mod tests {
         assert_eq!(shown(&rules(Wish::Pause, None)), paused);
         let shared = "Shared by hand, whatever its rules say: resume pause pause pause";
         assert_eq!(shown(&rules(Wish::Share, None)), shared);
+    }
+
+    #[test]
+    fn what_is_offered_no_longer_is_paused_as_well() {
+        let share = Some(ByHand { wish: Wish::Share, until_ms: None });
+        let rules = Rules { by_hand: share, ..Rules::default() };
+        let mut fields = Fields::default();
+        let withdrawn = offered(rules, &fields, Timestamp(1000));
+        assert_eq!((withdrawn.when.until_ms, withdrawn.by_hand), (Some(1000), Some(PAUSED)));
+        fields.set("again", "yes");
+        assert_eq!(offered(withdrawn, &fields, Timestamp(2000)), Rules::default());
     }
 
     #[test]

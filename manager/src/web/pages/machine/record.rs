@@ -7,9 +7,9 @@ use crate::web::words::counted;
 /// How a score comes about.
 const HOW: &str = "The share of what went well: each run brought to an end and each result that another \
     owner’s machine confirmed counts 8 for it (and everybody begins with four runs). Against it count each \
-    run that was lost (8), each that its owner took back (1), each accepted bid that was not started in \
-    time (16) and each result that two others contradicted (80), and 8 for everybody. Runs of one’s own \
-    jobs count nowhere.";
+    run that was lost (8), each accepted bid that was not started in time (16) and each result that two \
+    others contradicted (80), and 8 for everybody. Runs that its owner took back count for nothing, and \
+    runs of one’s own jobs nowhere.";
 
 /// How reliable a machine has been.
 pub(in crate::web::pages) struct RecordView {
