@@ -97,7 +97,7 @@ pub enum Power {
 
 /// How much of a machine is shared, and with whom. `None` leaves it to what the machine has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = RuleLimits))]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     pub cores: Option<u32>,

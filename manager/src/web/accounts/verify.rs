@@ -33,7 +33,8 @@ pub(in crate::web) async fn verify(
 ///
 /// To the address of one's account; the link before is good for nothing any more.
 #[utoipa::path(post, path = "/api/v1/verify/resend", tag = "account",
-    responses((status = 204, description = "It is on its way.")))]
+    responses((status = 204, description = "It is on its way."),
+        (status = 422, body = campusgrid_protocol::rest::ErrorBody)))]
 pub(in crate::web) async fn send_again(
     State(site): State<Site>,
     login: Login,
